@@ -1,0 +1,63 @@
+"""Shards, measured apart and merged, equal the whole: in one process and in two."""
+
+import multiprocessing
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from pytorch.variance.accumulator import VarianceAccumulator
+
+STEPS, UNITS = 3, 5
+TABLE = torch.randn(20, STEPS, UNITS, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+LABELS = torch.tensor([4, 4, 4, 1, 1, 1, 1, 1, 0, 0, 0, 1, 4, 0, 0, 4, 1, 0, 9, 9])
+
+
+def accumulate(start, stop, batch=3):
+    accumulator = VarianceAccumulator(STEPS, UNITS)
+    for first in range(start, stop, batch):
+        part = slice(first, min(first + batch, stop))
+        accumulator.begin(LABELS[part])
+        for step in range(STEPS):
+            accumulator.add(TABLE[part, step])
+        accumulator.end()
+    return accumulator
+
+
+def in_another_process(connection, start, stop):
+    connection.send_bytes(pickle.dumps(accumulate(start, stop)))
+    connection.close()
+
+
+def assert_same(found, expected):
+    """Equal for all samples and for each class, in whichever order the classes were met."""
+    assert sorted(found.labels) == sorted(expected.labels)
+    rows, expected_rows = (np.argsort(accumulator.labels) for accumulator in (found, expected))
+    for quantity in ("transformation_variance", "sample_variance"):
+        of_all, of_classes = getattr(found, quantity)()
+        expected_of_all, expected_of_classes = getattr(expected, quantity)()
+        np.testing.assert_allclose(of_all, expected_of_all, rtol=1e-12)
+        np.testing.assert_allclose(of_classes[rows], expected_of_classes[expected_rows], rtol=1e-12)
+
+
+@pytest.mark.parametrize("cut", [0, 3, 8, 19, 20])
+def test_merged_shards_equal_the_whole(cut):
+    """Shards that lack classes of each other, and an empty one."""
+    merged = accumulate(0, cut)
+    merged.merge(accumulate(cut, 20))
+    assert_same(merged, accumulate(0, 20))
+
+
+def test_two_processes_equal_one():
+    context = multiprocessing.get_context("spawn")
+    shards = []
+    for start, stop in ((0, 9), (9, 20)):
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=in_another_process, args=(sender, start, stop))
+        process.start()
+        shards.append(pickle.loads(receiver.recv_bytes()))
+        process.join()
+        assert process.exitcode == 0
+    shards[0].merge(shards[1])
+    assert_same(shards[0], accumulate(0, 20))

@@ -1,0 +1,75 @@
+"""Moments against NumPy, however the stream is split."""
+
+import numpy as np
+import pytest
+import torch
+
+from pytorch.variance.moments import Moments
+
+STREAM = torch.randn(40, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 3 + 100
+GROUPS = torch.randint(0, 4, (40,), generator=torch.Generator().manual_seed(1))
+
+
+def grouped(parts):
+    """Moments of the groups of the stream, taken in part by part."""
+    moments = Moments.empty(4, 6)
+    for part in parts:
+        moments.update_groups(STREAM[part], GROUPS[part])
+    return moments
+
+
+def assert_same(found, expected):
+    for name in ("count", "mean", "m2"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=1e-11, atol=0)
+
+
+def test_update_equals_numpy():
+    moments = Moments.empty(6)
+    for row in STREAM:
+        moments.update(row)
+    np.testing.assert_allclose(moments.mean, STREAM.numpy().mean(axis=0), rtol=1e-13)
+    np.testing.assert_allclose(moments.variance(), STREAM.numpy().var(axis=0, ddof=1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [1, 5, 7, 40])
+def test_groups_equal_numpy(size):
+    moments = grouped(torch.arange(40).split(size))
+    for group in range(4):
+        members = STREAM[group == GROUPS].numpy()
+        assert moments.count[group].item() == len(members)
+        np.testing.assert_allclose(moments.mean[group], members.mean(axis=0), rtol=1e-13)
+        np.testing.assert_allclose(moments.dispersion("std")[group], members.std(axis=0, ddof=1), rtol=1e-11)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 13, 40])
+def test_merged_shards_equal_the_whole(cut):
+    """Of any size, an empty shard included."""
+    first, second = grouped([slice(0, cut)] if cut else []), grouped([slice(cut, 40)] if cut < 40 else [])
+    first.merge(second)
+    assert_same(first, grouped([slice(0, 40)]))
+
+
+def test_pooled_groups_equal_the_stream():
+    np.testing.assert_allclose(
+        grouped([slice(0, 40)]).pooled().variance(), STREAM.numpy().var(axis=0, ddof=1), rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("offset", [1e8, -1e12])
+def test_an_offset_costs_no_more_than_its_own_rounding(offset):
+    shifted = STREAM + offset
+    moments = Moments.empty(4, 6)
+    for part in torch.arange(40).split(9):
+        moments.update_groups(shifted[part], GROUPS[part])
+    for group in range(4):
+        expected = shifted[group == GROUPS].numpy().var(axis=0, ddof=1)
+        # Deviations of size 3 between numbers spaced offset · 2e-16 apart.
+        np.testing.assert_allclose(moments.variance()[group], expected, rtol=abs(offset) * 1e-15)
+
+
+def test_too_few_observations_are_undefined():
+    moments = Moments.empty(2)
+    assert moments.variance().isnan().all()
+    moments.update(torch.tensor([1.0, 2.0]))
+    assert moments.variance(ddof=1).isnan().all()
+    assert (moments.variance(ddof=0) == 0).all()

@@ -1,0 +1,139 @@
+"""Recording: names, values as they were when made, and a model left as it was found."""
+
+import pytest
+import torch
+from torch import nn
+
+from pytorch.errors import InputError
+from pytorch.transformations import rotations
+from pytorch.variance import measure_variance
+from pytorch.variance.activations import ActivationRecorder
+
+
+def hook_count(model):
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
+
+
+def names(model, images, aggregation="mean"):
+    with ActivationRecorder(model, aggregation) as recorder:
+        recorder(images)
+    return [layer.name for layer in recorder.layers]
+
+
+def test_every_call_in_order_of_execution(reusing_model, images):
+    assert names(reusing_model, images) == [
+        "conv1", "norm", "relu", "conv2", "relu#2", "halves[0]", "halves[1]", "pool", "linear", "relu#3",
+    ]  # fmt: skip
+
+
+def test_an_in_place_relu_cannot_change_what_was_recorded(images):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(inplace=True)).double()
+    before = model[0](images)
+    for aggregation in ("none", "mean", "max"):
+        with ActivationRecorder(model, aggregation) as recorder, torch.inference_mode():
+            rows = recorder(images)
+        conv = rows[:, : rows.shape[1] // 2]
+        expected = {"none": before.flatten(1), "mean": before.mean(dim=(2, 3)), "max": before.amax(dim=(2, 3))}
+        torch.testing.assert_close(conv, expected[aggregation])
+    with ActivationRecorder(nn.Sequential(nn.Linear(4, 3), nn.ReLU(inplace=True)), "mean") as recorder:
+        assert (recorder(torch.randn(9, 4))[:, :3] < 0).any()
+
+
+def test_without_aggregation_the_shape_is_kept(reusing_model, images):
+    result = measure_variance(reusing_model, images, None, rotations(2), aggregation="none")
+    assert result.normalized_variance()["conv1"].shape == (6, 9, 9)
+    assert result.normalized_variance()["linear"].shape == (4,)
+
+
+def test_layers_that_repeat_their_input_are_left_out():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Identity(), nn.Dropout(), nn.Flatten(), nn.Linear(72, 2))
+    assert names(model.eval(), torch.rand(3, 1, 8, 8)) == ["0", "4"]
+
+
+def test_dicts_and_nested_outputs():
+    class Heads(nn.Module):
+        def forward(self, inputs):
+            return {"mask": inputs, "scores": (inputs.flatten(1), None, 3)}
+
+    assert names(nn.Sequential(Heads()), torch.rand(3, 1, 2, 2)) == ["0[mask]", "0[scores][0]"]
+
+
+def test_a_leaf_as_the_whole_model():
+    assert names(nn.Conv2d(1, 2, 3), torch.rand(3, 1, 8, 8)) == ["Conv2d"]
+
+
+@pytest.mark.parametrize("outcome", ["returns", "raises"])
+def test_the_model_is_left_as_it_was_found(reusing_model, images, outcome):
+    reusing_model.train()
+    reusing_model.norm.eval()
+    reusing_model.pool.register_forward_hook(lambda module, args, output: None)
+    modes = [module.training for module in reusing_model.modules()]
+    state = {name: value.clone() for name, value in reusing_model.state_dict().items()}
+    images = images if outcome == "returns" else images[:, :1]
+    if outcome == "returns":
+        measure_variance(reusing_model, images, None, rotations(2))
+    else:
+        with pytest.raises(RuntimeError, match="channels"):
+            measure_variance(reusing_model, images, None, rotations(2))
+    assert [module.training for module in reusing_model.modules()] == modes
+    assert hook_count(reusing_model) == 1
+    for name, value in reusing_model.state_dict().items():
+        assert torch.equal(value, state[name]), name
+
+
+def test_short_floating_point_types_are_summed_in_single_precision():
+    """The sum of 1,024 ones plus a small number is lost in bfloat16."""
+    images = torch.ones(2, 1, 32, 32, dtype=torch.bfloat16)
+    images[1, 0, 0, 0] = 2
+
+    class Same(nn.Module):
+        def forward(self, inputs):
+            return inputs + 0
+
+    with ActivationRecorder(Same(), "sum") as recorder:
+        assert recorder(images).flatten().tolist() == [1024, 1025]
+
+
+class Changing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.ReLU(), nn.ReLU()
+        self.calls = 0
+
+    def forward(self, inputs):
+        self.calls += 1
+        return self.first(inputs) if self.calls % 2 else self.second(inputs)
+
+
+class BatchSecond(nn.Module):
+    def forward(self, inputs):
+        return inputs.flatten(1).T
+
+
+GOOD = {"images": torch.rand(4, 1, 6, 6), "labels": None, "transformations": rotations(2)}
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "message"),
+    [
+        (nn.ReLU(), {"transformations": rotations(1)}, "1 transformations: at least two"),
+        (nn.ReLU(), {"batch_size": 0}, "batch_size is 0"),
+        (nn.ReLU(), {"aggregation": "median"}, "unknown aggregation 'median': choose one of mean, max"),
+        (nn.ReLU(), {"dispersion": "range"}, "unknown dispersion 'range'"),
+        (nn.ReLU(), {"images": torch.rand(4, 6, 6)}, r"shape \(4, 6, 6\): \(N, C, H, W\)"),
+        (nn.ReLU(), {"images": torch.rand(1, 1, 6, 6)}, "1 samples: at least two"),
+        (nn.ReLU(), {"images": []}, "0 samples: at least two"),
+        (nn.ReLU(), {"labels": torch.zeros(3)}, "3 labels for 4 images"),
+        (nn.ReLU(), {"labels": torch.zeros(4)}, "integers"),
+        (nn.ReLU(), {"labels": torch.tensor([0, 1, 2, 5]), "classes": ["a", "b"]}, "0 to 5: they must lie in 0 to 1"),
+        (nn.ReLU(), {"labels": torch.tensor([0, -1, 2, 5])}, "-1 to 5"),
+        (nn.ReLU(), {"images": [], "labels": torch.zeros(4)}, "labels must be None"),
+        (nn.Sequential(nn.Identity()), {}, "no layer was recorded"),
+        (Changing(), {}, "layers changed between two calls"),
+        (BatchSecond(), {}, "first axis is not the batch"),
+    ],
+)
+def test_unusable_arguments_are_named(model, changes, message):
+    with pytest.raises(InputError, match=message):
+        measure_variance(model, **{**GOOD, **changes})

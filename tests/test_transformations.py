@@ -1,0 +1,82 @@
+"""Transformations are exact, deterministic, counter-clockwise, and in degrees."""
+
+import numpy as np
+import pytest
+import torch
+
+from pytorch.errors import InputError
+from pytorch.transformations import Rotation, rotate, rotations
+
+ODD = torch.rand(3, 2, 7, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+OBLONG = torch.rand(2, 1, 5, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def turned(image, degrees):
+    """One image (H, W) turned counter-clockwise by a loop over its pixels: bilinear, 0 outside."""
+    height, width = image.shape
+    angle = np.deg2rad(degrees)
+    found = np.zeros_like(image)
+    for row in range(height):
+        for column in range(width):
+            x, up = column - (width - 1) / 2, (height - 1) / 2 - row
+            source_x = x * np.cos(angle) + up * np.sin(angle) + (width - 1) / 2
+            source_row = (height - 1) / 2 - (-x * np.sin(angle) + up * np.cos(angle))
+            for near_row in (int(np.floor(source_row)), int(np.floor(source_row)) + 1):
+                for near_column in (int(np.floor(source_x)), int(np.floor(source_x)) + 1):
+                    if 0 <= near_row < height and 0 <= near_column < width:
+                        weight = (1 - abs(source_row - near_row)) * (1 - abs(source_x - near_column))
+                        found[row, column] += weight * image[near_row, near_column]
+    return found
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270, -90, 450])
+def test_quarter_turns_move_pixels_and_nothing_else(degrees):
+    assert torch.equal(Rotation(degrees)(ODD), torch.rot90(ODD, degrees // 90, dims=(2, 3)))
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_quarter_turns_by_interpolation_agree(degrees):
+    """The general path, which training and evaluation use, turns the same way by the same angle."""
+    torch.testing.assert_close(
+        rotate(ODD, torch.full((3,), float(degrees))), torch.rot90(ODD, degrees // 90, dims=(2, 3))
+    )
+
+
+@pytest.mark.parametrize("degrees", [22.5, 45, 58, -130, 1])
+@pytest.mark.parametrize("images", [ODD, OBLONG], ids=["odd", "oblong"])
+def test_any_angle_equals_a_loop_over_pixels(images, degrees):
+    expected = np.stack([[turned(channel, degrees) for channel in image] for image in images.numpy()])
+    np.testing.assert_allclose(Rotation(degrees)(images), expected, atol=1e-12)
+
+
+def test_half_turns_of_oblong_images_are_exact():
+    assert torch.equal(Rotation(180)(OBLONG), torch.rot90(OBLONG, 2, dims=(2, 3)))
+
+
+def test_each_image_is_turned_by_its_own_angle():
+    degrees = torch.tensor([10.0, -75.0, 200.0])
+    together = rotate(ODD, degrees)
+    for index, angle in enumerate(degrees.tolist()):
+        torch.testing.assert_close(together[index : index + 1], Rotation(angle)(ODD[index : index + 1]))
+
+
+def test_the_same_angle_gives_the_same_image():
+    """An angle is exact, not a draw from around it."""
+    for rotation in rotations(16):
+        assert torch.equal(rotation(ODD), rotation(ODD))
+
+
+def test_integer_images_keep_their_scale():
+    images = torch.full((1, 1, 8, 8), 200, dtype=torch.uint8)
+    for rotation in rotations(8):
+        found = rotation(images)
+        assert found.dtype == torch.float32
+        assert found[0, 0, 4, 4].item() == pytest.approx(200)
+
+
+def test_the_grid_of_rotations():
+    assert [rotation.degrees for rotation in rotations(16)] == [22.5 * step for step in range(16)]
+    assert [rotation.degrees for rotation in rotations(3, degrees=90)] == [0, 30, 60]
+    assert str(rotations(16)[1]) == "rotation by 22.5°"
+    with pytest.raises(InputError, match="0 rotations"):
+        rotations(0)
