@@ -1,0 +1,220 @@
+"""The measure equals its definition, for every group, aggregation and batch size; closed forms; a foil."""
+
+import numpy as np
+import pytest
+import torch
+from oracle import AGGREGATE, assert_agrees, st_matrices
+from torch import nn
+
+from pytorch.models import MODELS, build_model
+from pytorch.torchvision_import import import_torchvision
+from pytorch.transformations import rotations
+from pytorch.variance import measure_variance
+
+# float64: sums of at most 23 terms, each good to 1e-16, of values whose spread is no less than 1e-5 of their size.
+EXACT = 1e-10
+# float32: activations good to some 1e-7 of their size, their spread again no less than a hundredth of it.
+SINGLE = 1e-5
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATE)
+@pytest.mark.parametrize("batch_size", [1, 3, 8, 23, 64])
+def test_equals_the_definition(reusing_model, images, labels, aggregation, batch_size):
+    transformations = rotations(5)
+    result = measure_variance(
+        reusing_model, images, labels, transformations, aggregation=aggregation, batch_size=batch_size
+    )
+    layers = st_matrices(reusing_model, images, transformations, aggregation=aggregation)
+    assert_agrees(result, layers, labels, EXACT)
+    assert result.classes == ["0", "1", "2"]
+    assert result.class_counts.tolist() == [5, 7, 11]
+    assert result.samples == 23
+
+
+def test_dispersion_may_be_the_variance(reusing_model, images, labels):
+    result = measure_variance(reusing_model, images, labels, rotations(4), dispersion="variance", batch_size=7)
+    assert_agrees(result, st_matrices(reusing_model, images, rotations(4)), labels, EXACT, "variance")
+
+
+def test_equals_the_definition_in_single_precision(reusing_model, images, labels):
+    model, images = reusing_model.float(), images.float()
+    result = measure_variance(model, images, labels, rotations(5), batch_size=9)
+    assert_agrees(result, st_matrices(model, images, rotations(5)), labels, SINGLE)
+
+
+def test_preprocess_comes_after_the_transformation(reusing_model, images, labels):
+    """The fill of a rotation is 0 before normalisation, not after it."""
+    pixels = (images * 255).to(torch.uint8)
+
+    def normalize(batch):
+        return (batch.double() - 100) / 50
+
+    result = measure_variance(reusing_model, pixels, labels, rotations(6), preprocess=normalize)
+    assert_agrees(result, st_matrices(reusing_model, pixels, rotations(6), normalize), labels, 1e-6)
+
+
+@pytest.mark.parametrize("aggregation", ["mean", "none"])
+def test_torchvision_resnet_as_it_comes(aggregation, labels):
+    """In-place, reused ReLU: every call is recorded, each with its own values."""
+    torch.manual_seed(0)
+    model = import_torchvision().models.resnet18(num_classes=5).double()
+    images = torch.rand(9, 3, 32, 32, dtype=torch.float64)
+    result = measure_variance(model, images, labels[:9], rotations(3), aggregation=aggregation, batch_size=4)
+    model.eval()
+    assert_agrees(result, st_matrices(model, images, rotations(3), aggregation=aggregation), labels[:9], 1e-9)
+    assert {"relu", "layer1.0.relu", "layer1.0.relu#2", "layer4.1.relu#2"} <= set(result.layer_names)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_models_of_the_project(name):
+    torch.manual_seed(0)
+    model = build_model(name, channels=1, classes=3).double()
+    images = torch.rand(7, 1, 32, 32, dtype=torch.float64)
+    labels = torch.tensor([0, 1, 2, 0, 1, 2, 0])
+    result = measure_variance(model, images, labels, rotations(3), batch_size=3)
+    assert_agrees(result, st_matrices(model.eval(), images, rotations(3)), labels, 1e-8)
+
+
+def test_batches_of_an_iterable(reusing_model, images, labels):
+    """Batches of uneven size, in which classes come up late, give what the tensors give."""
+    parts = [slice(0, 2), slice(2, 3), slice(3, 15), slice(15, 23)]
+    order = labels.argsort()
+    batches = [(images[order][part], labels[order][part]) for part in parts]
+    result = measure_variance(reusing_model, iter(batches), None, rotations(3))
+    assert_agrees(result, st_matrices(reusing_model, images, rotations(3)), labels, EXACT)
+
+
+def test_unlabelled_samples_have_no_classes(reusing_model, images, labels):
+    labelled = measure_variance(reusing_model, images, labels, rotations(3))
+    result = measure_variance(reusing_model, images, None, rotations(3))
+    assert result.classes == []
+    assert result.groups == ["all"]
+    np.testing.assert_allclose(
+        result.normalized_variance()["conv1"], labelled.normalized_variance()["conv1"], rtol=1e-12
+    )
+    with pytest.raises(KeyError, match="stratified"):
+        result.normalized_variance("stratified")
+
+
+class Constant(nn.Module):
+    """0.1 for every input: a number whose sums are not exact in binary."""
+
+    def forward(self, inputs):
+        return torch.full((len(inputs), 3), 0.1, dtype=inputs.dtype)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 23])
+def test_constant_model(images, labels, batch_size):
+    """TV = SV = 0 exactly, so NV = 1 by definition, and the units are counted as constant."""
+    model = nn.Sequential(Constant())
+    result = measure_variance(model, images, labels, rotations(7), batch_size=batch_size)
+    for group in ("all", "0", "1", "2"):
+        assert (result.transformation_variance(group)["0"] == 0).all()
+        assert (result.sample_variance(group)["0"] == 0).all()
+    for group in result.groups:
+        assert (result.normalized_variance(group)["0"] == 1).all()
+        assert result.unit_counts(group) == {"units": 3, "constant": 3, "infinite": 0, "undefined": 0}
+
+
+def test_sum_of_a_function_of_the_sample_and_one_of_the_transformation():
+    """a(x, t) = f(x) + g(t): TV is the dispersion of g, SV that of f."""
+    f, g = torch.tensor([0.0, 1.0, 5.0, 2.0], dtype=torch.float64), [0.0, 3.0, 4.0]
+    images = f.reshape(4, 1, 1, 1).expand(4, 1, 3, 3)
+    transformations = [lambda batch, offset=offset: batch + offset for offset in g]
+    model = nn.Sequential(nn.AvgPool2d(3))
+    result = measure_variance(model, images, None, transformations, batch_size=3)
+    np.testing.assert_allclose(result.transformation_variance()["0"], np.std(g, ddof=1), rtol=1e-14)
+    np.testing.assert_allclose(result.sample_variance()["0"], np.std(f.numpy(), ddof=1), rtol=1e-14)
+
+
+def test_the_identity_repeated_has_no_transformation_variance(reusing_model, images, labels):
+    result = measure_variance(reusing_model, images, labels, [lambda batch: batch] * 3, batch_size=10)
+    for group in ("all", "0", "1", "2"):
+        for name, values in result.transformation_variance(group).items():
+            assert (values == 0).all(), name
+
+
+def test_transformations_that_matter_alone_give_infinity(images):
+    """TV > 0 = SV: inf, counted and left out of the means."""
+
+    class Corner(nn.Module):
+        def forward(self, inputs):
+            return inputs[:, :, 0, 0]
+
+    same = images[:1].expand(5, -1, -1, -1)
+    result = measure_variance(nn.Sequential(Corner()), same, None, rotations(4))
+    assert np.isinf(result.normalized_variance()["0"]).all()
+    assert result.unit_counts() == {"units": 2, "constant": 0, "infinite": 2, "undefined": 0}
+    assert np.isnan(result.global_mean())
+    assert np.isnan(result.layer_means()["0"])
+
+
+def test_normalized_variance_ignores_scale_and_shift(reusing_model, images, labels):
+    model = nn.Sequential(nn.Conv2d(2, 4, 3)).double()
+    before = measure_variance(model, images, labels, rotations(5)).normalized_variance("stratified")["0"]
+    with torch.no_grad():
+        model[0].weight *= -7
+        model[0].bias += 3
+    after = measure_variance(model, images, labels, rotations(5)).normalized_variance("stratified")["0"]
+    np.testing.assert_allclose(after, before, rtol=1e-10)
+
+
+def test_normalized_variance_is_the_same_under_sum_and_mean(reusing_model, images, labels):
+    by_sum, by_mean = (
+        measure_variance(reusing_model, images, labels, rotations(5), aggregation=aggregation)
+        for aggregation in ("sum", "mean")
+    )
+    for name, values in by_sum.normalized_variance("stratified").items():
+        np.testing.assert_allclose(values, by_mean.normalized_variance("stratified")[name], rtol=1e-9)
+
+
+def test_a_large_offset_costs_no_digits(images, labels):
+    """The foil: E[a²] - E[a]² fails here, the one-pass moments do not."""
+
+    class Offset(nn.Module):
+        def forward(self, inputs):
+            return inputs.mean(dim=(2, 3)) + 1e8
+
+    model = nn.Sequential(Offset())
+    layers = st_matrices(model, images, rotations(5))
+    table = layers[0][1]
+    textbook = np.sqrt(np.abs((table**2).mean(axis=0) - table.mean(axis=0) ** 2) * 23 / 22).mean(axis=0)
+    truth = table.std(axis=0, ddof=1).mean(axis=0)
+    assert (np.abs(textbook / truth - 1) > 0.1).all(), "the foil no longer fails: the test shows nothing"
+    # Values near 1e8 are spaced 1.5e-8 apart; means of their deviations, which are about 0.03, are good to that.
+    assert_agrees(measure_variance(model, images, labels, rotations(5), batch_size=4), layers, labels, 1e-6)
+
+
+def test_a_class_of_one_sample_is_undefined_and_the_others_stand(reusing_model, images):
+    labels = torch.tensor([0] * 11 + [1] * 11 + [2])
+    result = measure_variance(reusing_model, images, labels, rotations(3))
+    assert np.isnan(result.sample_variance("2")["conv1"]).all()
+    others = [result.normalized_variance(group)["conv1"] for group in ("0", "1")]
+    np.testing.assert_allclose(result.normalized_variance("stratified")["conv1"], np.mean(others, axis=0))
+
+
+def test_a_named_class_without_samples_is_kept(reusing_model, images):
+    labels = torch.tensor([0] * 11 + [2] * 12)
+    result = measure_variance(reusing_model, images, labels, rotations(3), classes=["ant", "bee", "cow"])
+    assert result.classes == ["ant", "bee", "cow"]
+    assert result.class_counts.tolist() == [11, 0, 12]
+    assert np.isnan(result.transformation_variance("bee")["conv1"]).all()
+    assert np.isfinite(result.normalized_variance("stratified")["conv1"]).all()
+
+
+def test_a_nan_stays_in_its_class(images, labels):
+    """One broken sample spoils its own class and no other."""
+    images = images.clone()
+    images[(labels == 1).nonzero()[0]] = torch.nan
+    model = nn.Sequential(nn.Conv2d(2, 4, 3)).double()
+    result = measure_variance(model, images, labels, [lambda batch: batch, lambda batch: 2 * batch])
+    assert np.isnan(result.normalized_variance("1")["0"]).all()
+    assert np.isfinite(result.normalized_variance("0")["0"]).all()
+    assert result.unit_counts()["undefined"] == 4
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_equals_the_definition_on_cuda(reusing_model, images, labels):
+    result = measure_variance(reusing_model, images, labels, rotations(5), batch_size=9, device="cuda")
+    assert_agrees(result, st_matrices(reusing_model, images, rotations(5)), labels, EXACT)
+    assert next(reusing_model.parameters()).device.type == "cpu"
