@@ -1,0 +1,71 @@
+"""The data sets, loaded by name.
+
+In reading order: ``dataset`` (what a data set is), ``normalization``, ``digits`` (embedded),
+``torchvision_datasets`` (downloaded), ``image_folder`` (the user's own). All images are 32 × 32, uint8.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pytorch.datasets.dataset import Dataset, Source, Split, balanced_subset
+from pytorch.datasets.digits import read_digits
+from pytorch.datasets.image_folder import read_image_folder
+from pytorch.datasets.normalization import Normalization
+from pytorch.datasets.torchvision_datasets import read_cifar10, read_fashion_mnist, read_mnist
+from pytorch.names import find_name, match_name
+
+DATASETS: dict[str, Callable[[Path], Source]] = {
+    "digits": read_digits,
+    "mnist": read_mnist,
+    "fashion_mnist": read_fashion_mnist,
+    "cifar10": read_cifar10,
+}
+"""Name to a function of the folder where downloads are kept."""
+
+
+def load_dataset(name: str, data_dir: Path, samples: int | None = None, seed: int = 0) -> Dataset:
+    """Load a data set.
+
+    Args:
+        name: A key of ``DATASETS`` (letter case, ``-`` and ``_`` do not matter), or the path of a folder with
+            ``train/<class>/*`` and ``test/<class>/*``.
+        data_dir: Where downloads are kept.
+        samples: At most so many of each split, as many of each class, drawn with ``seed``; None: all.
+        seed: Of that draw.
+
+    Raises:
+        InputError: There is no such data set, or it cannot be read; the message says what to do.
+    """
+    folder = _folder(name)
+    source = DATASETS[dataset_name(name)](data_dir) if folder is None else read_image_folder(folder)
+    chosen = [balanced_subset(labels, len(source.classes), samples, seed) for labels in source.labels]
+    train, test = (
+        Split(read(indices), labels[indices])
+        for read, labels, indices in zip(source.read, source.labels, chosen, strict=True)
+    )
+    return Dataset(dataset_name(name), source.classes, train, test)
+
+
+def dataset_name(name: str) -> str:
+    """Return the name by which results of a data set are kept: its own, or ``folder-`` and that of its folder.
+
+    Raises:
+        InputError: There is no such data set.
+
+    >>> dataset_name("Fashion-MNIST")
+    'fashion_mnist'
+    """
+    folder = _folder(name)
+    if folder is None:
+        return find_name(name, DATASETS, "data set (and no folder)")
+    return f"folder-{folder.name}"
+
+
+def _folder(name: str) -> Path | None:
+    """Return the folder that ``name`` means; a known name means no folder (write ``./mnist`` for that)."""
+    if match_name(name, DATASETS) is None and Path(name).is_dir():
+        return Path(name).resolve()
+    return None
+
+
+__all__ = ["DATASETS", "Dataset", "Normalization", "Split", "dataset_name", "load_dataset"]

@@ -1,0 +1,89 @@
+"""What a data set is: two splits of labelled images, and class names."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pytorch.errors import InputError
+
+SIZE = 32
+"""Height and width of every image, in pixels."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Labelled images.
+
+    Attributes:
+        images: (N, C, 32, 32) uint8.
+        labels: (N,) int64.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training and a test split.
+
+    Attributes:
+        name: By which results are kept.
+        classes: Their names; a label is an index into them.
+        train: What models are trained on.
+        test: What they are evaluated and measured on.
+    """
+
+    name: str
+    classes: list[str]
+    train: Split
+    test: Split
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set whose images are read once it is known which are wanted; training split first, then test split.
+
+    Attributes:
+        classes: Their names.
+        labels: For each split (N,) int64.
+        read: For each split a function of indices, (n,) int64, that returns those images, (n, C, 32, 32) uint8.
+    """
+
+    classes: list[str]
+    labels: tuple[Tensor, Tensor]
+    read: tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
+
+
+def balanced_subset(labels: Tensor, classes: int, samples: int | None, seed: int) -> Tensor:
+    """Choose at most ``samples`` samples, equally many of each class or one more of the first classes.
+
+    Args:
+        labels: (N,) int64.
+        classes: K; each needs a sample at least.
+        samples: How many; None for all. Fewer are chosen where a class has not its share.
+        seed: Of the draw; the same seed draws the same samples.
+
+    Returns:
+        Their indices in increasing order, (n,) int64.
+
+    Raises:
+        InputError: ``samples`` is below the number of classes.
+
+    >>> balanced_subset(torch.tensor([0, 1, 0, 1, 0, 1]), classes=2, samples=4, seed=0).numel()
+    4
+    """
+    if samples is None:
+        return torch.arange(len(labels))
+    if samples < classes:
+        raise InputError(f"{samples} samples of {classes} classes: ask for at least one of each")
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(labels), generator=generator)
+    share, extra = divmod(samples, classes)
+    chosen = [order[labels[order] == label][: share + (label < extra)] for label in range(classes)]
+    return torch.cat(chosen).sort().values

@@ -1,0 +1,78 @@
+"""A folder of images as a data set: ``train/<class>/*`` and ``test/<class>/*``."""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from tqdm import tqdm
+
+from pytorch.datasets.dataset import SIZE, Source
+from pytorch.errors import InputError
+from pytorch.torchvision_import import import_torchvision
+
+EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+"""Modes of PIL that become RGB without losing depth."""
+
+
+def read_image_folder(folder: Path) -> Source:
+    """List the images of a folder; they are decoded, as 3 × 32 × 32, once it is known which are wanted.
+
+    Grey images get three equal channels; images of another size are resized, which is said.
+
+    Args:
+        folder: With ``train/<class>/*`` and ``test/<class>/*``; the classes are those of ``train``.
+
+    Raises:
+        InputError: A split is missing, a class has no image in it, or ``test`` has a class that ``train`` lacks.
+    """
+    for split in ("train", "test"):
+        if not (folder / split).is_dir():
+            raise InputError(f"{folder} has no folder {split}/: train/<class>/* and test/<class>/* are needed")
+    classes, train_files, train_labels = _list(folder / "train")
+    test_classes, test_files, test_labels = _list(folder / "test")
+    if test_classes != classes:
+        odd = sorted(set(classes) ^ set(test_classes))
+        raise InputError(f"{folder}: train/ and test/ do not have the same classes; only in one of them: {odd}")
+    return Source(
+        classes=classes,
+        labels=(train_labels, test_labels),
+        read=(partial(_decode, train_files, "train"), partial(_decode, test_files, "test")),
+    )
+
+
+def _list(folder: Path) -> tuple[list[str], list[Path], Tensor]:
+    """Return the classes, the image files and their labels."""
+    try:
+        listing = import_torchvision().datasets.ImageFolder(str(folder))
+    except FileNotFoundError as error:
+        raise InputError(f"{folder}: {str(error).splitlines()[0]}") from error
+    return listing.classes, [Path(path) for path, _ in listing.samples], torch.tensor(listing.targets)
+
+
+def _decode(files: list[Path], split: str, indices: Tensor) -> Tensor:
+    """Decode the chosen files as (n, 3, 32, 32) uint8."""
+    images = torch.empty(len(indices), 3, SIZE, SIZE, dtype=torch.uint8)
+    resized = 0
+    for row, index in enumerate(tqdm(indices.tolist(), desc=f"reading {split} images", disable=None)):
+        image = _open(files[index])
+        if image.size != (SIZE, SIZE):
+            image = image.resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+            resized += 1
+        images[row] = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    if resized:
+        print(f"{split}: {resized} of {len(indices)} images resized to {SIZE} x {SIZE} pixels", file=sys.stderr)
+    return images
+
+
+def _open(file: Path) -> Image.Image:
+    try:
+        with Image.open(file) as image:
+            if image.mode not in EIGHT_BIT_MODES:
+                raise InputError(f"{file}: images of mode {image.mode} are not supported; convert it to 8-bit RGB")
+            return image.convert("RGB")
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise InputError(f"{file} cannot be read as an image ({error}); remove it or repair it") from error

@@ -1,0 +1,192 @@
+"""Data sets: sizes, splits, class names, and the reading of what a user may have."""
+
+import gzip
+import hashlib
+import pickle
+import struct
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pytorch.datasets import Normalization, dataset_name, load_dataset
+from pytorch.datasets.dataset import balanced_subset
+from pytorch.datasets.digits import FILE
+from pytorch.errors import InputError
+from pytorch.torchvision_import import import_torchvision
+
+# The order in which the authors of CIFAR-10 publish its classes, and in which its labels count.
+CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+
+
+def test_digits(tmp_path):
+    digits = load_dataset("digits", tmp_path)
+    assert digits.train.images.shape == (1442, 1, 32, 32)
+    assert digits.test.images.shape == (355, 1, 32, 32)
+    assert digits.classes == list("0123456789")
+    assert digits.train.images.dtype == torch.uint8
+    assert digits.test.labels.bincount().tolist() == [35, 36, 35, 36, 36, 36, 36, 35, 34, 36]
+    assert not digits.train.images[:, :, :4].any(), "the margin is black"
+    assert digits.train.images.max() == 255
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_digits_are_the_file_that_their_page_describes():
+    digest = hashlib.sha256(FILE.read_bytes()).hexdigest()
+    assert digest in FILE.with_name("digits.md").read_text(encoding="utf-8")
+
+
+def test_no_digit_is_in_both_splits_or_lost():
+    table = np.loadtxt(FILE, delimiter=",")
+    digits = load_dataset("digits", None)
+    assert len(digits.train) + len(digits.test) == len(table)
+    images = [image.numpy().tobytes() for split in (digits.train, digits.test) for image in split.images]
+    assert len(set(images)) == len(np.unique(table[:, :-1], axis=0))
+
+
+@pytest.fixture
+def small_mnist(tmp_path, monkeypatch):
+    """Archives in MNIST's own format, with the checksums of these instead of the real ones."""
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    random, resources = np.random.default_rng(0), []
+    for prefix, count in (("train", 30), ("t10k", 20)):
+        images = random.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        labels = np.arange(count, dtype=np.uint8) % 10
+        for name, header, array in (
+            (f"{prefix}-images-idx3-ubyte.gz", struct.pack(">IIII", 2051, count, 28, 28), images),
+            (f"{prefix}-labels-idx1-ubyte.gz", struct.pack(">II", 2049, count), labels),
+        ):
+            content = gzip.compress(header + array.tobytes())
+            (raw / name).write_bytes(content)
+            resources.append((name, hashlib.md5(content).hexdigest()))
+    monkeypatch.setattr(import_torchvision().datasets.MNIST, "resources", resources)
+    return tmp_path
+
+
+def test_mnist_is_padded_to_32(small_mnist):
+    mnist = load_dataset("MNIST", small_mnist)
+    assert mnist.train.images.shape == (30, 1, 32, 32)
+    assert mnist.test.images.shape == (20, 1, 32, 32)
+    assert mnist.classes == list("0123456789")
+    assert mnist.test.labels.tolist() == [index % 10 for index in range(20)]
+    assert mnist.train.images[:, :, 2:-2, 2:-2].any()
+    edge = mnist.train.images.clone()
+    edge[:, :, 2:-2, 2:-2] = 0
+    assert not edge.any()
+
+
+@pytest.fixture
+def small_cifar10(tmp_path, monkeypatch):
+    """Batches in CIFAR-10's own format: the pixels of a sample all have the value of its label."""
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    labels = [3, 5, 0, 9, 3]
+    data = np.repeat(np.array(labels, dtype=np.uint8)[:, None], 3072, axis=1)
+    data[:, :1024] += 100  # the red plane comes first
+    contents = {name: {"data": data, "labels": labels} for name in ("data_batch_1", "test_batch")}
+    contents["batches.meta"] = {"label_names": CIFAR10}
+    for name, content in contents.items():
+        (folder / name).write_bytes(pickle.dumps(content))
+    sums = {name: hashlib.md5((folder / name).read_bytes()).hexdigest() for name in contents}
+    cifar10 = import_torchvision().datasets.CIFAR10
+    monkeypatch.setattr(cifar10, "train_list", [["data_batch_1", sums["data_batch_1"]]])
+    monkeypatch.setattr(cifar10, "test_list", [["test_batch", sums["test_batch"]]])
+    meta = {"filename": "batches.meta", "key": "label_names", "md5": sums["batches.meta"]}
+    monkeypatch.setattr(cifar10, "meta", meta)
+    return tmp_path
+
+
+def test_cifar10_classes_are_in_their_published_order(small_cifar10):
+    """A cat is a cat: the name of label 3, in a sample whose label is 3."""
+    cifar10 = load_dataset("cifar-10", small_cifar10)
+    assert cifar10.classes == CIFAR10
+    for image, label in zip(cifar10.train.images, cifar10.train.labels, strict=True):
+        assert (image[1:] == label).all()
+        assert (image[0] == label + 100).all()
+    assert cifar10.classes[cifar10.test.labels[0]] == "cat"
+
+
+def test_a_data_set_that_cannot_be_downloaded(tmp_path, monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    for name in ("cifar10", "mnist"):
+        with pytest.raises(InputError, match=f"{name} is not in .* and could not be downloaded .*--data-dir") as info:
+            load_dataset(name, tmp_path)
+        assert "\n" not in str(info.value)
+
+
+def test_image_folder(image_folder):
+    pets = load_dataset(str(image_folder), None)
+    assert pets.name == "folder-pets"
+    assert pets.classes == ["cat", "dog"]
+    assert pets.train.images.shape == (12, 3, 32, 32)
+    assert pets.test.labels.tolist() == [0] * 4 + [1] * 4
+    expected = np.array(Image.open(image_folder / "test" / "dog" / "2.png"))
+    np.testing.assert_array_equal(pets.test.images[6].permute(1, 2, 0), expected)
+
+
+def test_images_of_other_sizes_and_modes_are_brought_to_32_and_it_is_said(image_folder, capsys):
+    Image.new("L", (64, 48), 200).save(image_folder / "train" / "cat" / "0.png")
+    pets = load_dataset(str(image_folder), None)
+    assert (pets.train.images[0] == 200).all()
+    assert "train: 1 of 12 images resized to 32 x 32 pixels" in capsys.readouterr().err
+
+
+def remove(folder):
+    for file in sorted(folder.rglob("*"), reverse=True):
+        file.rmdir() if file.is_dir() else file.unlink()
+    folder.rmdir()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: remove(folder / "test"), "has no folder test/"),
+        (lambda folder: remove(folder / "train" / "cat"), "only in one of them: \\['cat'\\]"),
+        (lambda folder: (folder / "test" / "newt").mkdir(), "Found no valid file for the classes newt"),
+        (lambda folder: (folder / "test" / "cat" / "1.png").write_text("no image"), "1.png cannot be read as an image"),
+        (
+            lambda folder: Image.new("I;16", (32, 32)).save(folder / "test" / "cat" / "1.png"),
+            "1.png: images of mode I;16",
+        ),
+    ],
+)
+def test_folders_that_cannot_be_used(image_folder, spoil, message):
+    spoil(image_folder)
+    with pytest.raises(InputError, match=message):
+        load_dataset(str(image_folder), None)
+
+
+def test_a_known_name_means_no_folder(tmp_path, monkeypatch):
+    (tmp_path / "digits").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert dataset_name("digits") == "digits"
+    assert dataset_name("./digits") == "folder-digits"
+    with pytest.raises(InputError, match=r"unknown data set .and no folder. 'digts': did you mean digits"):
+        dataset_name("digts")
+
+
+def test_samples_are_balanced_and_drawn_with_the_seed():
+    labels = torch.tensor([0] * 50 + [1] * 20 + [2] * 3)
+    chosen = balanced_subset(labels, classes=3, samples=20, seed=0)
+    assert labels[chosen].bincount().tolist() == [7, 7, 3]
+    assert torch.equal(chosen, chosen.unique())
+    assert torch.equal(chosen, balanced_subset(labels, 3, 20, seed=0))
+    assert not torch.equal(chosen, balanced_subset(labels, 3, 20, seed=1))
+    assert len(balanced_subset(labels, 3, None, seed=0)) == 73
+    with pytest.raises(InputError, match="2 samples of 3 classes"):
+        balanced_subset(labels, 3, 2, seed=0)
+
+
+def test_normalization_constants_are_exact():
+    images = torch.randint(0, 256, (3000, 3, 5, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    constants = Normalization.of(images)
+    scaled = images.numpy() / 255
+    np.testing.assert_allclose(constants.mean, scaled.mean(axis=(0, 2, 3)), rtol=1e-12)
+    np.testing.assert_allclose(constants.std, scaled.std(axis=(0, 2, 3)), rtol=1e-12)
+    normalized = constants(images).double()
+    torch.testing.assert_close(normalized.mean(dim=(0, 2, 3)), torch.zeros(3).double(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(normalized.std(dim=(0, 2, 3), correction=0), torch.ones(3).double())
+    assert Normalization.of(torch.zeros(2, 1, 2, 2, dtype=torch.uint8)).std == (1.0,)
