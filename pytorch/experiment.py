@@ -1,0 +1,133 @@
+"""What the experiments produce and keep: trained models, and pairs of measurements."""
+
+import platform
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pytorch.datasets import Normalization
+from pytorch.models import build_model
+from pytorch.recipes import Recipe
+from pytorch.training import Epoch
+from pytorch.variance import VarianceResult
+
+UNROTATED, ROTATED = "unrotated", "rotated"
+PAIR = (UNROTATED, ROTATED)
+"""The two models of a pair, by how they were trained."""
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained model and everything needed to rebuild, judge and repeat it.
+
+    Attributes:
+        model: Its architecture, by name.
+        dataset: Name of the data set it was trained on.
+        trained_on: ``"unrotated"`` or ``"rotated"`` samples.
+        channels: Of its input.
+        classes: Names of the classes.
+        normalization: Constants of its training split.
+        recipe: How it was trained.
+        seed: Of its weights, of the order of samples, and of the angles.
+        samples: Number of training samples.
+        history: A record of each epoch.
+        accuracy: On ``upright`` and on ``rotated`` test data, as fractions.
+        test_samples: Number of test samples.
+        weights: The state of the network.
+        versions: Of Python and of the libraries.
+    """
+
+    model: str
+    dataset: str
+    trained_on: str
+    channels: int
+    classes: list[str]
+    normalization: Normalization
+    recipe: Recipe
+    seed: int
+    samples: int
+    history: list[Epoch]
+    accuracy: dict[str, float]
+    test_samples: int
+    weights: dict[str, Tensor]
+    versions: dict[str, str]
+
+    def network(self) -> nn.Module:
+        """Build the network with its trained weights, in evaluation mode, on the CPU."""
+        with torch.random.fork_rng(devices=[]):
+            network = build_model(self.model, self.channels, len(self.classes))
+        network.load_state_dict(self.weights)
+        return network.eval().to(memory_format=torch.channels_last)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain containers and tensors."""
+        content = asdict(self)
+        for constants in ("mean", "std"):
+            content["normalization"][constants] = list(content["normalization"][constants])
+        return content
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> "TrainedModel":
+        """Rebuild what ``to_dict`` gave.
+
+        Raises:
+            TypeError, KeyError: The content is not that of a trained model.
+        """
+        normalization = {name: tuple(values) for name, values in content["normalization"].items()}
+        parts = {
+            "normalization": Normalization(**normalization),
+            "recipe": Recipe(**content["recipe"]),
+            "history": [Epoch(**epoch) for epoch in content["history"]],
+        }
+        return cls(**{**content, **parts})
+
+
+@dataclass(frozen=True)
+class VariancePair:
+    """The measurements of both models of a pair, on the same transformed samples.
+
+    Attributes:
+        model: Architecture of both, by name.
+        dataset: Name of the data set.
+        transformation: Name of the transformation set.
+        results: ``"unrotated"`` and ``"rotated"``: what was measured.
+        accuracy: Likewise: accuracy on ``upright`` and ``rotated`` test data.
+        seed: Of the choice of samples.
+        versions: Of Python and of the libraries.
+    """
+
+    model: str
+    dataset: str
+    transformation: str
+    results: dict[str, VarianceResult]
+    accuracy: dict[str, dict[str, float]]
+    seed: int
+    versions: dict[str, str]
+
+    @property
+    def aggregation(self) -> str:
+        """How feature maps became units."""
+        return self.results[UNROTATED].aggregation
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain containers and numpy arrays."""
+        return {**vars(self), "results": {name: result.to_dict() for name, result in self.results.items()}}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> "VariancePair":
+        """Rebuild what ``to_dict`` gave.
+
+        Raises:
+            TypeError, KeyError, ValueError: The content is not that of a pair.
+        """
+        return cls(
+            **{**content, "results": {name: VarianceResult.from_dict(content["results"][name]) for name in PAIR}}
+        )
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    return {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}

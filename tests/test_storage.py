@@ -1,0 +1,163 @@
+"""Files: whole or absent, complete in themselves, and harmless whoever made them."""
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_result import result
+
+from pytorch.datasets import Normalization
+from pytorch.errors import FileError
+from pytorch.experiment import TrainedModel, VariancePair, versions
+from pytorch.models import build_model
+from pytorch.recipes import Recipe
+from pytorch.storage import (
+    load_model,
+    load_values,
+    model_file,
+    save_model,
+    save_values,
+    values_file,
+    values_files,
+)
+from pytorch.training import Epoch
+from pytorch.whole_file import whole_file
+
+
+@pytest.fixture
+def trained():
+    network = build_model("simple_conv", 1, 3)
+    return TrainedModel(
+        model="simple_conv",
+        dataset="digits",
+        trained_on="rotated",
+        channels=1,
+        classes=["a", "b", "c"],
+        normalization=Normalization((0.25,), (0.5,)),
+        recipe=Recipe(1, 2),
+        seed=4,
+        samples=10,
+        history=[Epoch(2.0, 0.5, 1.0)],
+        accuracy={"upright": 0.5, "rotated": 0.25},
+        test_samples=4,
+        weights=network.state_dict(),
+        versions=versions(),
+    )
+
+
+@pytest.fixture
+def pair():
+    accuracy = {"upright": 0.5, "rotated": 0.25}
+    return VariancePair(
+        model="simple_conv",
+        dataset="digits",
+        transformation="rotation",
+        results={"unrotated": result(), "rotated": result(tv_all=np.array([np.nan, np.inf, 0.0, 1.0]))},
+        accuracy={"unrotated": accuracy, "rotated": accuracy},
+        seed=0,
+        versions=versions(),
+    )
+
+
+def test_a_model_comes_back_as_it_went(tmp_path, trained):
+    path = model_file(tmp_path, "simple_conv", "digits", "rotated")
+    assert path == tmp_path / "models" / "simple_conv_digits" / "rotated.pt"
+    save_model(path, trained)
+    found = load_model(path)
+    assert vars(found).keys() == vars(trained).keys()
+    for name in vars(trained).keys() - {"weights"}:
+        assert getattr(found, name) == getattr(trained, name), name
+    images = torch.rand(2, 1, 32, 32)
+    expected = build_model("simple_conv", 1, 3)
+    expected.load_state_dict(trained.weights)
+    torch.testing.assert_close(found.network()(images), expected(images))
+
+
+def test_a_measurement_comes_back_as_it_went_whatever_its_file_is_called(tmp_path, pair):
+    path = values_file(tmp_path, pair)
+    assert path == tmp_path / "values" / "simple_conv_digits_rotation_mean.pickle"
+    save_values(path, pair)
+    path.rename(path.with_name("x.pickle"))
+    (found,) = map(load_values, values_files(tmp_path))
+    assert {**vars(found), "results": None} == {**vars(pair), "results": None}
+    for trained_on in ("unrotated", "rotated"):
+        for name, expected in vars(pair.results[trained_on]).items():
+            np.testing.assert_array_equal(getattr(found.results[trained_on], name), expected, err_msg=name)
+
+
+def test_a_values_file_is_plain(tmp_path, pair):
+    """Numpy arrays and plain containers: readable without this project."""
+    path = values_file(tmp_path, pair)
+    save_values(path, pair)
+    content = pickle.loads(path.read_bytes())
+    assert content["format"] == "variance-experiments values"
+    assert content["version"] == 1
+    kinds = set()
+
+    def walk(value):
+        kinds.add(type(value))
+        for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            walk(part)
+
+    walk(content)
+    assert kinds <= {dict, list, str, int, float, np.ndarray}
+
+
+class Hostile:
+    """Would make a file when unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("kind", ["values", "model"])
+def test_a_hostile_file_is_refused_and_runs_nothing(tmp_path, kind):
+    path, trace = tmp_path / "file", tmp_path / "trace"
+    if kind == "values":
+        path.write_bytes(pickle.dumps(Hostile(trace)))
+        load = load_values
+    else:
+        torch.save(Hostile(trace), path)
+        load = load_model
+    with pytest.raises(FileError, match=r"file cannot be read as .*; remove it or make it anew"):
+        load(path)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no pickle", pickle.dumps([1, 2]), pickle.dumps({"format": "other"})])
+def test_a_foreign_or_damaged_file_is_named(tmp_path, content):
+    path = tmp_path / "file.pickle"
+    path.write_bytes(content)
+    for load in (load_values, load_model):
+        with pytest.raises(FileError, match=r"file\.pickle cannot be read"):
+            load(path)
+
+
+def test_a_newer_format_is_refused(tmp_path, pair):
+    path = values_file(tmp_path, pair)
+    save_values(path, pair)
+    path.write_bytes(pickle.dumps({**pickle.loads(path.read_bytes()), "version": 2}))
+    with pytest.raises(FileError, match="'version': 2"):
+        load_values(path)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
+    path = tmp_path / "new" / "file"
+    with whole_file(path) as file:
+        file.write(b"old")
+
+    def fail():
+        with whole_file(path) as file:
+            file.write(b"half of the new")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
+    assert path.read_bytes() == b"old"
+    assert os.listdir(path.parent) == ["file"]
