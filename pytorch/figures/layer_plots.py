@@ -1,0 +1,60 @@
+"""The normalized variance layer by layer."""
+
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+from pytorch.experiment import VariancePair
+from pytorch.figures.style import MODEL_COLOURS, group_title, name_layers, pair_title
+from pytorch.variance import VarianceResult
+from pytorch.variance.result import ALL, STRATIFIED
+
+LINES = {ALL: "-", STRATIFIED: "--"}
+
+
+def layers_figure(pair: VariancePair) -> Figure:
+    """Draw the layer means of both models, over all samples and stratified."""
+    figure = Figure(figsize=(_width(pair), 5), layout="constrained")
+    axes = figure.subplots()
+    for trained_on, result in pair.results.items():
+        for group, line in list(LINES.items())[: len(result.groups)]:
+            means = list(result.layer_means(group).values())
+            label = f"{trained_on} model, {group_title(group)}"
+            axes.plot(means, line, color=MODEL_COLOURS[trained_on], marker="o", markersize=3, label=label)
+    _finish(axes, result)
+    axes.legend(fontsize=8)
+    figure.suptitle(pair_title(pair), fontsize=11)
+    return figure
+
+
+def classes_figure(pair: VariancePair) -> Figure:
+    """Draw the layer means of each class, and stratified, for both models on one scale."""
+    figure = Figure(figsize=(_width(pair), 8), layout="constrained")
+    panels = figure.subplots(len(pair.results), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for axes, (trained_on, result) in zip(panels, pair.results.items(), strict=True):
+        for index, name in enumerate(result.classes):
+            axes.plot(list(result.layer_means(name).values()), color=_class_colour(index, len(result.classes)),
+                      linewidth=1, marker=".", markersize=4, label=name)  # fmt: skip
+        summary = STRATIFIED if result.classes else ALL
+        axes.plot(list(result.layer_means(summary).values()), "k--", label=group_title(summary))
+        axes.set_title(f"{trained_on} model", fontsize=10)
+        _finish(axes, result)
+    panels[0].set_xlabel("")
+    panels[0].legend(title="class", fontsize=7, title_fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    figure.suptitle(f"{pair_title(pair)}\neach class", fontsize=11)
+    return figure
+
+
+def _width(pair: VariancePair) -> float:
+    return max(7, 2 + 0.2 * max(len(result.layer_names) for result in pair.results.values()))
+
+
+def _class_colour(index: int, count: int) -> tuple[float, ...]:
+    return colormaps["tab10"](index) if count <= 10 else colormaps["turbo"](index / (count - 1))
+
+
+def _finish(axes: object, result: VarianceResult) -> None:
+    axes.axhline(1, color="#999999", linewidth=0.8, linestyle=":")
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("normalized variance\n(mean of the layer's finite units)")
+    axes.grid(axis="x", color="#EEEEEE")
+    name_layers(axes, result.layer_names)
