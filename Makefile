@@ -1,0 +1,44 @@
+# Every target builds the environment first if it is missing: `make demo` and `make test` work in a fresh clone.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/ready
+
+.PHONY: install demo test faults lint clean
+
+install: $(READY)
+
+$(READY): requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --requirement requirements.txt --requirement requirements-dev.txt
+	touch $@
+
+# The main job on the embedded digits, into demo/: nothing is downloaded, nothing outside the folder is touched.
+DEMO := --results-dir demo/results --plots-dir demo/plots
+demo: install
+	$(RUN) experiment_rotation.py simple_conv digits $(DEMO) --overwrite
+	$(RUN) experiment_variance.py simple_conv digits $(DEMO)
+	$(RUN) plot_variances_models.py $(DEMO)
+	@echo
+	@echo "Figures in demo/plots/simple_conv_digits:"
+	@echo "  accuracy.png                         both models on upright and on rotated test data"
+	@echo "  training.png                         loss and accuracy, epoch by epoch"
+	@echo "  rotation_mean_layers.png             normalized variance of each layer, rotated against unrotated"
+	@echo "  rotation_mean_classes.png            the same, a line for each class"
+	@echo "  rotation_mean_heatmap_all.png        a column for each layer, a cell for each unit, over all samples"
+	@echo "  rotation_mean_heatmap_stratified.png the mean over classes, each class by itself"
+	@echo "  rotation_mean_heatmap_class*.png     one class"
+
+test: install
+	$(RUN) -m pytest
+
+# Put each known fault of earlier implementations back in turn, and see that a test goes red.
+faults: install
+	$(RUN) tests/put_faults_back.py
+
+lint: install
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+clean:
+	rm -rf $(VENV) demo .pytest_cache .ruff_cache

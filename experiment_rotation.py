@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Train the two models of a pair: one on upright samples, one on randomly rotated samples.
+
+    python experiment_rotation.py resnet cifar10
+
+Both are evaluated on the whole test set, upright and rotated (a fixed angle for each image), and written to
+<results-dir>/models/<model>_<dataset>/{unrotated,rotated}.pt. The training curves and the four accuracies are drawn
+into <plots-dir>/<model>_<dataset>/. A model that is already there is not trained again.
+
+Expect the unrotated model to fail on rotated data, and the rotated one to do nearly as well on both. On two CPU
+cores simple_conv takes a minute on digits and ten on mnist; deeper models on cifar10 want a GPU.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from pytorch.cli import check_writable, experiment_parser, parse, positive, run
+from pytorch.datasets import Dataset, Normalization, load_dataset
+from pytorch.errors import InputError
+from pytorch.evaluation import accuracies
+from pytorch.experiment import PAIR, ROTATED, TrainedModel, versions
+from pytorch.figures import accuracy_figure, save_figure, training_figure
+from pytorch.models import build_model
+from pytorch.recipes import Recipe, recipe_for
+from pytorch.storage import load_model, model_file, save_model
+from pytorch.training import train
+
+EVALUATION_BATCH = 512
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the experiment with the given command line."""
+    options = parse(_parser(), arguments)
+    for folder in (options.results_dir, options.plots_dir):
+        check_writable(folder)
+    dataset = load_dataset(options.dataset, options.data_dir, options.samples, options.seed)
+    recipe = recipe_for(options.model, dataset.name).with_options(
+        options.epochs, options.rotated_epochs, options.batch_size
+    )
+    pair = {trained_on: _trained(options, dataset, recipe, trained_on) for trained_on in PAIR}
+    print_accuracies(pair)
+    folder = options.plots_dir / f"{options.model}_{dataset.name}"
+    for name, figure in (("training", training_figure(pair)), ("accuracy", accuracy_figure(pair))):
+        print(f"figure: {save_figure(figure, folder / f'{name}.png')}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = experiment_parser(__doc__.splitlines()[0])
+    parser.add_argument("--epochs", type=positive, help="of the unrotated model (default: see pytorch/recipes.py)")
+    parser.add_argument("--rotated-epochs", type=positive, help="of the rotated model (default: in proportion)")
+    parser.add_argument("--batch-size", type=positive, help="samples per step (default: see pytorch/recipes.py)")
+    parser.add_argument("--overwrite", action="store_true", help="train anew what is already there")
+    return parser
+
+
+def _trained(options: argparse.Namespace, dataset: Dataset, recipe: Recipe, trained_on: str) -> TrainedModel:
+    """Load the model if it is there, else train, evaluate and save it."""
+    path = model_file(options.results_dir, options.model, dataset.name, trained_on)
+    if path.exists() and not options.overwrite:
+        return _kept(path, dataset, recipe, options.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        network = build_model(options.model, dataset.train.images.shape[1], len(dataset.classes)).to(options.device)
+    normalization = Normalization.of(dataset.train.images)
+    history = train(
+        network, dataset.train, normalization, recipe,
+        rotated=trained_on == ROTATED, seed=options.seed, device=options.device, name=f"{trained_on} model",
+    )  # fmt: skip
+    trained = TrainedModel(
+        model=options.model,
+        dataset=dataset.name,
+        trained_on=trained_on,
+        channels=dataset.train.images.shape[1],
+        classes=dataset.classes,
+        normalization=normalization,
+        recipe=recipe,
+        seed=options.seed,
+        samples=len(dataset.train),
+        history=history,
+        accuracy=accuracies(network, dataset.test, normalization, EVALUATION_BATCH, options.device),
+        test_samples=len(dataset.test),
+        weights={name: value.cpu() for name, value in network.state_dict().items()},
+        versions=versions(),
+    )
+    save_model(path, trained)
+    print(f"{trained_on} model: {path}")
+    return trained
+
+
+def _kept(path: Path, dataset: Dataset, recipe: Recipe, seed: int) -> TrainedModel:
+    """Load a model that was trained before, if it is the one that is asked for."""
+    trained = load_model(path)
+    asked = {"recipe": recipe, "seed": seed, "classes": dataset.classes, "samples": len(dataset.train)}
+    for name, value in asked.items():
+        if getattr(trained, name) != value:
+            raise InputError(
+                f"{path} was trained with another {name} ({getattr(trained, name)}, not {value}): "
+                "--overwrite trains it anew, another --results-dir keeps both"
+            )
+    print(f"{trained.trained_on} model: already trained, {path}")
+    return trained
+
+
+def print_accuracies(pair: dict[str, TrainedModel]) -> None:
+    """Print the four accuracies as a table."""
+    print(f"\naccuracy on {pair[ROTATED].test_samples} test samples   upright    rotated")
+    for trained_on, trained in pair.items():
+        upright, rotated = (f"{trained.accuracy[data]:8.2%}" for data in ("upright", "rotated"))
+        print(f"  {trained_on + ' model':<34}{upright}   {rotated}")
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Draw the heatmaps and the layer plots of every measurement in the results folder.
+
+    python plot_variances_models.py
+
+For each measurement found in <results-dir>/values, into <plots-dir>/<model>_<dataset>/: a heatmap of all samples,
+one stratified by class and one of each class, the layer means of both models, and those of each class. Takes some
+seconds for each measurement.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from pytorch.cli import Parser, add_folders, check_writable, parse, run
+from pytorch.errors import FileError
+from pytorch.experiment import UNROTATED, VariancePair
+from pytorch.figures import classes_figure, heatmap_figure, layers_figure, save_figure
+from pytorch.storage import load_values, values_files
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Draw everything; return 1 if a file could not be read."""
+    options = parse(_parser(), arguments)
+    files = values_files(options.results_dir)
+    if not files:
+        raise FileError(f"no measurement in {options.results_dir / 'values'}: make one with experiment_variance.py")
+    check_writable(options.plots_dir)
+    unreadable = 0
+    for file in tqdm(files, desc="drawing", unit=" measurements", disable=None):
+        try:
+            pair = load_values(file)
+        except FileError as error:
+            tqdm.write(f"error: {error}", file=sys.stderr)
+            unreadable += 1
+            continue
+        folder = draw(pair, options.plots_dir)
+        tqdm.write(f"{pair.model} on {pair.dataset}, {pair.transformation}, {pair.aggregation}: {folder}")
+    return int(unreadable > 0)
+
+
+def draw(pair: VariancePair, plots_dir: Path) -> Path:
+    """Draw all figures of one measurement and return their folder."""
+    folder = plots_dir / f"{pair.model}_{pair.dataset}"
+    prefix = f"{pair.transformation}_{pair.aggregation}"
+    result = pair.results[UNROTATED]
+    save_figure(layers_figure(pair), folder / f"{prefix}_layers.png")
+    save_figure(classes_figure(pair), folder / f"{prefix}_classes.png")
+    for group in tqdm(result.groups, desc=f"{pair.model} {pair.dataset} {prefix}", leave=False, disable=None):
+        save_figure(heatmap_figure(pair, group), folder / f"{prefix}_heatmap_{file_label(group, result.classes)}.png")
+    return folder
+
+
+def file_label(group: str, classes: list[str]) -> str:
+    """Name a group in a file name: ``all``, ``stratified``, or a class with its number and no odd characters.
+
+    >>> file_label("T-shirt/top", ["T-shirt/top", "Trouser"])
+    'class0_T-shirt_top'
+    """
+    if group not in classes:
+        return group
+    return f"class{classes.index(group)}_{re.sub(r'[^0-9A-Za-z-]+', '_', group)}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(description=__doc__.splitlines()[0])
+    add_folders(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,12 @@
+"""How (in)variant is every activation of a network to transformations of its input?
+
+In reading order:
+
+- ``variance``: the measure, for any ``torch.nn.Module``; start at ``variance.measure``.
+- ``transformations``: what inputs are put through, rotations first.
+- ``models``, ``datasets``: what the experiments measure, by name.
+- ``recipes``, ``training``, ``evaluation``: from fresh weights to a trained pair and its accuracies.
+- ``storage``: what lies where in the results folder; ``figures``: from results to pictures.
+- ``cli``: the options that the three scripts share.
+- ``errors``, ``names``, ``evaluation_mode``, ``torchvision_import``: small things that several of these need.
+"""

@@ -1,0 +1,143 @@
+"""The command line that the three scripts share: options, checks of what they name, and how errors are told."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import torch
+
+from pytorch.datasets import dataset_name
+from pytorch.errors import FileError, InputError, ReportedError
+from pytorch.models import MODELS
+from pytorch.names import find_name
+
+RESULTS_DIR = Path("~/variance_results")
+
+FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+"""Exit codes."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that tells a wrong usage in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with code 2 and one line."""
+        self.exit(USAGE, f"{self.prog}: error: {message} (--help lists the options)\n")
+
+
+def experiment_parser(description: str) -> Parser:
+    """Build a parser with the arguments of an experiment on one model and one data set."""
+    parser = Parser(description=description)
+    parser.add_argument("model", type=_model, help=f"{', '.join(MODELS)} (letter case, - and _ do not matter)")
+    parser.add_argument(
+        "dataset", type=_dataset,
+        help="digits, mnist, fashion_mnist, cifar10, or a folder with train/<class>/* and test/<class>/*",
+    )  # fmt: skip
+    add_folders(parser)
+    parser.add_argument("--data-dir", type=Path, help="where downloads are kept (default: data in the results folder)")
+    parser.add_argument(
+        "--device", type=_device, default="auto", help="cpu, cuda, cuda:1, ... (default: cuda if there)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of weights, angles, and the choice of samples (default: 0)"
+    )
+    parser.add_argument(
+        "--samples", type=positive,
+        help="at most so many samples of each split, equally many of each class (default: all)",
+    )  # fmt: skip
+    return parser
+
+
+def add_folders(parser: argparse.ArgumentParser) -> None:
+    """Add the options for where files go."""
+    parser.add_argument(
+        "--results-dir", type=Path, default=RESULTS_DIR,
+        help="where trained models and measurements are kept (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--plots-dir", type=Path, default=Path("plots"), help="for figures (default: %(default)s)")
+
+
+def parse(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
+    """Parse, expand ``~`` in the folders, and give ``--data-dir`` its default."""
+    options = parser.parse_args(arguments)
+    options.results_dir = options.results_dir.expanduser()
+    options.plots_dir = options.plots_dir.expanduser()
+    if "data_dir" in options:
+        options.data_dir = (options.data_dir or options.results_dir / "data").expanduser()
+    return options
+
+
+def check_writable(folder: Path) -> None:
+    """Make the folder if it is missing.
+
+    Raises:
+        FileError: It cannot be made or written to; found out before the work rather than after.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"the folder {folder} cannot be made ({error.strerror})") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise FileError(f"the folder {folder} cannot be written to")
+
+
+def run(main: Callable[[], int | None]) -> NoReturn:
+    """Run a script's ``main`` and exit: 0 done, 1 failed with one line, 130 interrupted."""
+    sys.stdout.reconfigure(line_buffering=True)  # lines of long work show up in a redirected log as they come
+    try:
+        code = main() or 0
+    except ReportedError as error:
+        code = _fail(str(error))
+    except torch.OutOfMemoryError:
+        code = _fail("the device is out of memory: try a smaller --batch-size")
+    except OSError as error:
+        code = _fail(f"{error.strerror}: {error.filename}" if error.filename else str(error))
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+        print("\ninterrupted: finished files are kept, the same command goes on from there", file=sys.stderr)
+    sys.exit(code)
+
+
+def positive(text: str) -> int:
+    """Parse a whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
+
+
+def _fail(message: str) -> int:
+    print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
+    return FAILURE
+
+
+def _model(name: str) -> str:
+    return _as_argument(find_name, name, MODELS, "model")
+
+
+def _dataset(name: str) -> str:
+    _as_argument(dataset_name, name)
+    return name
+
+
+def _as_argument(function: Callable[..., str], *arguments: object) -> str:
+    try:
+        return function(*arguments)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _device(name: str) -> torch.device:
+    cuda = torch.cuda.is_available()
+    try:
+        device = torch.device(("cuda" if cuda else "cpu") if name == "auto" else name)
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{name!r} is no device: cpu, cuda, cuda:1, ...") from error
+    if device.type not in ("cpu", "cuda"):
+        raise argparse.ArgumentTypeError(f"{name}: only cpu and cuda have the float64 that the measure needs")
+    if device.type == "cuda" and (not cuda or (device.index or 0) >= torch.cuda.device_count()):
+        raise argparse.ArgumentTypeError(f"{name}: this machine has {torch.cuda.device_count()} CUDA devices")
+    return device

@@ -1,0 +1,225 @@
+"""The three scripts as a user runs them: small, on the CPU, without a network, every warning an error."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import experiment_variance
+from pytorch.datasets import Normalization, load_dataset
+from pytorch.storage import load_model, load_values
+
+ROOT = Path(__file__).parents[1]
+SMALL = ("--epochs", "1", "--samples", "40")
+
+
+def run(home, script, *arguments):
+    """Run a script with a home of its own and a network that answers nothing."""
+    environment = {
+        **os.environ,
+        "HOME": str(home),
+        "http_proxy": "http://127.0.0.1:9",
+        "https_proxy": "http://127.0.0.1:9",
+    }
+    command = [sys.executable, "-W", "error", str(ROOT / script), *map(str, arguments)]
+    return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+def assert_one_line(process, code, *parts):
+    """It ended with the code and told why in one line, with no traceback."""
+    assert process.returncode == code, process.stderr
+    assert len(process.stderr.splitlines()) == 1, process.stderr
+    for part in parts:
+        assert part in process.stderr
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A home in which the three scripts were run on the digits, with nothing but their defaults for folders."""
+    home = tmp_path_factory.mktemp("home")
+    for arguments in (
+        ("experiment_rotation.py", "Simple-Conv", "Digits", *SMALL),
+        ("experiment_variance.py", "simpleconv", "digits", "--samples", "30", "--steps", "4"),
+        ("plot_variances_models.py",),
+    ):
+        process = run(home, *arguments)
+        assert process.returncode == 0, process.stderr
+        (home / f"{arguments[0]}.out").write_text(process.stdout)
+    return home
+
+
+def test_training_leaves_a_pair_that_says_everything(home):
+    for trained_on, epochs in (("unrotated", 1), ("rotated", 3)):
+        trained = load_model(home / "variance_results" / "models" / "simple_conv_digits" / f"{trained_on}.pt")
+        assert trained.trained_on == trained_on
+        assert trained.samples == 40
+        assert trained.test_samples == 40
+        assert len(trained.history) == epochs
+        assert set(trained.accuracy) == {"upright", "rotated"}
+        assert trained.normalization == Normalization.of(load_dataset("digits", None, 40).train.images)
+    out = (home / "experiment_rotation.py.out").read_text()
+    assert "accuracy on 40 test samples   upright    rotated" in out
+    assert "rotated model: epoch 3/3, loss" in out
+
+
+def test_measuring_leaves_a_pair_of_results(home):
+    (file,) = (home / "variance_results" / "values").iterdir()
+    assert file.name == "simple_conv_digits_rotation_mean.pickle"
+    pair = load_values(file)
+    for result in pair.results.values():
+        assert result.samples == 30
+        assert result.classes == list("0123456789")
+        assert len(result.transformations) == 4
+        assert result.layer_names[0] == "conv1"
+        assert result.layer_names[-1] == "log_softmax"
+    out = (home / "experiment_variance.py.out").read_text()
+    assert f"{pair.results['rotated'].global_mean('stratified'):.4f}" in out
+
+
+def test_drawing_leaves_every_figure(home):
+    figures = {path.name for path in (home / "plots" / "simple_conv_digits").iterdir()}
+    groups = ["all", "stratified", *(f"class{digit}_{digit}" for digit in range(10))]
+    assert figures == {
+        "training.png", "accuracy.png", "rotation_mean_layers.png", "rotation_mean_classes.png",
+        *(f"rotation_mean_heatmap_{group}.png" for group in groups),
+    }  # fmt: skip
+    for path in (home / "plots" / "simple_conv_digits").iterdir():
+        with Image.open(path) as image:
+            image.verify()
+
+
+def test_finished_training_is_not_repeated(home):
+    models = home / "variance_results" / "models" / "simple_conv_digits"
+    before = {path: path.read_bytes() for path in models.iterdir()}
+    process = run(home, "experiment_rotation.py", "simple_conv", "digits", *SMALL)
+    assert process.stdout.count("already trained") == 2
+    assert {path: path.read_bytes() for path in models.iterdir()} == before
+
+
+def test_training_with_other_settings_keeps_the_old_pair(home):
+    process = run(home, "experiment_rotation.py", "simple_conv", "digits", *SMALL, "--seed", "3")
+    assert_one_line(process, 1, "unrotated.pt was trained with another", "--overwrite")
+
+
+def test_measuring_twice_gives_the_same_values(home, tmp_path):
+    """Bit for bit, and whatever the batch size is, to rounding."""
+    shutil.copytree(home / "variance_results", tmp_path / "variance_results")
+    file = tmp_path / "variance_results" / "values" / "simple_conv_digits_rotation_mean.pickle"
+    before = load_values(file).results["rotated"]
+    file.unlink()
+    arguments = ("experiment_variance.py", "simple_conv", "digits", "--samples", "30", "--steps", "4")
+    assert run(tmp_path, *arguments).returncode == 0
+    after = load_values(file).results["rotated"]
+    assert after.tv_classes.tobytes() == before.tv_classes.tobytes()
+    assert after.sv_all.tobytes() == before.sv_all.tobytes()
+
+
+def test_a_folder_through_the_whole_line(tmp_path, image_folder):
+    """Normalised by the constants of its dark training images, not of its bright test images."""
+    commands = [
+        ("experiment_rotation.py", "simple_conv", image_folder, "--epochs", "1"),
+        ("experiment_variance.py", "simple_conv", image_folder, "--steps", "3", "--aggregation", "max"),
+        ("plot_variances_models.py",),
+    ]
+    for command in commands:
+        process = run(tmp_path, *command)
+        assert process.returncode == 0, process.stderr
+    pair = load_values(tmp_path / "variance_results" / "values" / "simple_conv_folder-pets_rotation_max.pickle")
+    assert pair.results["unrotated"].classes == ["cat", "dog"]
+    assert (tmp_path / "plots" / "simple_conv_folder-pets" / "rotation_max_heatmap_class1_dog.png").exists()
+
+
+def test_the_measure_normalizes_by_the_training_split(home, image_folder, tmp_path, monkeypatch):
+    arguments = ["simple_conv", str(image_folder), "--results-dir", str(tmp_path / "results"), "--steps", "2"]
+    process = run(tmp_path, "experiment_rotation.py", *arguments[:-2], "--epochs", "1")
+    assert process.returncode == 0, process.stderr
+    used = []
+    original = experiment_variance.measure_variances
+
+    def spy(*arguments, preprocess, **options):
+        used.append(preprocess)
+        return original(*arguments, preprocess=preprocess, **options)
+
+    monkeypatch.setattr(experiment_variance, "measure_variances", spy)
+    experiment_variance.main(arguments)
+    assert used == [Normalization.of(load_dataset(str(image_folder), None).train.images)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "parts"),
+    [
+        (("experiment_rotation.py", "resnet", "cifar10"), 1, ["cifar10 is not in", "could not be downloaded"]),
+        (
+            ("experiment_variance.py", "resnet", "cifar10"),
+            1,
+            ["there is no unrotated model", "first run python experiment_rotation.py resnet cifar10\n"],
+        ),
+        (
+            ("experiment_variance.py", "vgg16", "digits", "--results-dir", "my results"),
+            1,
+            ["first run python experiment_rotation.py vgg16 digits --results-dir 'my results'\n"],
+        ),
+        (("experiment_rotation.py", "resnt", "digits"), 2, ["unknown model 'resnt': did you mean resnet"]),
+        (("experiment_rotation.py", "resnet", "cifar"), 2, ["'cifar': did you mean cifar10", "fashion_mnist"]),
+        (("experiment_rotation.py", "resnet"), 2, ["dataset"]),
+        (("experiment_rotation.py", "resnet", "digits", "--epochs", "0"), 2, ["0 is less than 1"]),
+        (("experiment_rotation.py", "resnet", "digits", "--epochs", "many"), 2, ["--epochs", "many"]),
+        (("experiment_rotation.py", "resnet", "digits", "--device", "gpu"), 2, ["'gpu' is no device"]),
+        (("experiment_rotation.py", "resnet", "digits", "--device", "cuda:99"), 2, ["CUDA devices"]),
+        (("experiment_rotation.py", "simple_conv", "digits", "--samples", "3"), 1, ["3 samples of 10 classes"]),
+        (("experiment_variance.py", "resnet", "digits", "--aggregation", "median"), 2, ["invalid choice: 'median'"]),
+        (("experiment_variance.py", "resnet", "digits", "--transformation", "flip"), 2, ["invalid choice: 'flip'"]),
+        (("plot_variances_models.py",), 1, ["no measurement in", "experiment_variance.py"]),
+        (("plot_variances_models.py", "--results-dir", "/dev/null"), 1, ["no measurement in"]),
+        (
+            ("experiment_rotation.py", "resnet", "digits", "--results-dir", "/dev/null/results"),
+            1,
+            ["the folder /dev/null/results cannot be made"],
+        ),
+    ],
+)
+def test_bad_input_gets_one_line(tmp_path, arguments, code, parts):
+    assert_one_line(run(tmp_path, *arguments), code, *parts)
+    assert not list(tmp_path.rglob("*.p*")), "something was written"
+
+
+def test_a_folder_without_test_images(tmp_path, image_folder):
+    shutil.rmtree(image_folder / "test")
+    assert_one_line(run(tmp_path, "experiment_rotation.py", "resnet", image_folder), 1, "has no folder test/")
+
+
+def test_one_step_is_too_few_to_measure(home):
+    process = run(home, "experiment_variance.py", "simple_conv", "digits", "--steps", "1", "--samples", "20")
+    assert_one_line(process, 1, "1 transformations: at least two are needed")
+
+
+def test_a_bad_file_does_not_stop_the_others(home, tmp_path):
+    shutil.copytree(home / "variance_results", tmp_path / "variance_results")
+    (tmp_path / "variance_results" / "values" / "a_bad_one.pickle").write_bytes(b"\x80\x05garbage")
+    process = run(tmp_path, "plot_variances_models.py")
+    assert_one_line(process, 1, "a_bad_one.pickle cannot be read as a measurement")
+    assert (tmp_path / "plots" / "simple_conv_digits" / "rotation_mean_heatmap_all.png").exists()
+
+
+@pytest.mark.parametrize("script", ["experiment_rotation.py", "experiment_variance.py", "plot_variances_models.py"])
+def test_help(tmp_path, script):
+    process = run(tmp_path, script, "--help")
+    assert process.returncode == 0
+    assert "--results-dir" in process.stdout
+    assert "default: None" not in process.stdout
+
+
+def test_importing_does_no_work():
+    """No torchvision, no matplotlib, no thread, no file: until something is asked for."""
+    code = (
+        "import sys, random, torch; state = torch.get_rng_state()\n"
+        "import pytorch.variance, pytorch.models, pytorch.datasets, pytorch.transformations\n"
+        "assert 'matplotlib' not in sys.modules and 'torchvision' not in sys.modules\n"
+        "assert torch.equal(state, torch.get_rng_state())"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True)
+
