@@ -12,6 +12,8 @@ from types import ModuleType
 
 import torch
 
+from pytorch.errors import ReportedError
+
 DETECTION = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 
@@ -19,13 +21,16 @@ def import_torchvision() -> ModuleType:
     """Return torchvision with its ``datasets`` and ``models``; where it is whole, this is an import and no more.
 
     Raises:
-        RuntimeError: torchvision does not fit this torch for another reason.
+        ReportedError: torchvision is missing, or does not fit this torch for another reason.
     """
     try:
         return importlib.import_module("torchvision")
-    except RuntimeError as error:
+    except (ImportError, RuntimeError) as error:
         if "torchvision::nms does not exist" not in str(error):
-            raise
+            reason = " ".join(str(error).split())
+            raise ReportedError(
+                f"torchvision cannot be used: install the one made for this torch ({reason})"
+            ) from error
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
         del sys.modules[name]
     for operator in ("nms", "qnms"):

@@ -176,7 +176,7 @@ def test_the_measure_normalizes_by_the_training_split(home, image_folder, tmp_pa
         (("plot_variances_models.py",), 1, ["no measurement in", "experiment_variance.py"]),
         (("plot_variances_models.py", "--results-dir", "/dev/null"), 1, ["no measurement in"]),
         (
-            ("experiment_rotation.py", "resnet", "digits", "--results-dir", "/dev/null/results"),
+            ("experiment_rotation.py", "simple_conv", "digits", *SMALL, "--results-dir", "/dev/null/results"),
             1,
             ["the folder /dev/null/results cannot be made"],
         ),
@@ -222,4 +222,3 @@ def test_importing_does_no_work():
         "assert torch.equal(state, torch.get_rng_state())"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True)
-

@@ -1,0 +1,203 @@
+"""Put each known fault of earlier implementations back, one at a time, and see that its test goes red.
+
+Works on a copy of the repository. A fault is a list of replacements; each text to replace must occur exactly once,
+so that a fault whose code has moved is noticed rather than skipped. Exit code 1 if a test stayed green.
+
+    python tests/put_faults_back.py [word ...]      # all faults, or those whose names have all the words
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tqdm import tqdm
+
+ROOT = Path(__file__).parents[1]
+
+SORTS = "values.sort(); positions = values[:, None]"
+
+FAULTS = {
+    "the last batch is dropped": (
+        "tests/test_definition.py::test_equals_the_definition",
+        [("pytorch/variance/measure.py", "range(0, len(images), size)", "range(0, len(images) - size + 1, size)")],
+    ),
+    "batch ranges overlap": (
+        "tests/test_definition.py::test_equals_the_definition",
+        [("pytorch/variance/measure.py", "slice(start, start + size)", "slice(start, start + size + 1)")],
+    ),
+    "the last batch of an evaluation is dropped": (
+        "tests/test_training.py::test_accuracy_counts_every_sample",
+        [
+            (
+                "pytorch/evaluation.py",
+                "torch.arange(len(split)).split(batch_size)",
+                "torch.arange(len(split) // batch_size * batch_size).split(batch_size)",
+            )
+        ],
+    ),
+    "test data are normalised by test statistics": (
+        "tests/test_scripts.py::test_the_measure_normalizes_by_the_training_split",
+        [
+            (
+                "experiment_variance.py",
+                "preprocess=models[UNROTATED].normalization",
+                "preprocess=type(models[UNROTATED].normalization).of(dataset.test.images)",
+            )
+        ],
+    ),
+    "an angle is a fresh draw from around it": (
+        "tests/test_transformations.py::test_the_same_angle_gives_the_same_image",
+        [
+            (
+                "pytorch/transformations.py",
+                "torch.tensor([self.degrees], device",
+                "torch.tensor([self.degrees + 2 * torch.rand(()).item() - 1], device",
+            )
+        ],
+    ),
+    "degrees are taken for radians": (
+        "tests/test_transformations.py",
+        [("pytorch/transformations.py", "degrees.double() * (math.pi / 180)", "degrees.double() * (180 / 180)")],
+    ),
+    "an evaluation leaves the model in evaluation mode": (
+        "tests/test_training.py::test_every_epoch_trains_in_training_mode",
+        [("pytorch/evaluation_mode.py", "module.training = training", "module.training = False")],
+    ),
+    "training does not set its mode": (
+        "tests/test_training.py::test_training_leaves_no_epoch_in_evaluation_mode",
+        [("pytorch/training.py", "            model.train()\n", "")],
+    ),
+    "the classes of CIFAR-10 are in the wrong order": (
+        "tests/test_datasets.py::test_cifar10_classes_are_in_their_published_order",
+        [
+            (
+                "pytorch/datasets/torchvision_datasets.py",
+                "classes=list(train.classes)",
+                "classes=[*train.classes[:6], 'horse', 'frog', *train.classes[8:]]",
+            )
+        ],
+    ),
+    "the 1 × 1 convolution is padded": (
+        "tests/test_models.py::test_the_spatial_sizes_of_all_convolutional",
+        [("pytorch/models/all_convolutional.py", "nn.Conv2d(192, 192, 1)", "nn.Conv2d(192, 192, 1, padding=1)")],
+    ),
+    "an in-place ReLU overwrites what was recorded": (
+        "tests/test_recording.py::test_an_in_place_relu_cannot_change_what_was_recorded",
+        [("pytorch/variance/activations.py", "units.clone()", "units")],
+    ),
+    "a module called twice keeps its last call": (
+        "tests/test_recording.py::test_every_call_in_order_of_execution",
+        [
+            (
+                "pytorch/variance/activations.py",
+                'name if self._calls[name] == 1 else f"{name}#{self._calls[name]}"',
+                "name",
+            ),
+            (
+                "pytorch/variance/activations.py",
+                "self._recorded.append((part, units.clone()))",
+                "self._recorded[:] = [*(r for r in self._recorded if r[0] != part), (part, units.clone())]",
+            ),
+        ],
+    ),
+    "the shortcut is computed twice": (
+        "tests/test_models.py::test_each_step_is_computed_and_recorded_once",
+        [
+            (
+                "pytorch/models/resnet.py",
+                "return self.relu2(self.sum(residual, self.shortcut(inputs)))",
+                "self.shortcut(inputs)\n        return self.relu2(self.sum(residual, self.shortcut(inputs)))",
+            )
+        ],
+    ),
+    "copies of a layer are recorded": (
+        "tests/test_models.py::test_each_step_is_computed_and_recorded_once",
+        [("pytorch/variance/activations.py", "    nn.Identity, nn.Flatten, nn.Unflatten,\n", "")],
+    ),
+    "a figure sorts the result": (
+        "tests/test_figures.py::test_drawing_changes_no_bit_of_a_result",
+        [("pytorch/figures/heatmaps.py", "positions = _per_channel(values)", SORTS)],
+    ),
+    "a figure sorts the result, which is not read-only": (
+        "tests/test_figures.py::test_drawing_changes_no_bit_of_a_result",
+        [
+            ("pytorch/figures/heatmaps.py", "positions = _per_channel(values)", SORTS),
+            ("pytorch/variance/result.py", "units = units.view()\n        units.flags.writeable = False", "pass"),
+            ("pytorch/variance/result.py", "frozen.flags.writeable = False", "pass"),
+            ("pytorch/variance/result.py", "return np.where((tv == 0) & (sv == 0), 1.0, ratio)", "return tv"),
+        ],
+    ),
+    "the meaning of a result is in its file name": (
+        "tests/test_storage.py::test_a_measurement_comes_back_as_it_went_whatever_its_file_is_called",
+        [
+            (
+                "pytorch/storage.py",
+                "return VariancePair.from_dict(_content(safe_pickle.load(file), VALUES_FORMAT))",
+                "content = _content(safe_pickle.load(file), VALUES_FORMAT)\n"
+                "            return VariancePair.from_dict({**content, 'model': path.stem.split('_')[0]})",
+            )
+        ],
+    ),
+    "measuring crashes at the line that saves": (
+        "tests/test_scripts.py::test_measuring_leaves_a_pair_of_results",
+        [("experiment_variance.py", "    save_values(path, pair)\n", "    save_values(pair)\n")],
+    ),
+    "a folder that cannot be written is found out after the work": (
+        "tests/test_scripts.py::test_bad_input_gets_one_line",
+        [("experiment_rotation.py", "        check_writable(folder)\n", "        pass\n")],
+    ),
+    "the variance is a difference of sums": (
+        "tests/test_definition.py::test_a_large_offset_costs_no_digits",
+        [
+            (
+                "pytorch/variance/moments.py",
+                "sum_by_group(deviations.square_(), groups, len(self.mean)))",
+                "sum_by_group(observations.double() ** 2, groups, len(self.mean))"
+                " - count * (self.mean + shift) ** 2)",
+            )
+        ],
+    ),
+    "hooks stay on the model": (
+        "tests/test_recording.py::test_the_model_is_left_as_it_was_found",
+        [("pytorch/variance/activations.py", "            handle.remove()\n", "            pass\n")],
+    ),
+    "a hostile file is run": (
+        "tests/test_storage.py::test_a_hostile_file_is_refused_and_runs_nothing",
+        [("pytorch/safe_pickle.py", "if (module, name) not in ADMITTED:", "if False:")],
+    ),
+}  # fmt: skip
+
+
+def goes_red(test: str, replacements: list[tuple[str, str, str]]) -> bool:
+    """Whether the test fails in a copy of the repository with the replacements made."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "plots", "demo", "__pycache__"))
+        for file, old, new in replacements:
+            text = (copy / file).read_text(encoding="utf-8")
+            if text.count(old) != 1:
+                raise SystemExit(f"{file} has {text.count(old)} times, not once: {old}")
+            (copy / file).write_text(text.replace(old, new), encoding="utf-8")
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
+        process = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    if process.returncode not in (0, 1):
+        raise SystemExit(f"{test} could not be run:\n{process.stdout}{process.stderr}")
+    return process.returncode == 1
+
+
+def main() -> int:
+    """Put every fault back and print a line for each."""
+    green = 0
+    chosen = {name: fault for name, fault in FAULTS.items() if all(word in name for word in sys.argv[1:])}
+    for name, (test, replacements) in tqdm(chosen.items(), unit=" faults", disable=None):
+        red = goes_red(test, replacements)
+        green += not red
+        tqdm.write(f"{'red  ' if red else 'GREEN'}  {name}  ({test})")
+    print(f"{len(chosen) - green} of {len(chosen)} faults are noticed")
+    return int(green > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
