@@ -40,6 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
     recipe = recipe_for(options.model, dataset.name).with_options(
         options.epochs, options.rotated_epochs, options.batch_size
     )
+    print(f"{dataset.name}: {len(dataset.train)} training samples, {len(dataset.test)} test samples")
     pair = {trained_on: _trained(options, dataset, recipe, trained_on) for trained_on in PAIR}
     print_accuracies(pair)
     folder = options.plots_dir / f"{options.model}_{dataset.name}"

@@ -156,7 +156,16 @@ def remove(folder):
 def test_folders_that_cannot_be_used(image_folder, spoil, message):
     spoil(image_folder)
     with pytest.raises(InputError, match=message):
-        load_dataset(str(image_folder), None)
+        _ = load_dataset(str(image_folder), None).test
+
+
+def test_images_are_read_when_they_are_asked_for(image_folder):
+    """Measuring needs no training image."""
+    pets = load_dataset(str(image_folder), None)
+    (image_folder / "train" / "cat" / "0.png").write_text("no image")
+    assert len(pets.test) == 8
+    with pytest.raises(InputError, match=r"0.png cannot be read"):
+        _ = pets.train
 
 
 def test_a_known_name_means_no_folder(tmp_path, monkeypatch):

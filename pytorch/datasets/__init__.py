@@ -7,7 +7,7 @@ In reading order: ``dataset`` (what a data set is), ``normalization``, ``digits`
 from collections.abc import Callable
 from pathlib import Path
 
-from pytorch.datasets.dataset import Dataset, Source, Split, balanced_subset
+from pytorch.datasets.dataset import Dataset, Source, Split
 from pytorch.datasets.digits import read_digits
 from pytorch.datasets.image_folder import read_image_folder
 from pytorch.datasets.normalization import Normalization
@@ -24,7 +24,7 @@ DATASETS: dict[str, Callable[[Path], Source]] = {
 
 
 def load_dataset(name: str, data_dir: Path, samples: int | None = None, seed: int = 0) -> Dataset:
-    """Load a data set.
+    """Find a data set, downloading it if need be; its images are read when a split is first asked for.
 
     Args:
         name: A key of ``DATASETS`` (letter case, ``-`` and ``_`` do not matter), or the path of a folder with
@@ -38,12 +38,7 @@ def load_dataset(name: str, data_dir: Path, samples: int | None = None, seed: in
     """
     folder = _folder(name)
     source = DATASETS[dataset_name(name)](data_dir) if folder is None else read_image_folder(folder)
-    chosen = [balanced_subset(labels, len(source.classes), samples, seed) for labels in source.labels]
-    train, test = (
-        Split(read(indices), labels[indices])
-        for read, labels, indices in zip(source.read, source.labels, chosen, strict=True)
-    )
-    return Dataset(dataset_name(name), source.classes, train, test)
+    return Dataset(dataset_name(name), source, samples, seed)
 
 
 def dataset_name(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -29,25 +30,8 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """A training and a test split.
-
-    Attributes:
-        name: By which results are kept.
-        classes: Their names; a label is an index into them.
-        train: What models are trained on.
-        test: What they are evaluated and measured on.
-    """
-
-    name: str
-    classes: list[str]
-    train: Split
-    test: Split
-
-
-@dataclass(frozen=True)
 class Source:
-    """A data set whose images are read once it is known which are wanted; training split first, then test split.
+    """Where the samples of a data set come from; each pair is of the training split and of the test split.
 
     Attributes:
         classes: Their names.
@@ -58,6 +42,43 @@ class Source:
     classes: list[str]
     labels: tuple[Tensor, Tensor]
     read: tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training and a test split; the images of a split are read when it is first asked for.
+
+    Attributes:
+        name: By which results are kept.
+        source: Where the samples come from.
+        samples: At most so many of each split, equally many of each class; None: all.
+        seed: Of the choice of samples.
+    """
+
+    name: str
+    source: Source
+    samples: int | None
+    seed: int
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes; a label is an index into them."""
+        return self.source.classes
+
+    @cached_property
+    def train(self) -> Split:
+        """What models are trained on."""
+        return self._split(0)
+
+    @cached_property
+    def test(self) -> Split:
+        """What models are evaluated and measured on."""
+        return self._split(1)
+
+    def _split(self, index: int) -> Split:
+        labels = self.source.labels[index]
+        chosen = balanced_subset(labels, len(self.classes), self.samples, self.seed)
+        return Split(self.source.read[index](chosen), labels[chosen])
 
 
 def balanced_subset(labels: Tensor, classes: int, samples: int | None, seed: int) -> Tensor:

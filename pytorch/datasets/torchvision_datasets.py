@@ -1,7 +1,9 @@
 """MNIST, Fashion-MNIST and CIFAR-10 through torchvision, which downloads them and checks what it got."""
 
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -46,12 +48,12 @@ def _read(torchvision_name: str, name: str, data_dir: Path, classes: list[str] |
     return Source(
         classes=list(train.classes) if classes is None else classes,
         labels=(torch.as_tensor(train.targets), torch.as_tensor(test.targets)),
-        read=(_images(train.data).__getitem__, _images(test.data).__getitem__),
+        read=(partial(_images, train.data), partial(_images, test.data)),
     )
 
 
-def _images(data: object) -> Tensor:
-    """Turn (N, H, W) or (N, H, W, 3) into (N, C, 32, 32), padded with black."""
-    images = torch.as_tensor(data)
+def _images(data: Tensor | np.ndarray, indices: Tensor) -> Tensor:
+    """Choose from (N, H, W) or (N, H, W, 3) and return (n, C, 32, 32), padded with black."""
+    images = torch.as_tensor(data)[indices]
     images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
     return F.pad(images, [(SIZE - images.shape[-1]) // 2] * 4)

@@ -49,8 +49,8 @@ def heatmap_figure(pair: VariancePair, group: str) -> Figure:
                         fontsize=7, frameon=False, handlelength=1, columnspacing=1)  # fmt: skip
     name_layers(panels[-1], _labels(result))
     bar = figure.colorbar(ScalarMappable(norm, colours.with_extremes(over=MARKS["above the scale"])),
-                          ax=list(panels), extend="max", fraction=0.03, pad=0.01)  # fmt: skip
-    bar.set_label("normalized variance TV / SV (0: invariant)")
+                          ax=list(panels), extend="max", fraction=0.03, pad=0.01, aspect=35)  # fmt: skip
+    bar.set_label("normalized variance TV / SV  (0: invariant; the scale ends at the 99 % quantile)", fontsize=8)
     figure.suptitle(f"{pair_title(pair)}\n{group_title(group)}", fontsize=11)
     return figure
 
