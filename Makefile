@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
 
-.PHONY: install demo test faults lint clean
+.PHONY: install demo test faults bench lint clean
 
 install: $(READY)
 
@@ -35,6 +35,10 @@ test: install
 # Put each known fault of earlier implementations back in turn, and see that a test goes red.
 faults: install
 	$(RUN) tests/put_faults_back.py
+
+# What the measure costs beyond the forward passes that it needs.
+bench: install
+	PYTHONPATH=. $(RUN) benchmarks/measure_speed.py
 
 lint: install
 	$(RUN) -m ruff check .

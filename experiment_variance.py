@@ -102,6 +102,9 @@ def print_summary(pair: VariancePair) -> None:
             f"{len(result.transformations)} transformations; {counts['constant']} constant (0/0, counted as 1), "
             f"{counts['infinite'] + counts['undefined']} not finite (left out of the means)"
         )
+    few = [name for name, count in zip(result.classes, result.class_counts, strict=True) if count < 2]
+    if few:
+        print(f"  fewer than two samples, so no sample variance, and left out of stratified: {', '.join(few)}")
 
 
 if __name__ == "__main__":

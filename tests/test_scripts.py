@@ -197,6 +197,13 @@ def test_one_step_is_too_few_to_measure(home):
     assert_one_line(process, 1, "1 transformations: at least two are needed")
 
 
+def test_classes_of_one_sample_are_named(home, tmp_path):
+    shutil.copytree(home / "variance_results", tmp_path / "variance_results")
+    process = run(tmp_path, "experiment_variance.py", "simple_conv", "digits", "--steps", "2", "--samples", "12")
+    assert process.returncode == 0, process.stderr
+    assert "left out of stratified: 2, 3, 4, 5, 6, 7, 8, 9" in process.stdout
+
+
 def test_a_bad_file_does_not_stop_the_others(home, tmp_path):
     shutil.copytree(home / "variance_results", tmp_path / "variance_results")
     (tmp_path / "variance_results" / "values" / "a_bad_one.pickle").write_bytes(b"\x80\x05garbage")

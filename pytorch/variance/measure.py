@@ -49,6 +49,7 @@ def measure_variance(
         model: Any module; see ``pytorch.variance.activations`` for what counts as a layer.
         images: (N, C, H, W), uint8 or floating point, or an iterable of (images, labels) batches.
         labels: (N,) integers, or None; must be None where ``images`` is an iterable, whose batches bring their own.
+            Samples without a label count in the group ``"all"`` alone.
         transformations: At least two callables on a batch (B, C, H, W).
         preprocess: Applied to each transformed batch before the model (normalisation).
         aggregation: How a feature map becomes a unit: ``"mean"``, ``"max"``, ``"sum"`` or ``"none"``.
