@@ -37,8 +37,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=5, help="pairs that count, after one that does not")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args(arguments)
-    print(f"torch {torch.__version__}, {options.device}, {torch.get_num_threads()} threads; {options.samples} samples x "
-          f"{options.steps} rotations, batches of {options.batch_size}, {options.runs} pairs of runs")  # fmt: skip
+    print(f"torch {torch.__version__}, {options.device}, {torch.get_num_threads()} threads")
+    print(
+        f"{options.samples} samples x {options.steps} rotations, batches of {options.batch_size}, {options.runs} pairs"
+    )
     print(f"{'model':<20}{'floor, s':>10}{'measure, s':>12}{'ratio':>8}{'lowest':>8}{'highest':>9}")
     for name in options.models:
         floors, measures = zip(*_pairs(name, options), strict=True)
