@@ -80,6 +80,19 @@ def test_an_extreme_unit_is_marked_and_does_not_set_the_scale(pair):  # noqa: F8
     np.testing.assert_allclose(column[500], to_rgba(MARKS["above the scale"]))
 
 
+def test_constant_units_do_not_set_the_scale(pair):  # noqa: F811
+    """Their 1 is a convention; everything that varies here stays below a tenth."""
+    zeros, tenth = np.array([0.0, 0.0, 0.0, 1.0]), np.array([0.0, 0.0, 0.0, 0.1])
+    values = {
+        "tv_all": tenth,
+        "sv_all": zeros,
+        "tv_classes": np.tile(tenth, (3, 1)),
+        "sv_classes": np.tile(zeros, (3, 1)),
+    }
+    pair = VariancePair(**{**vars(pair), "results": {name: result(**values) for name in ("unrotated", "rotated")}})
+    assert scale_top(pair) == pytest.approx(0.1)
+
+
 def test_without_aggregation_a_cell_is_a_channel(pair):  # noqa: F811
     maps = {"layer_names": ["conv"], "layer_shapes": [(2, 1, 2)], "aggregation": "none"}
     pair = VariancePair(**{**vars(pair), "results": {name: result(**maps) for name in ("unrotated", "rotated")}})

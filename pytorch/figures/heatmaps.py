@@ -24,9 +24,9 @@ def heatmap_figure(pair: VariancePair, group: str) -> Figure:
     """Draw the normalized variance of every unit of both models, on one colour scale, layer under layer.
 
     Columns are layers in order of execution; all are equally high, so that a cell is the smaller the more units a
-    layer has. The scale reaches from 0 to the 99 % quantile of all finite values of the pair, over all samples and
-    stratified: it is the same in every heatmap of the pair. Without aggregation a cell is a channel, the mean of
-    its finite positions (a summary). Where a layer has more cells than the picture has rows, colours are averaged.
+    layer has. The scale is the same in every heatmap of the pair; see ``scale_top``. Without aggregation a cell is a
+    channel, the mean of its finite positions (a summary). Where a layer has more cells than the picture has rows,
+    colours are averaged.
 
     Args:
         pair: What was measured.
@@ -56,17 +56,18 @@ def heatmap_figure(pair: VariancePair, group: str) -> Figure:
 
 
 def scale_top(pair: VariancePair) -> float:
-    """Return the end of the pair's colour scale: a quantile of the finite values, plain and stratified."""
-    values = np.concatenate(
-        [
-            array.ravel()
-            for result in pair.results.values()
-            for group in (ALL, STRATIFIED)[: len(result.groups)]
-            for array in result.normalized_variance(group).values()
-        ]
-    )
-    values = values[np.isfinite(values)]
-    return float(np.quantile(values, TOP_QUANTILE)) or 1.0 if values.size else 1.0
+    """Return the end of the pair's colour scale: a quantile of what both models have, plain and stratified.
+
+    Constant units, whose 1 is a convention, and values that are not finite have no say in it.
+    """
+    values = []
+    for result in pair.results.values():
+        for group in (ALL, STRATIFIED)[: len(result.groups)]:
+            constant = result.constant_units(group)
+            values += [array[~constant[name]] for name, array in result.normalized_variance(group).items()]
+    finite = np.concatenate(values)
+    finite = finite[np.isfinite(finite)]
+    return float(np.quantile(finite, TOP_QUANTILE)) or 1.0 if finite.size else 1.0
 
 
 def _draw_columns(axes: Axes, result: VarianceResult, group: str, norm: Normalize, colours: Colormap) -> dict[str, int]:
