@@ -46,6 +46,16 @@ def test_a_heatmap_has_a_column_for_each_layer_and_a_cell_for_each_unit(pair):  
         assert expected in shown
 
 
+def test_a_long_title_stays_within_its_figure(pair):  # noqa: F811
+    pair = VariancePair(**{**vars(pair), "model": "all_convolutional", "dataset": "folder-" + "long name " * 12})
+    for figure in (heatmap_figure(pair, "cow"), layers_figure(pair), classes_figure(pair)):
+        figure.draw_without_rendering()
+        title = figure._suptitle.get_window_extent()
+        assert title.x0 >= 0
+        assert title.x1 <= figure.bbox.x1
+    assert "2 rotations, aggregation mean, 3 samples" in texts(heatmap_figure(pair, "cow"))
+
+
 def test_both_models_share_one_scale_in_every_heatmap(pair):  # noqa: F811
     """Equal values have equal colours in both panels and in every group."""
     values = {"unrotated": result(), "rotated": result(tv_all=np.array([2.0, 0.0, 1.0, 1.0]))}

@@ -42,6 +42,10 @@ def test_stratified_is_the_mean_over_classes_of_two_samples_or_more():
     assert found.unit_counts("bee")["undefined"] == 4
 
 
+def test_sample_counts():
+    assert [result().sample_count(group) for group in ("all", "stratified", "bee", "cow")] == [6, 5, 1, 3]
+
+
 def test_nothing_can_be_changed():
     """A figure that sorts what it is given fails at once."""
     found = result()

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from pytorch.experiment import VariancePair
-from pytorch.figures.style import group_title, name_layers, pair_title
+from pytorch.figures.style import group_title, name_layers, set_title
 from pytorch.variance import VarianceResult
 from pytorch.variance.result import ALL, STRATIFIED
 
@@ -51,7 +51,7 @@ def heatmap_figure(pair: VariancePair, group: str) -> Figure:
     bar = figure.colorbar(ScalarMappable(norm, colours.with_extremes(over=MARKS["above the scale"])),
                           ax=list(panels), extend="max", fraction=0.03, pad=0.01, aspect=35)  # fmt: skip
     bar.set_label("normalized variance TV / SV  (0: invariant; the scale ends at the 99 % quantile)", fontsize=8)
-    figure.suptitle(f"{pair_title(pair)}\n{group_title(group)}", fontsize=11)
+    set_title(figure, pair, group_title(group), result.sample_count(group))
     return figure
 
 

@@ -1,10 +1,11 @@
 """The normalized variance layer by layer."""
 
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pytorch.experiment import VariancePair
-from pytorch.figures.style import MODEL_COLOURS, group_title, name_layers, pair_title
+from pytorch.figures.style import MODEL_COLOURS, group_title, name_layers, set_title
 from pytorch.variance import VarianceResult
 from pytorch.variance.result import ALL, STRATIFIED
 
@@ -22,7 +23,7 @@ def layers_figure(pair: VariancePair) -> Figure:
             axes.plot(means, line, color=MODEL_COLOURS[trained_on], marker="o", markersize=3, label=label)
     _finish(axes, result)
     axes.legend(fontsize=8)
-    figure.suptitle(pair_title(pair), fontsize=11)
+    set_title(figure, pair, "mean of each layer", result.samples)
     return figure
 
 
@@ -40,7 +41,7 @@ def classes_figure(pair: VariancePair) -> Figure:
         _finish(axes, result)
     panels[0].set_xlabel("")
     panels[0].legend(title="class", fontsize=7, title_fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    figure.suptitle(f"{pair_title(pair)}\neach class", fontsize=11)
+    set_title(figure, pair, "mean of each layer, class by class", result.samples)
     return figure
 
 
@@ -52,7 +53,7 @@ def _class_colour(index: int, count: int) -> tuple[float, ...]:
     return colormaps["tab10"](index) if count <= 10 else colormaps["turbo"](index / (count - 1))
 
 
-def _finish(axes: object, result: VarianceResult) -> None:
+def _finish(axes: Axes, result: VarianceResult) -> None:
     axes.axhline(1, color="#999999", linewidth=0.8, linestyle=":")
     axes.set_ylim(bottom=0)
     axes.set_ylabel("normalized variance\n(mean of the layer's finite units)")

@@ -1,12 +1,19 @@
 """What all figures share: the colours of the pair, titles, and axes that name layers."""
 
+import textwrap
+
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from pytorch.experiment import ROTATED, UNROTATED, VariancePair
 from pytorch.variance.result import ALL, STRATIFIED
 
 MODEL_COLOURS = {UNROTATED: "#0072B2", ROTATED: "#D55E00"}
 """Blue and vermilion of Okabe & Ito, told apart by colour-blind readers too."""
+
+TITLE_SIZE = 11
+CHARACTERS_PER_INCH = 11
+"""Of titles of that size, on the safe side."""
 
 
 def group_title(group: str) -> str:
@@ -18,13 +25,19 @@ def group_title(group: str) -> str:
     return {ALL: "all samples", STRATIFIED: "stratified by class"}.get(group, f"class {group}")
 
 
-def pair_title(pair: VariancePair) -> str:
-    """Say what was measured: model, data set, transformations, aggregation, number of samples."""
+def set_title(figure: Figure, pair: VariancePair, shown: str, samples: int) -> None:
+    """Say above a figure what was measured and which part of it is shown, in lines that fit its width."""
     result = pair.results[UNROTATED]
-    return (
-        f"{pair.model} on {pair.dataset}: {len(result.transformations)} {pair.transformation}s, "
-        f"aggregation {pair.aggregation}, {result.samples:,} samples"
+    lines = (
+        f"{pair.model} on {pair.dataset}: {shown}",
+        f"{len(result.transformations)} {pair.transformation}s, aggregation {pair.aggregation}, {samples:,} samples",
     )
+    figure.suptitle("\n".join(fit(line, figure) for line in lines), fontsize=TITLE_SIZE)
+
+
+def fit(line: str, figure: Figure) -> str:
+    """Break a line of a title where it would leave the figure."""
+    return textwrap.fill(line, int(CHARACTERS_PER_INCH * figure.get_figwidth()))
 
 
 def name_layers(axes: Axes, labels: list[str]) -> None:

@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from pytorch.experiment import PAIR, UNROTATED, TrainedModel
-from pytorch.figures.style import MODEL_COLOURS
+from pytorch.figures.style import MODEL_COLOURS, TITLE_SIZE, fit
 
 
 def training_figure(pair: dict[str, TrainedModel]) -> Figure:
@@ -22,7 +22,7 @@ def training_figure(pair: dict[str, TrainedModel]) -> Figure:
     figure.axes[0].set_ylim(bottom=0)
     figure.axes[1].set_ylabel("training accuracy")
     figure.axes[1].set_ylim(0, 1.02)
-    figure.suptitle(_title(pair), fontsize=11)
+    figure.suptitle(_title(pair, figure), fontsize=TITLE_SIZE)
     return figure
 
 
@@ -41,10 +41,11 @@ def accuracy_figure(pair: dict[str, TrainedModel]) -> Figure:
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
     axes.set_ylabel(f"accuracy on {pair[UNROTATED].test_samples:,} samples")
     axes.legend(loc="upper center", ncols=2, frameon=False)
-    axes.set_title(_title(pair), fontsize=11)
+    axes.set_title(_title(pair, figure), fontsize=TITLE_SIZE)
     return figure
 
 
-def _title(pair: dict[str, TrainedModel]) -> str:
+def _title(pair: dict[str, TrainedModel], figure: Figure) -> str:
     trained = pair[UNROTATED]
-    return f"{trained.model} on {trained.dataset}, {trained.samples:,} training samples, seed {trained.seed}"
+    samples = f"{trained.samples:,} training samples, seed {trained.seed}"
+    return f"{fit(f'{trained.model} on {trained.dataset}', figure)}\n{samples}"

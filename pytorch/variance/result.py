@@ -125,6 +125,17 @@ class VarianceResult:
             "undefined": int(np.isnan(values).sum()),
         }
 
+    def sample_count(self, group: str = ALL) -> int:
+        """Number of samples of a group; for ``"stratified"``, of the classes that it is the mean of.
+
+        Raises:
+            KeyError: The group does not exist.
+        """
+        counts = self.class_counts
+        if group == STRATIFIED and self.classes:
+            return int(counts[counts > 1].sum())
+        return int(self._select(group, np.array(self.samples), counts))
+
     def constant_units(self, group: str = ALL) -> dict[str, np.ndarray]:
         """Where TV = SV = 0 (for ``"stratified"``: in every class), a boolean array for each layer."""
         return self._by_layer(self._constant(group))
