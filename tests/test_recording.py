@@ -6,7 +6,7 @@ from torch import nn
 
 from pytorch.errors import InputError
 from pytorch.transformations import rotations
-from pytorch.variance import measure_variance
+from pytorch.variance import measure_variance, memory
 from pytorch.variance.activations import ActivationRecorder
 
 
@@ -93,6 +93,17 @@ def test_short_floating_point_types_are_summed_in_single_precision():
 
     with ActivationRecorder(Same(), "sum") as recorder:
         assert recorder(images).flatten().tolist() == [1024, 1025]
+
+
+def test_work_that_does_not_fit_into_memory_is_refused_with_its_size(monkeypatch):
+    monkeypatch.setattr(memory, "available_memory", lambda device: 2**30)
+    # 10 classes · (2 · 16 + 1) moments and 250 · 6.5 numbers for the batch, of 8 bytes, for 10 units of 100 × 100.
+    images = torch.rand(250, 1, 100, 100)
+    with pytest.raises(InputError, match=r"measuring 100,000 units in batches of 250 takes 1.5 GiB, of which 1.2 GiB"):
+        measure_variance(
+            nn.Conv2d(1, 10, 3, padding=1), images, torch.arange(250) % 10, rotations(16), aggregation="none"
+        )
+    measure_variance(nn.Conv2d(1, 10, 3), images[:20], torch.arange(20) % 10, rotations(2), aggregation="mean")
 
 
 class Changing(nn.Module):

@@ -116,7 +116,9 @@ class ActivationRecorder:
         layers = [Layer(name, tuple(units.shape[1:])) for name, units in self._recorded]
         self._check(layers, len(inputs))
         self.layers = layers
-        return torch.cat([units.reshape(len(units), -1) for _, units in self._recorded], dim=1)
+        row = torch.cat([units.reshape(len(units), -1) for _, units in self._recorded], dim=1)
+        self._recorded.clear()
+        return row
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
         def record(module: nn.Module, inputs: Any, output: Any) -> None:

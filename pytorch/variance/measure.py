@@ -14,6 +14,7 @@ from pytorch.errors import InputError
 from pytorch.evaluation_mode import evaluation_mode
 from pytorch.variance.accumulator import VarianceAccumulator
 from pytorch.variance.activations import ActivationRecorder, Layer
+from pytorch.variance.memory import check_memory
 from pytorch.variance.moments import DISPERSIONS
 from pytorch.variance.result import VarianceResult
 
@@ -136,10 +137,13 @@ def _single_pass(
             inputs = transformation(images)
             inputs = inputs if preprocess is None else preprocess(inputs)
             rows = [recorder(inputs) for recorder in recorders]
-            accumulators = accumulators or [
-                VarianceAccumulator(len(transformations), row.shape[1], dispersion, range(class_count or 0), device)
-                for row in rows
-            ]
+            if not accumulators:
+                units, known = [row.shape[1] for row in rows], class_count or len(labels.unique())
+                check_memory(units, len(transformations), known, len(images), device)
+                accumulators = [
+                    VarianceAccumulator(len(transformations), count, dispersion, range(class_count or 0), device)
+                    for count in units
+                ]
             for accumulator, row in zip(accumulators, rows, strict=True):
                 if step == 0:
                     accumulator.begin(labels)
