@@ -12,40 +12,38 @@ cores simple_conv takes a minute on digits and ten on mnist; deeper models on ci
 """
 
 import argparse
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from pytorch.cli import check_writable, experiment_parser, parse, positive, run
-from pytorch.datasets import Dataset, Normalization, load_dataset
+from pytorch.datasets import Dataset, Normalization, dataset_name, load_dataset
 from pytorch.errors import InputError
 from pytorch.evaluation import accuracies
 from pytorch.experiment import PAIR, ROTATED, TrainedModel, versions
 from pytorch.figures import accuracy_figure, save_figure, training_figure
 from pytorch.models import build_model
 from pytorch.recipes import Recipe, recipe_for
-from pytorch.storage import load_model, model_file, save_model
+from pytorch.storage import load_model, model_file, pair_name, save_model
 from pytorch.training import train
-
-EVALUATION_BATCH = 512
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the experiment with the given command line."""
     options = parse(_parser(), arguments)
-    for folder in (options.results_dir, options.plots_dir):
+    pair = pair_name(options.model, dataset_name(options.dataset))
+    for folder in (options.results_dir / "models" / pair, options.plots_dir / pair):
         check_writable(folder)
     dataset = load_dataset(options.dataset, options.data_dir, options.samples, options.seed)
     recipe = recipe_for(options.model, dataset.name).with_options(
         options.epochs, options.rotated_epochs, options.batch_size
     )
     print(f"{dataset.name}: {len(dataset.train)} training samples, {len(dataset.test)} test samples")
-    pair = {trained_on: _trained(options, dataset, recipe, trained_on) for trained_on in PAIR}
-    print_accuracies(pair)
-    folder = options.plots_dir / f"{options.model}_{dataset.name}"
-    for name, figure in (("training", training_figure(pair)), ("accuracy", accuracy_figure(pair))):
-        print(f"figure: {save_figure(figure, folder / f'{name}.png')}")
+    models = {trained_on: _trained(options, dataset, recipe, trained_on) for trained_on in PAIR}
+    print_accuracies(models)
+    for name, figure in (("training", training_figure(models)), ("accuracy", accuracy_figure(models))):
+        print(f"figure: {save_figure(figure, options.plots_dir / pair / f'{name}.png')}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,50 +57,53 @@ def _parser() -> argparse.ArgumentParser:
 
 def _trained(options: argparse.Namespace, dataset: Dataset, recipe: Recipe, trained_on: str) -> TrainedModel:
     """Load the model if it is there, else train, evaluate and save it."""
-    path = model_file(options.results_dir, options.model, dataset.name, trained_on)
-    if path.exists() and not options.overwrite:
-        return _kept(path, dataset, recipe, options.seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.seed)
-        network = build_model(options.model, dataset.train.images.shape[1], len(dataset.classes)).to(options.device)
-    normalization = Normalization.of(dataset.train.images)
-    history = train(
-        network, dataset.train, normalization, recipe,
-        rotated=trained_on == ROTATED, seed=options.seed, device=options.device, name=f"{trained_on} model",
-    )  # fmt: skip
-    trained = TrainedModel(
+    untrained = TrainedModel(
         model=options.model,
         dataset=dataset.name,
         trained_on=trained_on,
         channels=dataset.train.images.shape[1],
         classes=dataset.classes,
-        normalization=normalization,
+        normalization=Normalization.of(dataset.train.images),
         recipe=recipe,
         seed=options.seed,
         samples=len(dataset.train),
-        history=history,
-        accuracy=accuracies(network, dataset.test, normalization, EVALUATION_BATCH, options.device),
+        history=[],
+        accuracy={},
         test_samples=len(dataset.test),
-        weights={name: value.cpu() for name, value in network.state_dict().items()},
+        weights={},
         versions=versions(),
+        fingerprint=dataset.source.fingerprint,
     )
+    path = model_file(options.results_dir, options.model, dataset.name, trained_on)
+    if path.exists() and not options.overwrite:
+        return _kept(path, untrained)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        network = build_model(options.model, untrained.channels, len(dataset.classes)).to(options.device)
+    history = train(
+        network, dataset.train, untrained.normalization, recipe,
+        rotated=trained_on == ROTATED, seed=options.seed, device=options.device, name=f"{trained_on} model",
+    )  # fmt: skip
+    accuracy = accuracies(network, dataset.test, untrained.normalization, recipe.batch_size, options.device)
+    weights = {name: value.cpu() for name, value in network.state_dict().items()}
+    trained = replace(untrained, history=history, accuracy=accuracy, weights=weights)
     save_model(path, trained)
     print(f"{trained_on} model: {path}")
     return trained
 
 
-def _kept(path: Path, dataset: Dataset, recipe: Recipe, seed: int) -> TrainedModel:
+def _kept(path: Path, asked: TrainedModel) -> TrainedModel:
     """Load a model that was trained before, if it is the one that is asked for."""
-    trained = load_model(path)
-    asked = {"recipe": recipe, "seed": seed, "classes": dataset.classes, "samples": len(dataset.train)}
-    for name, value in asked.items():
-        if getattr(trained, name) != value:
+    kept = load_model(path)
+    for name, value in {**asked.settings, "number of epochs": asked.epochs}.items():
+        found = {**kept.settings, "number of epochs": kept.epochs}[name]
+        if found != value:
             raise InputError(
-                f"{path} was trained with another {name} ({getattr(trained, name)}, not {value}): "
+                f"{path} was trained with another {name} ({found}, not {value}): "
                 "--overwrite trains it anew, another --results-dir keeps both"
             )
-    print(f"{trained.trained_on} model: already trained, {path}")
-    return trained
+    print(f"{kept.trained_on} model: already trained, {path}")
+    return kept
 
 
 def print_accuracies(pair: dict[str, TrainedModel]) -> None:
@@ -114,4 +115,4 @@ def print_accuracies(pair: dict[str, TrainedModel]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    run(main)

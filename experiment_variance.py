@@ -13,13 +13,13 @@ Expect the rotated model to vary less with rotations than the unrotated one. On 
 
 import argparse
 import shlex
-import sys
+from pathlib import Path
 
 from pytorch.cli import RESULTS_DIR, check_writable, experiment_parser, parse, positive, run
-from pytorch.datasets import dataset_name, load_dataset
+from pytorch.datasets import Dataset, dataset_name, load_dataset
 from pytorch.errors import FileError, InputError
 from pytorch.experiment import PAIR, UNROTATED, TrainedModel, VariancePair, versions
-from pytorch.storage import load_model, model_file, save_values, values_file
+from pytorch.storage import load_model, load_values, model_file, save_values, values_file
 from pytorch.transformations import TRANSFORMATIONS
 from pytorch.variance import measure_variances
 from pytorch.variance.activations import AGGREGATIONS
@@ -31,17 +31,16 @@ def main(arguments: list[str] | None = None) -> None:
     check_writable(options.results_dir / "values")
     models = {trained_on: _load(options, trained_on) for trained_on in PAIR}
     dataset = load_dataset(options.dataset, options.data_dir, options.samples, options.seed)
-    for trained in models.values():
-        if trained.classes != dataset.classes or trained.normalization != models[UNROTATED].normalization:
-            raise InputError(
-                f"the {trained.trained_on} model was trained on other data than {options.dataset}: train it anew "
-                "with experiment_rotation.py --overwrite"
-            )
+    _check_pair(models, dataset)
+    path = values_file(options.results_dir, options.model, dataset.name, options.transformation, options.aggregation)
+    transformations = TRANSFORMATIONS[options.transformation](options.steps)
+    if path.exists() and not options.overwrite:
+        _check_replaceable(path, len(dataset.test), len(transformations), options.seed)
     results = measure_variances(
         [trained.network() for trained in models.values()],
         dataset.test.images,
         dataset.test.labels,
-        TRANSFORMATIONS[options.transformation](options.steps),
+        transformations,
         preprocess=models[UNROTATED].normalization,
         aggregation=options.aggregation,
         batch_size=options.batch_size,
@@ -55,10 +54,10 @@ def main(arguments: list[str] | None = None) -> None:
         transformation=options.transformation,
         results=dict(zip(models, results, strict=True)),
         accuracy={trained_on: trained.accuracy for trained_on, trained in models.items()},
+        training={trained_on: {**trained.settings, "epochs": trained.epochs} for trained_on, trained in models.items()},
         seed=options.seed,
         versions=versions(),
     )
-    path = values_file(options.results_dir, pair)
     save_values(path, pair)
     print_summary(pair)
     print(f"values: {path}")
@@ -77,17 +76,61 @@ def _parser() -> argparse.ArgumentParser:
         help="what to measure under (default: rotation)",
     )
     parser.add_argument("--steps", type=positive, default=16, help="number of transformations (default: 16)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a measurement of other samples or steps")
     return parser
 
 
 def _load(options: argparse.Namespace, trained_on: str) -> TrainedModel:
-    path = model_file(options.results_dir, options.model, dataset_name(options.dataset), trained_on)
+    """Load a model of the pair."""
+    dataset = dataset_name(options.dataset)
+    path = model_file(options.results_dir, options.model, dataset, trained_on)
     if not path.exists():
         command = ["python", "experiment_rotation.py", options.model, options.dataset]
         if options.results_dir != RESULTS_DIR.expanduser():
             command += ["--results-dir", str(options.results_dir)]
         raise FileError(f"there is no {trained_on} model at {path}: first run {shlex.join(command)}")
-    return load_model(path)
+    trained = load_model(path)
+    if (trained.model, trained.dataset, trained.trained_on) != (options.model, dataset, trained_on):
+        raise FileError(
+            f"{path} holds the {trained.trained_on} {trained.model} of {trained.dataset}: it was moved there"
+        )
+    return trained
+
+
+def _check_pair(models: dict[str, TrainedModel], dataset: Dataset) -> None:
+    """Refuse models that differ in more than the rotation, or were trained on other data.
+
+    Raises:
+        InputError: They do; the message says in what.
+    """
+    unrotated, rotated = (models[trained_on].settings for trained_on in PAIR)
+    for name, value in unrotated.items():
+        if rotated[name] != value:
+            raise InputError(
+                f"the two models are no pair, their {name} differs ({value} and {rotated[name]}): "
+                "train both anew with experiment_rotation.py --overwrite"
+            )
+    if (unrotated["classes"], unrotated["fingerprint of the data"]) != (dataset.classes, dataset.source.fingerprint):
+        raise InputError(
+            f"the models were trained on other data than {dataset.name} holds now: train them anew with "
+            "experiment_rotation.py --overwrite"
+        )
+
+
+def _check_replaceable(path: Path, samples: int, steps: int, seed: int) -> None:
+    """Refuse to replace a measurement by one of other samples or transformations.
+
+    Raises:
+        InputError: It would be.
+    """
+    old = load_values(path)
+    result = old.results[UNROTATED]
+    found, asked = (result.samples, len(result.transformations), old.seed), (samples, steps, seed)
+    if found != asked:
+        raise InputError(
+            f"{path} was measured with other (samples, steps, seed), {found} and not {asked}: "
+            "--overwrite replaces it, another --results-dir keeps both"
+        )
 
 
 def print_summary(pair: VariancePair) -> None:
@@ -108,4 +151,4 @@ def print_summary(pair: VariancePair) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    run(main)

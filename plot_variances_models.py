@@ -19,7 +19,7 @@ from pytorch.cli import Parser, add_folders, check_writable, parse, run
 from pytorch.errors import FileError
 from pytorch.experiment import UNROTATED, VariancePair
 from pytorch.figures import classes_figure, heatmap_figure, layers_figure, save_figure
-from pytorch.storage import load_values, values_files
+from pytorch.storage import load_values, pair_name, values_files
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def draw(pair: VariancePair, plots_dir: Path) -> Path:
     """Draw all figures of one measurement and return their folder."""
-    folder = plots_dir / f"{pair.model}_{pair.dataset}"
+    folder = plots_dir / pair_name(pair.model, pair.dataset)
     prefix = f"{pair.transformation}_{pair.aggregation}"
     result = pair.results[UNROTATED]
     save_figure(layers_figure(pair), folder / f"{prefix}_layers.png")
@@ -72,4 +72,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    run(main)

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """How much longer does the measure take than the bare forward passes it needs?
 
-    python benchmarks/measure_speed.py --models simple_conv resnet --batch-size 64
+    make bench
+    PYTHONPATH=. python benchmarks/measure_speed.py --models simple_conv resnet --batch-size 64
 
-The floor is N·T forward passes of the same network under ``torch.inference_mode``, over batches of the same size and
-memory format that are already transformed and normalised. The measure is everything: transforming, normalising,
+The floor is N·T forward passes of the same network under ``torch.inference_mode``, over batches of the same size that
+are already transformed and normalised, channels last. The measure is everything: transforming, normalising,
 recording, and the statistics of all groups. Both run in turn; a row gives the median, lowest and highest of the
 ratios of the pairs.
 """

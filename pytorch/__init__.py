@@ -6,7 +6,9 @@ In reading order:
 - ``transformations``: what inputs are put through, rotations first.
 - ``models``, ``datasets``: what the experiments measure, by name.
 - ``recipes``, ``training``, ``evaluation``: from fresh weights to a trained pair and its accuracies.
-- ``storage``: what lies where in the results folder; ``figures``: from results to pictures.
+- ``experiment``: what the experiments keep, trained models and pairs of measurements; ``storage``: what lies where
+  in the results folder; ``figures``: from results to pictures.
 - ``cli``: the options that the three scripts share.
-- ``errors``, ``names``, ``evaluation_mode``, ``torchvision_import``: small things that several of these need.
+- ``errors``, ``names``, ``evaluation_mode``, ``torchvision_import``, ``whole_file``, ``safe_pickle``: small things
+  that several of these need.
 """

@@ -16,6 +16,8 @@ from pytorch.names import find_name
 
 RESULTS_DIR = Path("~/variance_results")
 
+OUT_OF_MEMORY = "out of memory: batches (--batch-size) or the choice of --samples must be smaller"
+
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 """Exit codes."""
 
@@ -42,7 +44,7 @@ def experiment_parser(description: str) -> Parser:
         "--device", type=_device, default="auto", help="cpu, cuda, cuda:1, ... (default: cuda if there)"
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="of weights, angles, and the choice of samples (default: 0)"
+        "--seed", type=_seed, default=0, help="of weights, angles, and the choice of samples (default: 0)"
     )
     parser.add_argument(
         "--samples", type=positive,
@@ -63,10 +65,13 @@ def add_folders(parser: argparse.ArgumentParser) -> None:
 def parse(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
     """Parse, expand ``~`` in the folders, and give ``--data-dir`` its default."""
     options = parser.parse_args(arguments)
-    options.results_dir = options.results_dir.expanduser()
-    options.plots_dir = options.plots_dir.expanduser()
-    if "data_dir" in options:
-        options.data_dir = (options.data_dir or options.results_dir / "data").expanduser()
+    try:
+        options.results_dir = options.results_dir.expanduser()
+        options.plots_dir = options.plots_dir.expanduser()
+        if "data_dir" in options:
+            options.data_dir = (options.data_dir or options.results_dir / "data").expanduser()
+    except RuntimeError as error:
+        parser.error(f"a folder begins with ~, but: {error}")
     return options
 
 
@@ -91,13 +96,17 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         code = main() or 0
     except ReportedError as error:
         code = _fail(str(error))
-    except torch.OutOfMemoryError:
-        code = _fail("the device is out of memory: try a smaller --batch-size")
+    except (torch.OutOfMemoryError, MemoryError):
+        code = _fail(OUT_OF_MEMORY)
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):
+            raise
+        code = _fail(OUT_OF_MEMORY)
     except OSError as error:
         code = _fail(f"{error.strerror}: {error.filename}" if error.filename else str(error))
     except KeyboardInterrupt:
         code = INTERRUPTED
-        print("\ninterrupted: finished files are kept, the same command goes on from there", file=sys.stderr)
+        print("\ninterrupted: what was finished is kept; the same command does the rest", file=sys.stderr)
     sys.exit(code)
 
 
@@ -106,6 +115,13 @@ def positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**32:
+        raise argparse.ArgumentTypeError(f"{number} does not lie in 0 to {2**32 - 1}")
     return number
 
 

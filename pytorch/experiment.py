@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pytorch.datasets import Normalization
+from pytorch.errors import InputError
 from pytorch.models import build_model
 from pytorch.recipes import Recipe
 from pytorch.training import Epoch
@@ -38,6 +39,7 @@ class TrainedModel:
         test_samples: Number of test samples.
         weights: The state of the network.
         versions: Of Python and of the libraries.
+        fingerprint: Of the data set; see ``pytorch.datasets.Source``.
     """
 
     model: str
@@ -54,12 +56,40 @@ class TrainedModel:
     test_samples: int
     weights: dict[str, Tensor]
     versions: dict[str, str]
+    fingerprint: str = ""
+
+    @property
+    def epochs(self) -> int:
+        """Of this model of the pair."""
+        return self.recipe.rotated_epochs if self.trained_on == ROTATED else self.recipe.epochs
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the weights follow from, but for the number of epochs: the same for both models of a pair."""
+        return {
+            "model": self.model,
+            "dataset": self.dataset,
+            "fingerprint of the data": self.fingerprint,
+            "classes": self.classes,
+            "training samples": self.samples,
+            "seed": self.seed,
+            "batch size": self.recipe.batch_size,
+            "learning rate": self.recipe.learning_rate,
+            "weight decay": self.recipe.weight_decay,
+        }
 
     def network(self) -> nn.Module:
-        """Build the network with its trained weights, in evaluation mode, on the CPU."""
+        """Build the network with its trained weights, in evaluation mode, on the CPU.
+
+        Raises:
+            InputError: The weights are not those of this architecture.
+        """
         with torch.random.fork_rng(devices=[]):
             network = build_model(self.model, self.channels, len(self.classes))
-        network.load_state_dict(self.weights)
+        try:
+            network.load_state_dict(self.weights)
+        except RuntimeError as error:
+            raise InputError(f"the weights of the {self.trained_on} model do not fit {self.model}") from error
         return network.eval().to(memory_format=torch.channels_last)
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,6 +125,7 @@ class VariancePair:
         transformation: Name of the transformation set.
         results: ``"unrotated"`` and ``"rotated"``: what was measured.
         accuracy: Likewise: accuracy on ``upright`` and ``rotated`` test data.
+        training: Likewise: what its weights follow from.
         seed: Of the choice of samples.
         versions: Of Python and of the libraries.
     """
@@ -104,8 +135,19 @@ class VariancePair:
     transformation: str
     results: dict[str, VarianceResult]
     accuracy: dict[str, dict[str, float]]
+    training: dict[str, dict[str, Any]]
     seed: int
     versions: dict[str, str]
+
+    def __post_init__(self) -> None:
+        """Refuse names, which a file may bring, that would lead out of the folder of figures.
+
+        Raises:
+            ValueError: A name has a path separator in it, or begins with a dot.
+        """
+        for name in (self.model, self.transformation, self.aggregation, self.dataset):
+            if not name or name.startswith(".") or set(name) & set("/\\\0"):
+                raise ValueError(f"{name!r} is no name of a model, a data set or a transformation")
 
     @property
     def aggregation(self) -> str:

@@ -3,6 +3,10 @@
     models/<model>_<dataset>/{unrotated,rotated}.pt
     values/<model>_<dataset>_<transformation>_<aggregation>.pickle
 
+and in the folder of figures
+
+    <model>_<dataset>/*.png
+
 A file is written whole or not at all, says everything about itself, and carries the version of its format.
 """
 
@@ -21,15 +25,19 @@ MODEL_FORMAT = {"format": "variance-experiments model", "version": 1}
 VALUES_FORMAT = {"format": "variance-experiments values", "version": 1}
 
 
+def pair_name(model: str, dataset: str) -> str:
+    """By what a pair of models is called in the names of files and folders."""
+    return f"{model}_{dataset}"
+
+
 def model_file(results_dir: Path, model: str, dataset: str, trained_on: str) -> Path:
     """Where a trained model is kept."""
-    return results_dir / "models" / f"{model}_{dataset}" / f"{trained_on}.pt"
+    return results_dir / "models" / pair_name(model, dataset) / f"{trained_on}.pt"
 
 
-def values_file(results_dir: Path, pair: VariancePair) -> Path:
+def values_file(results_dir: Path, model: str, dataset: str, transformation: str, aggregation: str) -> Path:
     """Where the measurements of a pair are kept."""
-    name = f"{pair.model}_{pair.dataset}_{pair.transformation}_{pair.aggregation}.pickle"
-    return results_dir / "values" / name
+    return results_dir / "values" / f"{pair_name(model, dataset)}_{transformation}_{aggregation}.pickle"
 
 
 def values_files(results_dir: Path) -> list[Path]:

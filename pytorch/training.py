@@ -78,7 +78,7 @@ def train(
             start = time.perf_counter()
             model.train()
             loss_sum, right = torch.zeros((), device=device), torch.zeros((), device=device)
-            # Parts of nearly equal size: none is so small that its batch statistics mean nothing.
+            # Parts of nearly equal size, rather than a last one so small that its batch statistics mean nothing.
             for indices in torch.randperm(len(split), generator=orders).tensor_split(steps):
                 inputs = images[indices]
                 if rotated:

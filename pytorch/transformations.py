@@ -37,10 +37,11 @@ class Rotation:
         batch, channels, height, width = images.shape
         quarters, rest = divmod(self.degrees, 90)
         if rest == 0 and (height == width or quarters % 2 == 0):
-            return torch.rot90(images, int(quarters), dims=(2, 3))
+            return torch.rot90(images, int(quarters), dims=(2, 3)).contiguous()
         # One grid serves the whole batch when its images are laid out as channels of a single one.
         stacked = images.reshape(1, batch * channels, height, width)
-        return rotate(stacked, torch.tensor([self.degrees], device=images.device)).reshape(images.shape)
+        degrees = torch.tensor([self.degrees], dtype=torch.float64, device=images.device)
+        return rotate(stacked, degrees).reshape(images.shape)
 
     def __str__(self) -> str:
         return f"rotation by {self.degrees:g}°"
@@ -74,6 +75,8 @@ def rotate(images: Tensor, degrees: Tensor) -> Tensor:
         (B, C, H, W), floating point.
     """
     images = as_floating(images)
+    if images.dtype in (torch.float16, torch.bfloat16):  # too coarse to say where a pixel comes from
+        return rotate(images.float(), degrees).to(images.dtype)
     height, width = images.shape[2:]
     radians = degrees.double() * (math.pi / 180)
     cosine, sine = (function(radians).reshape(-1, 1, 1) for function in (torch.cos, torch.sin))

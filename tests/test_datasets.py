@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import pickle
+import shutil
 import struct
 
 import numpy as np
@@ -166,6 +167,45 @@ def test_images_are_read_when_they_are_asked_for(image_folder):
     assert len(pets.test) == 8
     with pytest.raises(InputError, match=r"0.png cannot be read"):
         _ = pets.train
+
+
+def test_a_class_that_cannot_be_named(image_folder):
+    for split in ("train", "test"):
+        (image_folder / split / "cat").rename(image_folder / split / "all")
+    with pytest.raises(InputError, match="class names must differ"):
+        load_dataset(str(image_folder), None)
+
+
+def test_files_that_are_no_images_are_left_out_and_it_is_said(image_folder, capsys):
+    (image_folder / "train" / "cat" / "notes.txt").write_text("mine")
+    assert len(load_dataset(str(image_folder), None).train) == 12
+    assert "train: 1 files are not named as images and left out" in capsys.readouterr().err
+
+
+def test_photographs_are_turned_as_their_camera_noted(image_folder):
+    image = Image.new("RGB", (32, 32))
+    image.paste((255, 255, 255), (0, 0, 32, 8))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by a quarter, clockwise
+    image.save(image_folder / "test" / "cat" / "0.png", exif=exif)
+    found = load_dataset(str(image_folder), None).test.images[0, 0]
+    assert found[:, 24:].min() == 255
+    assert found[:, :24].max() == 0
+
+
+def test_folders_are_told_apart_by_their_files_and_not_by_their_place(image_folder, tmp_path):
+    fingerprint = load_dataset(str(image_folder), None).source.fingerprint
+    moved = shutil.copytree(image_folder, tmp_path / "other" / "pets")
+    assert load_dataset(str(moved), None).source.fingerprint == fingerprint
+    Image.new("RGB", (32, 32)).save(moved / "test" / "cat" / "0.png")
+    assert load_dataset(str(moved), None).source.fingerprint != fingerprint
+
+
+def test_a_damaged_archive_is_named(small_mnist):
+    load_dataset("mnist", small_mnist)
+    (small_mnist / "MNIST" / "raw" / "train-images-idx3-ubyte").write_bytes(b"")
+    with pytest.raises(InputError, match=r"mnist in .* is damaged .*: remove it there"):
+        load_dataset("mnist", small_mnist)
 
 
 def test_a_known_name_means_no_folder(tmp_path, monkeypatch):

@@ -101,6 +101,7 @@ def test_constant_units_do_not_set_the_scale(pair):  # noqa: F811
     }
     pair = VariancePair(**{**vars(pair), "results": {name: result(**values) for name in ("unrotated", "rotated")}})
     assert scale_top(pair) == pytest.approx(0.1)
+    assert "above the scale" not in texts(heatmap_figure(pair, "all"))
 
 
 def test_without_aggregation_a_cell_is_a_channel(pair):  # noqa: F811
@@ -129,6 +130,16 @@ def test_unusual_results_can_be_drawn(pair, changes, tmp_path):  # noqa: F811
         save_figure(heatmap_figure(pair, group), tmp_path / "figure.png")
     save_figure(layers_figure(pair), tmp_path / "figure.png")
     save_figure(classes_figure(pair), tmp_path / "figure.png")
+
+
+def test_names_that_mean_something_to_matplotlib_are_shown_as_they_are(pair, tmp_path):  # noqa: F811
+    odd = {"classes": ["$^$", "_bg", "c"], "layer_names": ["$a", "_b"]}
+    pair = VariancePair(**{**vars(pair), "results": {name: result(**odd) for name in ("unrotated", "rotated")}})
+    figure = classes_figure(pair)
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert labels == [r"\$^\$", " _bg", "c", "stratified by class"]
+    save_figure(figure, tmp_path / "figure.png")
+    save_figure(heatmap_figure(pair, "$^$"), tmp_path / "figure.png")
 
 
 def test_layer_plots_draw_the_layer_means(pair):  # noqa: F811

@@ -1,12 +1,13 @@
 """Recording: names, values as they were when made, and a model left as it was found."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from pytorch.errors import InputError
 from pytorch.transformations import rotations
-from pytorch.variance import measure_variance, memory
+from pytorch.variance import measure_variance, measure_variances, memory
 from pytorch.variance.activations import ActivationRecorder
 
 
@@ -49,6 +50,63 @@ def test_without_aggregation_the_shape_is_kept(reusing_model, images):
 def test_layers_that_repeat_their_input_are_left_out():
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Identity(), nn.Dropout(), nn.Flatten(), nn.Linear(72, 2))
     assert names(model.eval(), torch.rand(3, 1, 8, 8)) == ["0", "4"]
+
+
+def test_parametrized_modules_and_attention_are_leaves():
+    convolution = nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 3, 3))
+    assert names(nn.Sequential(convolution, nn.ReLU()), torch.rand(3, 1, 8, 8)) == ["0", "1"]
+
+    class Attending(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+        def forward(self, inputs):
+            return self.attention(inputs, inputs, inputs)[0]
+
+    assert names(Attending(), torch.rand(3, 5, 4)) == ["attention[0]", "attention[1]"]
+
+
+def test_a_model_that_changes_its_input_changes_no_other_models(images):
+    """Nor the images of the caller, though the identity hands them on."""
+    torch.manual_seed(0)
+    shared = images - 0.5
+    before = shared.clone()
+    models = [nn.Sequential(nn.ReLU(inplace=True)), nn.Sequential(nn.Conv2d(2, 3, 3).double())]
+    identity = [lambda batch: batch] * 2
+    together = measure_variances(models, shared, None, identity)[1]
+    alone = measure_variance(models[1], shared, None, identity)
+    assert together.sv_all.tobytes() == alone.sv_all.tobytes()
+    assert torch.equal(shared, before)
+
+
+def test_a_model_that_views_its_input():
+    class Flat(nn.Module):
+        def forward(self, inputs):
+            return inputs.view(len(inputs), -1)
+
+    measure_variance(nn.Sequential(Flat()), torch.rand(4, 1, 6, 6), None, rotations(4))
+
+
+def test_what_a_model_keeps_can_be_trained_with(images):
+    class Caching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.scale = nn.Linear(9, 9).double(), None
+
+        def forward(self, inputs):
+            self.scale = torch.ones(9, dtype=inputs.dtype) if self.scale is None else self.scale
+            return self.linear(inputs * self.scale)
+
+    model = Caching()
+    measure_variance(model, images, None, rotations(2))
+    model(images).sum().backward()
+
+
+def test_empty_batches_are_passed_over(images):
+    batches = [(images[:0], None), (images[:3], None), (images[3:], None), (images[:0], None)]
+    result = measure_variance(nn.ReLU(), batches, None, rotations(2))
+    assert result.samples == 23
 
 
 def test_dicts_and_nested_outputs():
@@ -139,6 +197,13 @@ GOOD = {"images": torch.rand(4, 1, 6, 6), "labels": None, "transformations": rot
         (nn.ReLU(), {"labels": torch.zeros(4)}, "integers"),
         (nn.ReLU(), {"labels": torch.tensor([0, 1, 2, 5]), "classes": ["a", "b"]}, "0 to 5: they must lie in 0 to 1"),
         (nn.ReLU(), {"labels": torch.tensor([0, -1, 2, 5])}, "-1 to 5"),
+        (nn.ReLU(), {"labels": torch.zeros(4, dtype=int), "classes": []}, "0 to 0: they must lie in 0 to -1"),
+        (
+            nn.ReLU(),
+            {"labels": torch.zeros(4, dtype=int), "classes": np.array(["a", "all"])},
+            "class names must differ",
+        ),
+        (nn.ReLU(), {"labels": torch.zeros(4, dtype=int), "classes": ["a", "a"]}, "class names must differ"),
         (nn.ReLU(), {"images": [], "labels": torch.zeros(4)}, "labels must be None"),
         (nn.Sequential(nn.Identity()), {}, "no layer was recorded"),
         (Changing(), {}, "layers changed between two calls"),

@@ -42,6 +42,15 @@ def test_stratified_is_the_mean_over_classes_of_two_samples_or_more():
     assert found.unit_counts("bee")["undefined"] == 4
 
 
+def test_stratified_of_classes_too_small_is_undefined_and_not_constant():
+    found = result(class_counts=np.array([1, 1, 1]))
+    assert found.unit_counts("stratified") == {"units": 4, "constant": 0, "infinite": 0, "undefined": 4}
+    empty = np.empty((0, 4))
+    unlabelled = result(classes=[], class_counts=np.empty(0, dtype=int), tv_classes=empty, sv_classes=empty)
+    with pytest.raises(KeyError, match="stratified"):
+        unlabelled.constant_units("stratified")
+
+
 def test_sample_counts():
     assert [result().sample_count(group) for group in ("all", "stratified", "bee", "cow")] == [6, 5, 1, 3]
 
@@ -70,6 +79,8 @@ def test_unknown_groups_are_named():
         ({"classes": ["ant", "bee", "all"]}, "class names"),
         ({"classes": ["ant", "bee", "bee"]}, "class names"),
         ({"layer_names": ["conv", "conv"]}, "name of its own"),
+        ({"tv_all": np.array(["a", "b", "c", "d"])}, "tv_all is of type <U1"),
+        ({"class_counts": np.array([1.0, 2.0, 3.0])}, "class_counts is of type float64"),
     ],
 )
 def test_parts_that_do_not_fit(changes, message):

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 
 import experiment_variance
 from pytorch.datasets import Normalization, load_dataset
-from pytorch.storage import load_model, load_values
+from pytorch.storage import load_model, load_values, save_model
 
 ROOT = Path(__file__).parents[1]
 SMALL = ("--epochs", "1", "--samples", "40")
@@ -102,11 +103,16 @@ def test_finished_training_is_not_repeated(home):
 
 def test_training_with_other_settings_keeps_the_old_pair(home):
     process = run(home, "experiment_rotation.py", "simple_conv", "digits", *SMALL, "--seed", "3")
-    assert_one_line(process, 1, "unrotated.pt was trained with another", "--overwrite")
+    assert_one_line(process, 1, "unrotated.pt was trained with another seed (0, not 3)", "--overwrite")
+
+
+def test_more_epochs_of_the_rotated_model_alone_concern_it_alone(home):
+    process = run(home, "experiment_rotation.py", "simple_conv", "digits", *SMALL, "--rotated-epochs", "5")
+    assert_one_line(process, 1, "/rotated.pt was trained with another number of epochs (3, not 5)")
 
 
 def test_measuring_twice_gives_the_same_values(home, tmp_path):
-    """Bit for bit, and whatever the batch size is, to rounding."""
+    """Bit for bit; with other batches, to rounding."""
     shutil.copytree(home / "variance_results", tmp_path / "variance_results")
     file = tmp_path / "variance_results" / "values" / "simple_conv_digits_rotation_mean.pickle"
     before = load_values(file).results["rotated"]
@@ -116,6 +122,43 @@ def test_measuring_twice_gives_the_same_values(home, tmp_path):
     after = load_values(file).results["rotated"]
     assert after.tv_classes.tobytes() == before.tv_classes.tobytes()
     assert after.sv_all.tobytes() == before.sv_all.tobytes()
+    assert run(tmp_path, *arguments, "--batch-size", "7").returncode == 0
+    other = load_values(file).results["rotated"]
+    assert other.tv_all.tobytes() != before.tv_all.tobytes(), "the option has no effect"
+    assert other.global_mean("stratified") == pytest.approx(before.global_mean("stratified"), rel=1e-4)
+
+
+def test_a_trial_does_not_replace_a_measurement(home):
+    process = run(home, "experiment_variance.py", "simple_conv", "digits", "--samples", "20", "--steps", "2")
+    assert_one_line(process, 1, "(30, 4, 0) and not (20, 2, 0): --overwrite replaces it")
+
+
+def test_models_that_are_no_pair_are_not_measured(home, tmp_path):
+    shutil.copytree(home / "variance_results", tmp_path / "variance_results")
+    folder = tmp_path / "variance_results" / "models" / "simple_conv_digits"
+    measure = ("experiment_variance.py", "simple_conv", "digits", "--samples", "30", "--steps", "4")
+    rotated = load_model(folder / "rotated.pt")
+    save_model(folder / "rotated.pt", replace(rotated, seed=7))
+    assert_one_line(run(tmp_path, *measure), 1, "no pair, their seed differs (0 and 7)")
+    save_model(folder / "unrotated.pt", rotated)
+    assert_one_line(run(tmp_path, *measure), 1, "unrotated.pt holds the rotated simple_conv of digits")
+
+
+def test_another_folder_of_the_same_name_is_noticed(tmp_path, image_folder):
+    train = ("experiment_rotation.py", "simple_conv", image_folder, "--epochs", "1")
+    assert run(tmp_path, *train).returncode == 0
+    Image.new("RGB", (32, 32)).save(image_folder / "train" / "cat" / "0.png")
+    assert_one_line(run(tmp_path, *train), 1, "unrotated.pt was trained with another fingerprint of the data")
+    process = run(tmp_path, "experiment_variance.py", "simple_conv", image_folder)
+    assert_one_line(process, 1, "trained on other data than folder-pets holds now")
+
+
+def test_a_model_folder_that_cannot_be_made_is_found_out_before_training(tmp_path):
+    (tmp_path / "variance_results").mkdir()
+    (tmp_path / "variance_results" / "models").write_text("a file")
+    process = run(tmp_path, "experiment_rotation.py", "simple_conv", "digits", *SMALL)
+    assert_one_line(process, 1, "models/simple_conv_digits cannot be made")
+    assert "epoch" not in process.stdout
 
 
 def test_a_folder_through_the_whole_line(tmp_path, image_folder):
@@ -133,7 +176,7 @@ def test_a_folder_through_the_whole_line(tmp_path, image_folder):
     assert (tmp_path / "plots" / "simple_conv_folder-pets" / "rotation_max_heatmap_class1_dog.png").exists()
 
 
-def test_the_measure_normalizes_by_the_training_split(home, image_folder, tmp_path, monkeypatch):
+def test_the_measure_normalizes_by_the_training_split(image_folder, tmp_path, monkeypatch):
     arguments = ["simple_conv", str(image_folder), "--results-dir", str(tmp_path / "results"), "--steps", "2"]
     process = run(tmp_path, "experiment_rotation.py", *arguments[:-2], "--epochs", "1")
     assert process.returncode == 0, process.stderr
@@ -168,6 +211,8 @@ def test_the_measure_normalizes_by_the_training_split(home, image_folder, tmp_pa
         (("experiment_rotation.py", "resnet"), 2, ["dataset"]),
         (("experiment_rotation.py", "resnet", "digits", "--epochs", "0"), 2, ["0 is less than 1"]),
         (("experiment_rotation.py", "resnet", "digits", "--epochs", "many"), 2, ["--epochs", "many"]),
+        (("experiment_rotation.py", "resnet", "digits", "--seed", "9" * 20), 2, ["does not lie in 0 to 4294967295"]),
+        (("experiment_rotation.py", "resnet", "digits", "--results-dir", "~no-such-user/x"), 2, ["begins with ~"]),
         (("experiment_rotation.py", "resnet", "digits", "--device", "gpu"), 2, ["'gpu' is no device"]),
         (("experiment_rotation.py", "resnet", "digits", "--device", "cuda:99"), 2, ["CUDA devices"]),
         (("experiment_rotation.py", "simple_conv", "digits", "--samples", "3"), 1, ["3 samples of 10 classes"]),
@@ -178,7 +223,7 @@ def test_the_measure_normalizes_by_the_training_split(home, image_folder, tmp_pa
         (
             ("experiment_rotation.py", "simple_conv", "digits", *SMALL, "--results-dir", "/dev/null/results"),
             1,
-            ["the folder /dev/null/results cannot be made"],
+            ["the folder /dev/null/results/models/simple_conv_digits cannot be made"],
         ),
     ],
 )
@@ -193,13 +238,14 @@ def test_a_folder_without_test_images(tmp_path, image_folder):
 
 
 def test_one_step_is_too_few_to_measure(home):
-    process = run(home, "experiment_variance.py", "simple_conv", "digits", "--steps", "1", "--samples", "20")
+    process = run(home, "experiment_variance.py", "simple_conv", "digits", "--steps", "1", "--aggregation", "max")
     assert_one_line(process, 1, "1 transformations: at least two are needed")
 
 
 def test_classes_of_one_sample_are_named(home, tmp_path):
     shutil.copytree(home / "variance_results", tmp_path / "variance_results")
-    process = run(tmp_path, "experiment_variance.py", "simple_conv", "digits", "--steps", "2", "--samples", "12")
+    process = run(tmp_path, "experiment_variance.py", "simple_conv", "digits", "--steps", "2", "--samples", "12",
+                  "--overwrite")  # fmt: skip
     assert process.returncode == 0, process.stderr
     assert "left out of stratified: 2, 3, 4, 5, 6, 7, 8, 9" in process.stdout
 
@@ -221,7 +267,7 @@ def test_help(tmp_path, script):
 
 
 def test_importing_does_no_work():
-    """No torchvision, no matplotlib, no thread, no file: until something is asked for."""
+    """The generator is left alone, and neither torchvision nor matplotlib is loaded before it is needed."""
     code = (
         "import sys, random, torch; state = torch.get_rng_state()\n"
         "import pytorch.variance, pytorch.models, pytorch.datasets, pytorch.transformations\n"

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from test_result import result
 
 from pytorch.datasets import Normalization
-from pytorch.errors import FileError
+from pytorch.errors import FileError, InputError
 from pytorch.experiment import TrainedModel, VariancePair, versions
 from pytorch.models import build_model
 from pytorch.recipes import Recipe
@@ -57,9 +58,14 @@ def pair():
         transformation="rotation",
         results={"unrotated": result(), "rotated": result(tv_all=np.array([np.nan, np.inf, 0.0, 1.0]))},
         accuracy={"unrotated": accuracy, "rotated": accuracy},
+        training={"unrotated": {"seed": 0}, "rotated": {"seed": 0}},
         seed=0,
         versions=versions(),
     )
+
+
+def values_path(results_dir):
+    return values_file(results_dir, "simple_conv", "digits", "rotation", "mean")
 
 
 def test_a_model_comes_back_as_it_went(tmp_path, trained):
@@ -77,7 +83,7 @@ def test_a_model_comes_back_as_it_went(tmp_path, trained):
 
 
 def test_a_measurement_comes_back_as_it_went_whatever_its_file_is_called(tmp_path, pair):
-    path = values_file(tmp_path, pair)
+    path = values_path(tmp_path)
     assert path == tmp_path / "values" / "simple_conv_digits_rotation_mean.pickle"
     save_values(path, pair)
     path.rename(path.with_name("x.pickle"))
@@ -90,7 +96,7 @@ def test_a_measurement_comes_back_as_it_went_whatever_its_file_is_called(tmp_pat
 
 def test_a_values_file_is_plain(tmp_path, pair):
     """Numpy arrays and plain containers: readable without this project."""
-    path = values_file(tmp_path, pair)
+    path = values_path(tmp_path)
     save_values(path, pair)
     content = pickle.loads(path.read_bytes())
     assert content["format"] == "variance-experiments values"
@@ -104,6 +110,53 @@ def test_a_values_file_is_plain(tmp_path, pair):
 
     walk(content)
     assert kinds <= {dict, list, str, int, float, np.ndarray}
+
+
+def test_weights_of_another_architecture_are_refused(trained):
+    other = build_model("all_convolutional", 1, 3).state_dict()
+    with pytest.raises(InputError, match="the weights of the rotated model do not fit simple_conv"):
+        replace(trained, weights=other).network()
+
+
+@pytest.mark.parametrize("name", ["../../elsewhere", ".hidden", "a\\b", ""])
+def test_names_in_a_file_cannot_lead_out_of_the_folder_of_figures(tmp_path, pair, name):
+    path = values_path(tmp_path)
+    save_values(path, pair)
+    content = pickle.loads(path.read_bytes())
+    content["content"]["model"] = name
+    path.write_bytes(pickle.dumps(content, protocol=5))
+    with pytest.raises(FileError, match="is no name of a model"):
+        load_values(path)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.array(["a", "b"]), np.array([1, 2], dtype=object), np.zeros(2, dtype="V8,f8"), np.zeros(2, dtype=">f8")],
+    ids=["text", "objects", "records", "another byte order"],
+)
+def test_arrays_of_other_things_than_numbers_are_refused(tmp_path, array):
+    path = tmp_path / "file.pickle"
+    path.write_bytes(pickle.dumps(array, protocol=5))
+    with pytest.raises(FileError, match=r"it has an array of|it asks for"):
+        load_values(path)
+
+
+def test_a_forged_type_cannot_read_memory_as_objects(tmp_path):
+    """A structured type that claims to hold objects, over bytes of the file's choice."""
+
+    class Forged:
+        def __reduce__(self):
+            state = (3, "|", None, ("a",), {"a": (np.dtype("i8"), 0)}, 8, 1, 63)
+            return np.dtype, ("V8", False, True), state
+
+    class Array:
+        def __reduce__(self):
+            return np._core.numeric._frombuffer, (b"12345678", Forged(), (1,), "C")
+
+    path = tmp_path / "file.pickle"
+    path.write_bytes(pickle.dumps(Array(), protocol=5))
+    with pytest.raises(FileError, match="it has an array of type 'V8'"):
+        load_values(path)
 
 
 class Hostile:
@@ -140,9 +193,9 @@ def test_a_foreign_or_damaged_file_is_named(tmp_path, content):
 
 
 def test_a_newer_format_is_refused(tmp_path, pair):
-    path = values_file(tmp_path, pair)
+    path = values_path(tmp_path)
     save_values(path, pair)
-    path.write_bytes(pickle.dumps({**pickle.loads(path.read_bytes()), "version": 2}))
+    path.write_bytes(pickle.dumps({**pickle.loads(path.read_bytes()), "version": 2}, protocol=5))
     with pytest.raises(FileError, match="'version': 2"):
         load_values(path)
 

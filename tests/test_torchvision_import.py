@@ -4,8 +4,10 @@ import importlib
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+import torch
 
 from pytorch.errors import ReportedError
 from pytorch.torchvision_import import import_torchvision
@@ -33,6 +35,26 @@ def test_a_whole_torchvision_is_left_alone():
     )
     process = run(code)
     assert process.returncode == 0, process.stderr
+
+
+def test_one_that_lacks_its_operators_is_mended(monkeypatch):
+    """The two operators are declared, what was half imported is dropped, and the second import counts."""
+    whole, declared, attempts = ModuleType("torchvision"), [], []
+
+    def import_module(name):
+        attempts.append(name)
+        if len(attempts) == 1:
+            raise RuntimeError("operator torchvision::nms does not exist")
+        assert "torchvision.half" not in sys.modules
+        return whole
+
+    monkeypatch.setitem(sys.modules, "torchvision.half", ModuleType("torchvision.half"))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        monkeypatch.setitem(sys.modules, name, sys.modules[name])
+    monkeypatch.setattr(importlib, "import_module", import_module)
+    monkeypatch.setattr(torch.library, "define", lambda name, schema: declared.append(name))
+    assert import_torchvision() is whole
+    assert declared == ["torchvision::nms", "torchvision::qnms"]
 
 
 def test_one_that_does_not_fit_is_reported(monkeypatch):

@@ -42,7 +42,7 @@ def test_quarter_turns_by_interpolation_agree(degrees):
     )
 
 
-@pytest.mark.parametrize("degrees", [22.5, 45, 58, -130, 1])
+@pytest.mark.parametrize("degrees", [22.5, 45, 58, -130, 1, 360 / 7])
 @pytest.mark.parametrize("images", [ODD, OBLONG], ids=["odd", "oblong"])
 def test_any_angle_equals_a_loop_over_pixels(images, degrees):
     expected = np.stack([[turned(channel, degrees) for channel in image] for image in images.numpy()])
@@ -72,6 +72,12 @@ def test_integer_images_keep_their_scale():
         found = rotation(images)
         assert found.dtype == torch.float32
         assert found[0, 0, 4, 4].item() == pytest.approx(200)
+
+
+def test_short_floating_point_images_are_turned_by_the_same_angle():
+    found = Rotation(30)(ODD.bfloat16())
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found, Rotation(30)(ODD.bfloat16().float()).bfloat16())
 
 
 def test_the_grid_of_rotations():

@@ -37,11 +37,13 @@ class Source:
         classes: Their names.
         labels: For each split (N,) int64.
         read: For each split a function of indices, (n,) int64, that returns those images, (n, C, 32, 32) uint8.
+        fingerprint: Tells data sets of one name apart; empty where the name says it all.
     """
 
     classes: list[str]
     labels: tuple[Tensor, Tensor]
     read: tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,20 @@
 """A folder of images as a data set: ``train/<class>/*`` and ``test/<class>/*``."""
 
+import hashlib
 import sys
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
 from pytorch.datasets.dataset import SIZE, Source
 from pytorch.errors import InputError
 from pytorch.torchvision_import import import_torchvision
+from pytorch.variance.result import check_class_names
 
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 """Modes of PIL that become RGB without losing depth."""
@@ -21,13 +23,15 @@ EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 def read_image_folder(folder: Path) -> Source:
     """List the images of a folder; they are decoded, as 3 × 32 × 32, once it is known which are wanted.
 
-    Grey images get three equal channels; images of another size are resized, which is said.
+    Grey images get three equal channels, and photographs are turned as their camera noted. Images of another size
+    are resized, and files of other kinds left out; both are said.
 
     Args:
         folder: With ``train/<class>/*`` and ``test/<class>/*``; the classes are those of ``train``.
 
     Raises:
-        InputError: A split is missing, a class has no image in it, or ``test`` has a class that ``train`` lacks.
+        InputError: A split is missing, a class has no image in it, the splits have not the same classes, or a class
+            cannot be called what it is called.
     """
     for split in ("train", "test"):
         if not (folder / split).is_dir():
@@ -37,11 +41,21 @@ def read_image_folder(folder: Path) -> Source:
     if test_classes != classes:
         odd = sorted(set(classes) ^ set(test_classes))
         raise InputError(f"{folder}: train/ and test/ do not have the same classes; only in one of them: {odd}")
+    check_class_names(classes)
     return Source(
         classes=classes,
         labels=(train_labels, test_labels),
         read=(partial(_decode, train_files, "train"), partial(_decode, test_files, "test")),
+        fingerprint=_fingerprint(folder, train_files + test_files),
     )
+
+
+def _fingerprint(folder: Path, files: list[Path]) -> str:
+    """A number that tells the files of a folder, by name and size, from those of another, wherever it lies."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.relative_to(folder)} {file.stat().st_size}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def _list(folder: Path) -> tuple[list[str], list[Path], Tensor]:
@@ -50,7 +64,11 @@ def _list(folder: Path) -> tuple[list[str], list[Path], Tensor]:
         listing = import_torchvision().datasets.ImageFolder(str(folder))
     except FileNotFoundError as error:
         raise InputError(f"{folder}: {str(error).splitlines()[0]}") from error
-    return listing.classes, [Path(path) for path, _ in listing.samples], torch.tensor(listing.targets)
+    files = [Path(path) for path, _ in listing.samples]
+    others = sum(path.is_file() for name in listing.classes for path in (folder / name).rglob("*")) - len(files)
+    if others:
+        print(f"{folder}: {others} files are not named as images and left out", file=sys.stderr)
+    return listing.classes, files, torch.tensor(listing.targets)
 
 
 def _decode(files: list[Path], split: str, indices: Tensor) -> Tensor:
@@ -73,6 +91,8 @@ def _open(file: Path) -> Image.Image:
         with Image.open(file) as image:
             if image.mode not in EIGHT_BIT_MODES:
                 raise InputError(f"{file}: images of mode {image.mode} are not supported; convert it to 8-bit RGB")
-            return image.convert("RGB")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except InputError:
+        raise
+    except Exception as error:  # decoders raise whatever a damaged file makes them
         raise InputError(f"{file} cannot be read as an image ({error}); remove it or repair it") from error

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pytorch.transformations import as_floating
+
 
 @dataclass(frozen=True)
 class Normalization:
@@ -41,6 +43,6 @@ class Normalization:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Normalise images on the scale 0 to 255, (B, C, H, W) of any type; the result is floating point."""
-        images = images if images.is_floating_point() else images.float()
+        images = as_floating(images)
         mean, std = (images.new_tensor(constants).reshape(-1, 1, 1) for constants in (self.mean, self.std))
         return (images - 255 * mean) / (255 * std)

@@ -39,6 +39,10 @@ def _read(torchvision_name: str, name: str, data_dir: Path, classes: list[str] |
     constructor = getattr(import_torchvision().datasets, torchvision_name)
     try:
         train, test = (constructor(str(data_dir), train=is_train, download=True) for is_train in (True, False))
+    except (ValueError, AssertionError, EOFError) as error:
+        raise InputError(
+            f"{name} in {data_dir} is damaged ({error}): remove it there, and it is fetched anew"
+        ) from error
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(

@@ -77,7 +77,7 @@ def _draw_columns(axes: Axes, result: VarianceResult, group: str, norm: Normaliz
     for index, (name, values) in enumerate(result.normalized_variance(group).items()):
         cells, is_constant = _cells(values), _per_channel(constant[name]).all(axis=1)
         marked = {
-            "above the scale": np.isfinite(cells) & (cells > norm.vmax),
+            "above the scale": np.isfinite(cells) & (cells > norm.vmax) & ~is_constant,
             "x/0 (infinite)": np.isinf(cells),
             "0/0 (constant)": is_constant,
             "undefined": np.isnan(cells),

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pytorch.experiment import VariancePair
-from pytorch.figures.style import MODEL_COLOURS, group_title, name_layers, set_title
+from pytorch.figures.style import MODEL_COLOURS, group_title, name_layers, plain, set_title
 from pytorch.variance import VarianceResult
 from pytorch.variance.result import ALL, STRATIFIED
 
@@ -34,7 +34,7 @@ def classes_figure(pair: VariancePair) -> Figure:
     for axes, (trained_on, result) in zip(panels, pair.results.items(), strict=True):
         for index, name in enumerate(result.classes):
             axes.plot(list(result.layer_means(name).values()), color=_class_colour(index, len(result.classes)),
-                      linewidth=1, marker=".", markersize=4, label=name)  # fmt: skip
+                      linewidth=1, marker=".", markersize=4, label=plain(name))  # fmt: skip
         summary = STRATIFIED if result.classes else ALL
         axes.plot(list(result.layer_means(summary).values()), "k--", label=group_title(summary))
         axes.set_title(f"{trained_on} model", fontsize=10)

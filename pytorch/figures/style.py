@@ -22,7 +22,7 @@ def group_title(group: str) -> str:
     >>> group_title("7")
     'class 7'
     """
-    return {ALL: "all samples", STRATIFIED: "stratified by class"}.get(group, f"class {group}")
+    return {ALL: "all samples", STRATIFIED: "stratified by class"}.get(group, f"class {plain(group)}")
 
 
 def set_title(figure: Figure, pair: VariancePair, shown: str, samples: int) -> None:
@@ -37,11 +37,23 @@ def set_title(figure: Figure, pair: VariancePair, shown: str, samples: int) -> N
 
 def fit(line: str, figure: Figure) -> str:
     """Break a line of a title where it would leave the figure."""
-    return textwrap.fill(line, int(CHARACTERS_PER_INCH * figure.get_figwidth()))
+    return textwrap.fill(plain(line), int(CHARACTERS_PER_INCH * figure.get_figwidth()))
+
+
+def plain(text: str) -> str:
+    r"""Write a name, whoever gave it, so that matplotlib shows it as it is.
+
+    A dollar sign would begin a formula, and a legend leaves out what begins with an underscore.
+
+    >>> plain("$^$"), plain("_a")
+    ('\\$^\\$', ' _a')
+    """
+    escaped = text.replace("$", r"\$")
+    return f" {escaped}" if escaped.startswith("_") else escaped
 
 
 def name_layers(axes: Axes, labels: list[str]) -> None:
     """Put the names of the layers under the x axis, a tick each."""
-    axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
+    axes.set_xticks(range(len(labels)), map(plain, labels), rotation=90, fontsize=7)
     axes.set_xlim(-0.6, len(labels) - 0.4)
     axes.set_xlabel("layer, in order of execution")

@@ -13,7 +13,8 @@ class VarianceAccumulator:
     """Transformation and sample variance of U units, over T transformations and any number of samples.
 
     For every batch: ``begin`` with its labels, ``add`` the activations under each transformation in turn, ``end``.
-    Memory is (T + 1)·K·U for the state and B·U for the batch under way; it does not grow with the samples.
+    The state is (2 T + 1)·K·U numbers, the batch under way 2·B·U and some temporary ones; neither grows with the
+    number of samples. Shards of the samples, accumulated apart, are merged by ``merge``.
 
     Attributes:
         labels: The label of each row of the state, in the order in which they were met.
@@ -57,7 +58,8 @@ class VarianceAccumulator:
         """
         values = labels.tolist()
         self._reserve(values)
-        self._groups = torch.tensor([self.labels.index(value) for value in values], device=self._device)
+        rows = [self.labels.index(value) for value in values]
+        self._groups = torch.tensor(rows, dtype=torch.int64, device=self._device)
         self._over_transformations = Moments.empty(len(values), self._units, device=self._device)
         self._next = 0
 

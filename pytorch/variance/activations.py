@@ -1,8 +1,8 @@
 """Recording: the activations of every layer of a network, as one row of units per sample.
 
-A layer is one call of a leaf module (a module without children). Every call counts: a ReLU that is used twice
-gives ``relu`` and ``relu#2``. A tensor inside a tuple, list or dict output is a layer of its own (``name[0]``).
-Functional operations (``x + y``, ``F.relu(x)``) call no module and are not seen.
+A layer is one call of a leaf module (a module without children; see ``layer_modules``). Every call counts: a ReLU
+that is used twice gives ``relu`` and ``relu#2``. A tensor inside a tuple, list or dict output is a layer of its own
+(``name[0]``). Functional operations (``x + y``, ``F.relu(x)``) call no module and are not seen.
 """
 
 from collections import Counter
@@ -85,9 +85,8 @@ class ActivationRecorder:
         self._calls: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
-        for name, module in self._model.named_modules():
-            if next(module.children(), None) is None and not isinstance(module, COPYING_MODULES):
-                self._handles.append(module.register_forward_hook(self._hook(name or type(module).__name__)))
+        for name, module in layer_modules(self._model):
+            self._handles.append(module.register_forward_hook(self._hook(name or type(module).__name__)))
         return self
 
     def __exit__(
@@ -145,6 +144,28 @@ class ActivationRecorder:
                 f"the layers changed between two calls of the model (layer {changed.name}): "
                 "every input must have the same size and take the same path"
             )
+
+
+def layer_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Name the modules whose calls are layers: leaves, but for those that only repeat their input.
+
+    A module whose weights are parametrized (weight normalisation, say) is a leaf for all that, and so is multi-head
+    attention, which uses the weights of its child without calling it.
+
+    >>> model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(2, 2)), nn.Sequential(nn.ReLU()))
+    >>> [name for name, _ in layer_modules(model)]
+    ['0', '1.0']
+    """
+    inner: set[str] = set()
+    for name, module in model.named_modules():
+        if name in inner or name.rpartition(".")[0] in inner:
+            inner.add(name)
+            continue
+        children = {child for child, _ in module.named_children()}
+        if children <= {"parametrizations"} or isinstance(module, nn.MultiheadAttention):
+            inner |= {f"{name}.{child}".removeprefix(".") for child in children}
+            if not isinstance(module, COPYING_MODULES):
+                yield name, module
 
 
 def named_tensors(name: str, output: Any) -> Iterator[tuple[str, Tensor]]:

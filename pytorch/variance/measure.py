@@ -16,7 +16,7 @@ from pytorch.variance.accumulator import VarianceAccumulator
 from pytorch.variance.activations import ActivationRecorder, Layer
 from pytorch.variance.memory import check_memory
 from pytorch.variance.moments import DISPERSIONS
-from pytorch.variance.result import VarianceResult
+from pytorch.variance.result import VarianceResult, check_class_names
 
 Transformation = Callable[[Tensor], Tensor]
 Batches = Iterable[tuple[Tensor, Tensor | None]]
@@ -92,17 +92,27 @@ def measure_variances(
 ) -> list[VarianceResult]:
     """Measure several models on the same transformed batches; arguments as ``measure_variance``, a result for each."""
     _check_arguments(transformations, batch_size, dispersion)
+    classes = None if classes is None else list(classes)
+    check_class_names(classes or [])
     batches, total = _in_batches(images, labels, batch_size)
-    device = _device_of(models[0]) if device is None else torch.device(device)
     with ExitStack() as stack:
         for model in models:
-            stack.enter_context(_on_device(model, device))
+            if device is not None:
+                stack.enter_context(_on_device(model, torch.device(device)))
             stack.enter_context(evaluation_mode(model))
-        stack.enter_context(torch.inference_mode())
+        # Not inference_mode: a tensor that a model keeps from it (a cache) could not be trained with afterwards.
+        stack.enter_context(torch.no_grad())
         recorders = [stack.enter_context(ActivationRecorder(model, aggregation)) for model in models]
         bar = stack.enter_context(tqdm(desc=progress, total=total, unit=" images", disable=progress is None or None))
         accumulators = _single_pass(
-            recorders, batches, transformations, preprocess, device, classes and len(classes), dispersion, bar
+            recorders,
+            batches,
+            transformations,
+            preprocess,
+            _device_of(models[0]),
+            None if classes is None else len(classes),
+            dispersion,
+            bar,
         )
     return [
         _result(
@@ -131,12 +141,15 @@ def _single_pass(
     accumulators: list[VarianceAccumulator] = []
     samples = 0
     for images, labels in batches:
+        if len(images) == 0:
+            continue
         labels = _checked_labels(labels, len(images), class_count)
         images = images.to(device)
         for step, transformation in enumerate(transformations):
             inputs = transformation(images)
             inputs = inputs if preprocess is None else preprocess(inputs)
-            rows = [recorder(inputs) for recorder in recorders]
+            # A model may change its input in place, which is another model's input too, or the caller's.
+            rows = [recorder(inputs.clone()) for recorder in recorders]
             if not accumulators:
                 units, known = [row.shape[1] for row in rows], class_count or len(labels.unique())
                 check_memory(units, len(transformations), known, len(images), device)
@@ -219,8 +232,8 @@ def _checked_labels(labels: Tensor | None, count: int, class_count: int | None) 
     labels = torch.as_tensor(labels).cpu()
     if labels.shape != (count,) or labels.is_floating_point():
         raise InputError(f"labels of {count} images have shape {tuple(labels.shape)}, {labels.dtype}: (B,) integers")
-    highest = class_count - 1 if class_count is not None else labels.max() if count else 0
-    if count and (labels.min() < 0 or labels.max() > highest):
+    highest = labels.max() if class_count is None else class_count - 1
+    if labels.min() < 0 or labels.max() > highest:
         raise InputError(f"labels reach from {labels.min()} to {labels.max()}: they must lie in 0 to {highest}")
     return labels.long()
 

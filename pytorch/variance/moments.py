@@ -8,12 +8,14 @@ Sources:
     T. F. Chan, G. H. Golub, R. J. LeVeque (1983), Algorithms for computing the sample variance, eq. 2.1.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-DISPERSIONS = ("std", "variance")
+DISPERSIONS: dict[str, Callable[[Tensor], Tensor]] = {"std": torch.sqrt, "variance": torch.clone}
+"""What a dispersion is, as a function of the variance."""
 
 
 @dataclass
@@ -132,10 +134,9 @@ class Moments:
         """Dispersion of the observations, ddof = 1.
 
         Args:
-            kind: ``"std"``, the standard deviation, or ``"variance"``.
+            kind: A key of ``DISPERSIONS``.
         """
-        variance = self.variance(ddof=1)
-        return variance.sqrt() if kind == "std" else variance
+        return DISPERSIONS[kind](self.variance(ddof=1))
 
 
 def sum_by_group(values: Tensor, groups: Tensor, count: int) -> Tensor:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from pytorch.errors import InputError
+
 ALL, STRATIFIED = "all", "stratified"
 
 
@@ -45,22 +47,23 @@ class VarianceResult:
         """Freeze the arrays and check that they belong together.
 
         Raises:
-            ValueError: Shapes that do not fit, or a class named ``all`` or ``stratified``.
+            ValueError: Shapes or types that do not fit, or class names that cannot be told apart.
         """
         units = sum(int(np.prod(shape)) for shape in self.layer_shapes)
         if len(self.layer_names) != len(self.layer_shapes) or len(set(self.layer_names)) < len(self.layer_names):
             raise ValueError("every layer needs one shape and a name of its own")
-        if {ALL, STRATIFIED} & set(self.classes) or len(set(self.classes)) < len(self.classes):
-            raise ValueError("class names must differ from each other and from 'all' and 'stratified'")
+        check_class_names(self.classes)
         shapes = {
             "tv_all": (units,), "sv_all": (units,), "class_counts": (len(self.classes),),
             "tv_classes": (len(self.classes), units), "sv_classes": (len(self.classes), units),
         }  # fmt: skip
         for name, shape in shapes.items():
-            array = getattr(self, name)
+            array = np.asarray(getattr(self, name))
             if array.shape != shape:
                 raise ValueError(f"{name} has shape {array.shape} where the layers and classes give {shape}")
-            frozen = array.view()
+            if array.dtype != (np.int64 if name == "class_counts" else np.float64):
+                raise ValueError(f"{name} is of type {array.dtype}")
+            frozen = np.ascontiguousarray(array).view()
             frozen.flags.writeable = False
             object.__setattr__(self, name, frozen)
 
@@ -141,8 +144,10 @@ class VarianceResult:
         return self._by_layer(self._constant(group))
 
     def _constant(self, group: str) -> np.ndarray:
-        if group == STRATIFIED:
-            return ((self.tv_classes == 0) & (self.sv_classes == 0))[self.class_counts > 1].all(axis=0)
+        if group == STRATIFIED and self.classes:
+            measurable = self.class_counts > 1
+            constant = (self.tv_classes == 0) & (self.sv_classes == 0)
+            return constant[measurable].all(axis=0) & measurable.any()
         return (self._select(group, self.tv_all, self.tv_classes) == 0) & (
             self._select(group, self.sv_all, self.sv_classes) == 0
         )
@@ -186,6 +191,16 @@ class VarianceResult:
             TypeError, KeyError, ValueError: The content is not that of a result.
         """
         return cls(**{**content, "layer_shapes": [tuple(shape) for shape in content["layer_shapes"]]})
+
+
+def check_class_names(classes: Sequence[str]) -> None:
+    """Check that groups of samples can be told apart by name.
+
+    Raises:
+        InputError: Two classes have one name, or one is named ``all`` or ``stratified``.
+    """
+    if {ALL, STRATIFIED} & set(classes) or len(set(classes)) < len(classes):
+        raise InputError("class names must differ from each other and from 'all' and 'stratified'")
 
 
 def _ratio(tv: np.ndarray, sv: np.ndarray) -> np.ndarray:
