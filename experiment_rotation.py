@@ -8,7 +8,7 @@ Both are evaluated on the whole test set, upright and rotated (a fixed angle for
 into <plots-dir>/<model>_<dataset>/. A model that is already there is not trained again.
 
 Expect the unrotated model to fail on rotated data, and the rotated one to do nearly as well on both. On two CPU
-cores simple_conv takes a minute on digits and ten on mnist; deeper models on cifar10 want a GPU.
+cores simple_conv takes a minute on digits and twelve on mnist; deeper models on cifar10 want a GPU.
 """
 
 import argparse

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pytorch.datasets import Normalization
+from pytorch.datasets import Dataset, Normalization
 from pytorch.errors import InputError
 from pytorch.models import build_model
 from pytorch.recipes import Recipe
@@ -167,6 +167,26 @@ class VariancePair:
         """
         return cls(
             **{**content, "results": {name: VarianceResult.from_dict(content["results"][name]) for name in PAIR}}
+        )
+
+
+def check_pair(models: dict[str, TrainedModel], dataset: Dataset) -> None:
+    """Check that two models differ in the rotation alone, and were trained on this data set.
+
+    Raises:
+        InputError: They differ in more, or were not; the message says in what.
+    """
+    unrotated, rotated = (models[trained_on].settings for trained_on in PAIR)
+    for name, value in unrotated.items():
+        if rotated[name] != value:
+            raise InputError(
+                f"the two models are no pair, their {name} differs ({value} and {rotated[name]}): "
+                "train both anew with experiment_rotation.py --overwrite"
+            )
+    if (unrotated["classes"], unrotated["fingerprint of the data"]) != (dataset.classes, dataset.source.fingerprint):
+        raise InputError(
+            f"the models were trained on other data than {dataset.name} holds now: train them anew with "
+            "experiment_rotation.py --overwrite"
         )
 
 

@@ -21,11 +21,11 @@ SORTS = "values.sort(); positions = values[:, None]"
 FAULTS = {
     "the last batch is dropped": (
         "tests/test_definition.py::test_equals_the_definition",
-        [("pytorch/variance/measure.py", "range(0, len(images), size)", "range(0, len(images) - size + 1, size)")],
+        [("pytorch/variance/batches.py", "range(0, len(images), size)", "range(0, len(images) - size + 1, size)")],
     ),
     "batch ranges overlap": (
         "tests/test_definition.py::test_equals_the_definition",
-        [("pytorch/variance/measure.py", "slice(start, start + size)", "slice(start, start + size + 1)")],
+        [("pytorch/variance/batches.py", "slice(start, start + size)", "slice(start, start + size + 1)")],
     ),
     "the last batch of an evaluation is dropped": (
         "tests/test_training.py::test_accuracy_counts_every_sample",
@@ -165,7 +165,10 @@ FAULTS = {
     ),
     "a hostile file is run": (
         "tests/test_storage.py::test_a_hostile_file_is_refused_and_runs_nothing",
-        [("pytorch/safe_pickle.py", "if (module, name) not in ADMITTED:", "if False:")],
+        [
+            ("pytorch/safe_pickle.py", "if (module, name) not in STAND_INS:", "if False:"),
+            ("pytorch/safe_pickle.py", "return STAND_INS[module, name]", "return super().find_class(module, name)"),
+        ],
     ),
 }  # fmt: skip
 

@@ -1,6 +1,6 @@
 """The single pass: N·T forward passes give TV, SV and NV of every unit, for every class, stratified and all."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 from typing import Any
@@ -14,14 +14,12 @@ from pytorch.errors import InputError
 from pytorch.evaluation_mode import evaluation_mode
 from pytorch.variance.accumulator import VarianceAccumulator
 from pytorch.variance.activations import ActivationRecorder, Layer
+from pytorch.variance.batches import UNLABELLED, Batches, checked_labels, in_batches
 from pytorch.variance.memory import check_memory
 from pytorch.variance.moments import DISPERSIONS
 from pytorch.variance.result import VarianceResult, check_class_names
 
 Transformation = Callable[[Tensor], Tensor]
-Batches = Iterable[tuple[Tensor, Tensor | None]]
-
-UNLABELLED = -1
 
 
 def measure_variance(
@@ -94,7 +92,7 @@ def measure_variances(
     _check_arguments(transformations, batch_size, dispersion)
     classes = None if classes is None else list(classes)
     check_class_names(classes or [])
-    batches, total = _in_batches(images, labels, batch_size)
+    batches, total = in_batches(images, labels, batch_size)
     with ExitStack() as stack:
         for model in models:
             if device is not None:
@@ -143,7 +141,7 @@ def _single_pass(
     for images, labels in batches:
         if len(images) == 0:
             continue
-        labels = _checked_labels(labels, len(images), class_count)
+        labels = checked_labels(labels, len(images), class_count)
         images = images.to(device)
         for step, transformation in enumerate(transformations):
             inputs = transformation(images)
@@ -203,39 +201,6 @@ def _check_arguments(transformations: Sequence[Transformation], batch_size: int,
         raise InputError(f"batch_size is {batch_size}: it must be at least 1")
     if dispersion not in DISPERSIONS:
         raise InputError(f"unknown dispersion {dispersion!r}: choose one of {', '.join(DISPERSIONS)}")
-
-
-def _in_batches(images: Tensor | Batches, labels: Tensor | None, batch_size: int) -> tuple[Batches, int | None]:
-    """Return the batches, and the number of samples where it is known."""
-    if not isinstance(images, (Tensor, np.ndarray)):
-        if labels is not None:
-            raise InputError("labels must be None where images is an iterable: its batches are (images, labels)")
-        return images, None
-    images = torch.as_tensor(images)
-    if images.ndim != 4:
-        raise InputError(f"images have shape {tuple(images.shape)}: (N, C, H, W) is needed")
-    if labels is not None and len(labels) != len(images):
-        raise InputError(f"{len(labels)} labels for {len(images)} images")
-    return _slices(images, labels, batch_size), len(images)
-
-
-def _slices(images: Tensor, labels: Tensor | None, size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
-    for start in range(0, len(images), size):
-        part = slice(start, start + size)
-        yield images[part], None if labels is None else labels[part]
-
-
-def _checked_labels(labels: Tensor | None, count: int, class_count: int | None) -> Tensor:
-    """Labels of a batch as (B,) int64 on the CPU; ``UNLABELLED`` throughout where there are none."""
-    if labels is None:
-        return torch.full((count,), UNLABELLED)
-    labels = torch.as_tensor(labels).cpu()
-    if labels.shape != (count,) or labels.is_floating_point():
-        raise InputError(f"labels of {count} images have shape {tuple(labels.shape)}, {labels.dtype}: (B,) integers")
-    highest = labels.max() if class_count is None else class_count - 1
-    if labels.min() < 0 or labels.max() > highest:
-        raise InputError(f"labels reach from {labels.min()} to {labels.max()}: they must lie in 0 to {highest}")
-    return labels.long()
 
 
 def _device_of(model: nn.Module) -> torch.device:
