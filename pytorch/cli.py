@@ -76,16 +76,15 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argpa
 
 
 def check_writable(folder: Path) -> None:
-    """Make the folder if it is missing.
+    """Check that files can be written into a folder, which need not exist yet; nothing is made.
 
     Raises:
-        FileError: It cannot be made or written to; found out before the work rather than after.
+        FileError: They cannot; found out before the work rather than after.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"the folder {folder} cannot be made ({error.strerror})") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir():
+        raise FileError(f"the folder {folder} cannot be made: {existing} is no folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
         raise FileError(f"the folder {folder} cannot be written to")
 
 
