@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from pytorch.cli import check_writable, experiment_parser, parse, positive, run
+from pytorch.cli import at_least, check_writable, experiment_parser, parse, run
 from pytorch.datasets import Dataset, Normalization, dataset_name, load_dataset
 from pytorch.errors import InputError
 from pytorch.evaluation import accuracies
@@ -41,6 +41,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     print(f"{dataset.name}: {len(dataset.train)} training samples, {len(dataset.test)} test samples")
     models = {trained_on: _trained(options, dataset, recipe, trained_on) for trained_on in PAIR}
+    if options.overwrite:
+        for trained in models.values():
+            _save(options, trained)
     print_accuracies(models)
     for name, figure in (("training", training_figure(models)), ("accuracy", accuracy_figure(models))):
         print(f"figure: {save_figure(figure, options.plots_dir / pair / f'{name}.png')}")
@@ -48,10 +51,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = experiment_parser(__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=positive, help="of the unrotated model (default: see pytorch/recipes.py)")
-    parser.add_argument("--rotated-epochs", type=positive, help="of the rotated model (default: in proportion)")
-    parser.add_argument("--batch-size", type=positive, help="samples per step (default: see pytorch/recipes.py)")
-    parser.add_argument("--overwrite", action="store_true", help="train anew what is already there")
+    parser.add_argument("--epochs", type=at_least(1), help="of the unrotated model (default: see pytorch/recipes.py)")
+    parser.add_argument("--rotated-epochs", type=at_least(1), help="of the rotated model (default: in proportion)")
+    parser.add_argument("--batch-size", type=at_least(1), help="samples per step (default: see pytorch/recipes.py)")
+    parser.add_argument("--overwrite", action="store_true", help="train anew; the old pair stays until then")
     return parser
 
 
@@ -87,9 +90,15 @@ def _trained(options: argparse.Namespace, dataset: Dataset, recipe: Recipe, trai
     accuracy = accuracies(network, dataset.test, untrained.normalization, recipe.batch_size, options.device)
     weights = {name: value.cpu() for name, value in network.state_dict().items()}
     trained = replace(untrained, history=history, accuracy=accuracy, weights=weights)
-    save_model(path, trained)
-    print(f"{trained_on} model: {path}")
+    if not options.overwrite:  # else the old pair stays until the new one is complete
+        _save(options, trained)
     return trained
+
+
+def _save(options: argparse.Namespace, trained: TrainedModel) -> None:
+    path = model_file(options.results_dir, options.model, trained.dataset, trained.trained_on)
+    save_model(path, trained)
+    print(f"{trained.trained_on} model: {path}")
 
 
 def _kept(path: Path, asked: TrainedModel) -> TrainedModel:
@@ -99,7 +108,7 @@ def _kept(path: Path, asked: TrainedModel) -> TrainedModel:
         found = {**kept.settings, "number of epochs": kept.epochs}[name]
         if found != value:
             raise InputError(
-                f"{path} was trained with another {name} ({found}, not {value}): "
+                f"{path} was trained with {name} = {found}, not {value}: "
                 "--overwrite trains it anew, another --results-dir keeps both"
             )
     print(f"{kept.trained_on} model: already trained, {path}")

@@ -15,7 +15,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from pytorch.cli import RESULTS_DIR, check_writable, experiment_parser, parse, positive, run
+from pytorch.cli import RESULTS_DIR, at_least, check_writable, experiment_parser, parse, run
 from pytorch.datasets import dataset_name, load_dataset
 from pytorch.errors import FileError, InputError
 from pytorch.experiment import PAIR, UNROTATED, TrainedModel, VariancePair, check_pair, versions
@@ -23,6 +23,7 @@ from pytorch.storage import load_model, load_values, model_file, save_values, va
 from pytorch.transformations import TRANSFORMATIONS
 from pytorch.variance import measure_variances
 from pytorch.variance.activations import AGGREGATIONS
+from pytorch.variance.result import ALL, STRATIFIED
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
     path = values_file(options.results_dir, options.model, dataset.name, options.transformation, options.aggregation)
     transformations = TRANSFORMATIONS[options.transformation](options.steps)
     if path.exists() and not options.overwrite:
-        _check_replaceable(path, len(dataset.test), len(transformations), options.seed)
+        _check_replaceable(path, len(dataset.test), len(transformations), options.seed if options.samples else None)
     results = measure_variances(
         [trained.network() for trained in models.values()],
         dataset.test.images,
@@ -65,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = experiment_parser(__doc__.splitlines()[0])
-    parser.add_argument("--batch-size", type=positive, default=256, help="samples per forward pass (default: 256)")
+    parser.add_argument("--batch-size", type=at_least(1), default=256, help="samples per forward pass (default: 256)")
     parser.add_argument(
         "--aggregation", choices=AGGREGATIONS, default="mean", help="how a feature map becomes a unit (default: mean)"
     )
@@ -75,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         default="rotation",
         help="what to measure under (default: rotation)",
     )
-    parser.add_argument("--steps", type=positive, default=16, help="number of transformations (default: 16)")
+    parser.add_argument("--steps", type=at_least(2), default=16, help="number of transformations (default: 16)")
     parser.add_argument("--overwrite", action="store_true", help="replace a measurement of other samples or steps")
     return parser
 
@@ -97,8 +98,8 @@ def _load(options: argparse.Namespace, trained_on: str) -> TrainedModel:
     return trained
 
 
-def _check_replaceable(path: Path, samples: int, steps: int, seed: int) -> None:
-    """Refuse to replace a measurement by one of other samples or transformations.
+def _check_replaceable(path: Path, samples: int, steps: int, seed: int | None) -> None:
+    """Refuse to replace a measurement by one of other samples or transformations; all samples have no seed.
 
     Raises:
         InputError: It would be.
@@ -106,7 +107,7 @@ def _check_replaceable(path: Path, samples: int, steps: int, seed: int) -> None:
     old = load_values(path)
     result = old.results[UNROTATED]
     found, asked = (result.samples, len(result.transformations), old.seed), (samples, steps, seed)
-    if found != asked:
+    if found[:2] != asked[:2] or seed not in (None, old.seed):
         raise InputError(
             f"{path} was measured with other (samples, steps, seed), {found} and not {asked}: "
             "--overwrite replaces it, another --results-dir keeps both"
@@ -118,13 +119,13 @@ def print_summary(pair: VariancePair) -> None:
     print(f"\nnormalized variance, {pair.aggregation}, global mean      plain   stratified")
     for trained_on, result in pair.results.items():
         print(f"  {trained_on + ' model':<42}{result.global_mean():7.4f}   {result.global_mean('stratified'):10.4f}")
+    print(f"  {result.samples} samples, {len(result.transformations)} transformations; of the units, 0/0 count as 1,")
+    print("  and those that are not finite are left out of the means:")
     for trained_on, result in pair.results.items():
-        counts = result.unit_counts()
-        print(
-            f"  {trained_on} model: {counts['units']} units over {result.samples} samples and "
-            f"{len(result.transformations)} transformations; {counts['constant']} constant (0/0, counted as 1), "
-            f"{counts['infinite'] + counts['undefined']} not finite (left out of the means)"
-        )
+        for group, name in ((ALL, "plain"), (STRATIFIED, "stratified")):
+            counts = result.unit_counts(group)
+            print(f"  {trained_on + ' model, ' + name:<31}{counts['units']:9d} units{counts['constant']:9d} are 0/0"
+                  f"{counts['infinite'] + counts['undefined']:9d} not finite")  # fmt: skip
     few = [name for name, count in zip(result.classes, result.class_counts, strict=True) if count < 2]
     if few:
         print(f"  fewer than two samples, so no sample variance, and left out of stratified: {', '.join(few)}")

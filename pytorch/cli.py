@@ -44,10 +44,13 @@ def experiment_parser(description: str) -> Parser:
         "--device", type=_device, default="auto", help="cpu, cuda, cuda:1, ... (default: cuda if there)"
     )
     parser.add_argument(
-        "--seed", type=_seed, default=0, help="of weights, angles, and the choice of samples (default: 0)"
+        "--seed",
+        type=at_least(0, 2**32 - 1),
+        default=0,
+        help="of weights, angles and the choice of samples (default: 0)",
     )
     parser.add_argument(
-        "--samples", type=positive,
+        "--samples", type=at_least(1),
         help="at most so many samples of each split, equally many of each class (default: all)",
     )  # fmt: skip
     return parser
@@ -105,23 +108,24 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         code = _fail(f"{error.strerror}: {error.filename}" if error.filename else str(error))
     except KeyboardInterrupt:
         code = INTERRUPTED
-        print("\ninterrupted: what was finished is kept; the same command does the rest", file=sys.stderr)
+        print("\ninterrupted: the files that are already there are whole, and are kept", file=sys.stderr)
     sys.exit(code)
 
 
-def positive(text: str) -> int:
-    """Parse a whole number of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number
+def at_least(lowest: int, highest: float = float("inf")) -> Callable[[str], int]:
+    """Return a parser of whole numbers from ``lowest`` to ``highest``."""
 
+    def parse_number(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from error
+        if not lowest <= number <= highest:
+            bounds = f"at least {lowest}" if highest == float("inf") else f"in {lowest} to {highest}"
+            raise argparse.ArgumentTypeError(f"{number} must be {bounds}")
+        return number
 
-def _seed(text: str) -> int:
-    number = int(text)
-    if not 0 <= number < 2**32:
-        raise argparse.ArgumentTypeError(f"{number} does not lie in 0 to {2**32 - 1}")
-    return number
+    return parse_number
 
 
 def _fail(message: str) -> int:

@@ -63,6 +63,8 @@ def load_model(path: Path) -> TrainedModel:
         return TrainedModel.from_dict(_content(container, MODEL_FORMAT))
     except FileNotFoundError:
         raise
+    except pickle.UnpicklingError as error:  # its text recommends to load the file unsafely
+        raise _unreadable(path, "a trained model", ValueError("damaged, or more than weights")) from error
     except Exception as error:
         raise _unreadable(path, "a trained model", error) from error
 

@@ -11,6 +11,7 @@ import pytest
 from matplotlib import get_cachedir
 from PIL import Image
 
+import experiment_rotation
 import experiment_variance
 from pytorch.datasets import Normalization, load_dataset
 from pytorch.storage import load_model, load_values, save_model
@@ -101,12 +102,12 @@ def test_finished_training_is_not_repeated(home):
 
 def test_training_with_other_settings_keeps_the_old_pair(home):
     process = run(home, "experiment_rotation.py", "simple_conv", "digits", *SMALL, "--seed", "3")
-    assert_one_line(process, 1, "unrotated.pt was trained with another seed (0, not 3)", "--overwrite")
+    assert_one_line(process, 1, "unrotated.pt was trained with seed = 0, not 3", "--overwrite")
 
 
 def test_more_epochs_of_the_rotated_model_alone_concern_it_alone(home):
     process = run(home, "experiment_rotation.py", "simple_conv", "digits", *SMALL, "--rotated-epochs", "5")
-    assert_one_line(process, 1, "/rotated.pt was trained with another number of epochs (3, not 5)")
+    assert_one_line(process, 1, "/rotated.pt was trained with number of epochs = 3, not 5")
 
 
 def test_measuring_twice_gives_the_same_values(home, tmp_path):
@@ -127,8 +128,33 @@ def test_measuring_twice_gives_the_same_values(home, tmp_path):
 
 
 def test_a_trial_does_not_replace_a_measurement(home):
-    process = run(home, "experiment_variance.py", "simple_conv", "digits", "--samples", "20", "--steps", "2")
+    measure = ("experiment_variance.py", "simple_conv", "digits")
+    process = run(home, *measure, "--samples", "20", "--steps", "2")
     assert_one_line(process, 1, "(30, 4, 0) and not (20, 2, 0): --overwrite replaces it")
+    process = run(home, *measure, "--samples", "30", "--steps", "4", "--seed", "1")
+    assert_one_line(process, 1, "(30, 4, 0) and not (30, 4, 1)")
+
+
+def test_the_old_pair_stays_until_the_new_one_is_complete(home, tmp_path, monkeypatch):
+    shutil.copytree(home / "variance_results", tmp_path / "variance_results")
+    models = tmp_path / "variance_results" / "models" / "simple_conv_digits"
+    before = {path.name: path.read_bytes() for path in models.iterdir()}
+    folders = ["--results-dir", str(tmp_path / "variance_results"), "--plots-dir", str(tmp_path / "plots")]
+    command = ["simple_conv", "digits", *SMALL, "--seed", "1", "--overwrite", *folders]
+    original = experiment_rotation.train
+
+    def interrupted(*arguments, rotated, **options):
+        if rotated:
+            raise KeyboardInterrupt
+        return original(*arguments, rotated=rotated, **options)
+
+    monkeypatch.setattr(experiment_rotation, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        experiment_rotation.main(command)
+    monkeypatch.undo()
+    assert {path.name: path.read_bytes() for path in models.iterdir()} == before
+    experiment_rotation.main(command)
+    assert [load_model(path).seed for path in models.iterdir()] == [1, 1]
 
 
 def test_models_that_are_no_pair_are_not_measured(home, tmp_path):
@@ -146,7 +172,7 @@ def test_another_folder_of_the_same_name_is_noticed(tmp_path, image_folder):
     train = ("experiment_rotation.py", "simple_conv", image_folder, "--epochs", "1")
     assert run(tmp_path, *train).returncode == 0
     Image.new("RGB", (32, 32)).save(image_folder / "train" / "cat" / "0.png")
-    assert_one_line(run(tmp_path, *train), 1, "unrotated.pt was trained with another fingerprint of the data")
+    assert_one_line(run(tmp_path, *train), 1, "unrotated.pt was trained with fingerprint of the data = ")
     process = run(tmp_path, "experiment_variance.py", "simple_conv", image_folder)
     assert_one_line(process, 1, "trained on other data than folder-pets holds now")
 
@@ -207,9 +233,13 @@ def test_the_measure_normalizes_by_the_training_split(image_folder, tmp_path, mo
         (("experiment_rotation.py", "resnt", "digits"), 2, ["unknown model 'resnt': did you mean resnet"]),
         (("experiment_rotation.py", "resnet", "cifar"), 2, ["'cifar': did you mean cifar10", "fashion_mnist"]),
         (("experiment_rotation.py", "resnet"), 2, ["dataset"]),
-        (("experiment_rotation.py", "resnet", "digits", "--epochs", "0"), 2, ["0 is less than 1"]),
-        (("experiment_rotation.py", "resnet", "digits", "--epochs", "many"), 2, ["--epochs", "many"]),
-        (("experiment_rotation.py", "resnet", "digits", "--seed", "9" * 20), 2, ["does not lie in 0 to 4294967295"]),
+        (("experiment_rotation.py", "resnet", "digits", "--epochs", "0"), 2, ["0 must be at least 1"]),
+        (
+            ("experiment_rotation.py", "resnet", "digits", "--epochs", "many"),
+            2,
+            ["--epochs", "'many' is no whole number"],
+        ),
+        (("experiment_rotation.py", "resnet", "digits", "--seed", "9" * 20), 2, ["must be in 0 to 4294967295"]),
         (("experiment_rotation.py", "resnet", "digits", "--results-dir", "~no-such-user/x"), 2, ["begins with ~"]),
         (("experiment_rotation.py", "resnet", "digits", "--device", "gpu"), 2, ["'gpu' is no device"]),
         (("experiment_rotation.py", "resnet", "digits", "--device", "cuda:99"), 2, ["CUDA devices"]),
@@ -237,7 +267,7 @@ def test_a_folder_without_test_images(tmp_path, image_folder):
 
 def test_one_step_is_too_few_to_measure(home):
     process = run(home, "experiment_variance.py", "simple_conv", "digits", "--steps", "1", "--aggregation", "max")
-    assert_one_line(process, 1, "1 transformations: at least two are needed")
+    assert_one_line(process, 2, "--steps: 1 must be at least 2")
 
 
 def test_classes_of_one_sample_are_named(home, tmp_path):

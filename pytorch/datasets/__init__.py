@@ -14,7 +14,7 @@ from pytorch.datasets.normalization import Normalization
 from pytorch.datasets.torchvision_datasets import read_cifar10, read_fashion_mnist, read_mnist
 from pytorch.names import find_name, match_name
 
-DATASETS: dict[str, Callable[[Path], Source]] = {
+DATASETS: dict[str, Callable[[Path | None], Source]] = {
     "digits": read_digits,
     "mnist": read_mnist,
     "fashion_mnist": read_fashion_mnist,
@@ -23,13 +23,13 @@ DATASETS: dict[str, Callable[[Path], Source]] = {
 """Name to a function of the folder where downloads are kept."""
 
 
-def load_dataset(name: str, data_dir: Path, samples: int | None = None, seed: int = 0) -> Dataset:
+def load_dataset(name: str, data_dir: Path | None, samples: int | None = None, seed: int = 0) -> Dataset:
     """Find a data set, downloading it if need be; its images are read when a split is first asked for.
 
     Args:
         name: A key of ``DATASETS`` (letter case, ``-`` and ``_`` do not matter), or the path of a folder with
             ``train/<class>/*`` and ``test/<class>/*``.
-        data_dir: Where downloads are kept.
+        data_dir: Where downloads are kept; None will do for what is not downloaded.
         samples: At most so many of each split, as many of each class, drawn with ``seed``; None: all.
         seed: Of that draw.
 

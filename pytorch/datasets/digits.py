@@ -14,7 +14,7 @@ ENLARGED = 24
 within 32 × 32."""
 
 
-def read_digits(data_dir: Path) -> Source:
+def read_digits(data_dir: Path | None) -> Source:
     """Read the digits, 1 × 32 × 32; no download.
 
     The 8 × 8 images of values 0 to 16 are enlarged threefold, bilinearly, brought to 0 to 255, and padded with

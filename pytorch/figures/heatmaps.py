@@ -51,12 +51,13 @@ def heatmap_figure(pair: VariancePair, group: str) -> Figure:
     bar = figure.colorbar(ScalarMappable(norm, colours.with_extremes(over=MARKS["above the scale"])),
                           ax=list(panels), extend="max", fraction=0.03, pad=0.01, aspect=35)  # fmt: skip
     bar.set_label("normalized variance TV / SV  (0: invariant; the scale ends at the 99 % quantile)", fontsize=8)
-    set_title(figure, pair, group_title(group), result.sample_count(group))
+    cells = ", a cell is the mean of a channel" if pair.aggregation == "none" else ""
+    set_title(figure, pair, group_title(group) + cells, result.sample_count(group))
     return figure
 
 
 def scale_top(pair: VariancePair) -> float:
-    """Return the end of the pair's colour scale: a quantile of what both models have, plain and stratified.
+    """Return the end of the pair's colour scale: a quantile of the cells of both models, plain and stratified.
 
     Constant units, whose 1 is a convention, and values that are not finite have no say in it.
     """
@@ -64,7 +65,10 @@ def scale_top(pair: VariancePair) -> float:
     for result in pair.results.values():
         for group in (ALL, STRATIFIED)[: len(result.groups)]:
             constant = result.constant_units(group)
-            values += [array[~constant[name]] for name, array in result.normalized_variance(group).items()]
+            values += [
+                _cells(array)[~_per_channel(constant[name]).all(axis=1)]
+                for name, array in result.normalized_variance(group).items()
+            ]
     finite = np.concatenate(values)
     finite = finite[np.isfinite(finite)]
     return float(np.quantile(finite, TOP_QUANTILE)) or 1.0 if finite.size else 1.0

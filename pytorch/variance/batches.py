@@ -1,6 +1,7 @@
 """Samples in batches, their labels checked."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,6 +44,17 @@ def _slices(images: Tensor, labels: Tensor | None, size: int) -> Iterator[tuple[
         yield images[part], None if labels is None else labels[part]
 
 
+def images_and_labels(batch: Any) -> tuple[Tensor, Tensor | None]:
+    """Take a batch of an iterable apart.
+
+    Raises:
+        InputError: It is no pair of images and labels.
+    """
+    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+        raise InputError("a batch of an iterable must be (images, labels), or (images, None) without labels")
+    return batch[0], batch[1]
+
+
 def checked_labels(labels: Tensor | None, count: int, class_count: int | None) -> Tensor:
     """Labels of a batch as (B,) int64 on the CPU; ``UNLABELLED`` throughout where there are none.
 
@@ -56,7 +68,10 @@ def checked_labels(labels: Tensor | None, count: int, class_count: int | None) -
     """
     if labels is None:
         return torch.full((count,), UNLABELLED)
-    labels = torch.as_tensor(labels).cpu()
+    try:
+        labels = torch.as_tensor(labels).cpu()
+    except (TypeError, ValueError) as error:
+        raise InputError(f"labels must be integers ({error}); name them with classes=") from error
     if labels.shape != (count,) or labels.is_floating_point():
         raise InputError(f"labels of {count} images have shape {tuple(labels.shape)}, {labels.dtype}: (B,) integers")
     highest = labels.max() if class_count is None else class_count - 1

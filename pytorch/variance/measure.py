@@ -14,7 +14,7 @@ from pytorch.errors import InputError
 from pytorch.evaluation_mode import evaluation_mode
 from pytorch.variance.accumulator import VarianceAccumulator
 from pytorch.variance.activations import ActivationRecorder, Layer
-from pytorch.variance.batches import UNLABELLED, Batches, checked_labels, in_batches
+from pytorch.variance.batches import UNLABELLED, Batches, checked_labels, images_and_labels, in_batches
 from pytorch.variance.memory import check_memory
 from pytorch.variance.moments import DISPERSIONS
 from pytorch.variance.result import VarianceResult, check_class_names
@@ -89,6 +89,7 @@ def measure_variances(
     progress: str | None = None,
 ) -> list[VarianceResult]:
     """Measure several models on the same transformed batches; arguments as ``measure_variance``, a result for each."""
+    transformations = list(transformations)
     _check_arguments(transformations, batch_size, dispersion)
     classes = None if classes is None else list(classes)
     check_class_names(classes or [])
@@ -138,7 +139,8 @@ def _single_pass(
     """Run every batch under every transformation through every model."""
     accumulators: list[VarianceAccumulator] = []
     samples = 0
-    for images, labels in batches:
+    for batch in batches:
+        images, labels = images_and_labels(batch)
         if len(images) == 0:
             continue
         labels = checked_labels(labels, len(images), class_count)

@@ -166,7 +166,8 @@ class VarianceResult:
         if group == ALL:
             return of_all
         if group not in self.classes:
-            raise KeyError(f"no group {group!r} here: there is {', '.join(map(repr, [ALL, *self.classes]))}")
+            groups = ", ".join(map(repr, [ALL, *self.classes]))
+            raise KeyError(f"no group {group!r} here: there is {groups}, and of normalized variance 'stratified'")
         return of_classes[self.classes.index(group)]
 
     def _by_layer(self, units: np.ndarray) -> dict[str, np.ndarray]:
