@@ -107,7 +107,10 @@ def test_constant_units_do_not_set_the_scale(pair):  # noqa: F811
 def test_without_aggregation_a_cell_is_a_channel(pair):  # noqa: F811
     maps = {"layer_names": ["conv"], "layer_shapes": [(2, 1, 2)], "aggregation": "none"}
     pair = VariancePair(**{**vars(pair), "results": {name: result(**maps) for name in ("unrotated", "rotated")}})
-    assert [len(column) for column in columns(heatmap_figure(pair, "all").axes[0])] == [2]
+    figure = heatmap_figure(pair, "all")
+    assert [len(column) for column in columns(figure.axes[0])] == [2]
+    assert "all samples, means of channels" in texts(figure)
+    assert "channels of the layer" in texts(figure)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def heatmap_figure(pair: VariancePair, group: str) -> Figure:
         counts = _draw_columns(axes, result, group, norm, colours)
         mean = result.global_mean(group)
         axes.set_title(f"{trained_on} model: global mean {mean:.3f}", fontsize=10, loc="left")
-        axes.set_ylabel("units of the layer")
+        axes.set_ylabel("channels of the layer" if pair.aggregation == "none" else "units of the layer")
         axes.set_yticks([])
         axes.set_ylim(1, 0)
         shown = [Patch(facecolor=MARKS[m], edgecolor="#666666", label=f"{m}: {n}") for m, n in counts.items() if n]
@@ -51,7 +51,7 @@ def heatmap_figure(pair: VariancePair, group: str) -> Figure:
     bar = figure.colorbar(ScalarMappable(norm, colours.with_extremes(over=MARKS["above the scale"])),
                           ax=list(panels), extend="max", fraction=0.03, pad=0.01, aspect=35)  # fmt: skip
     bar.set_label("normalized variance TV / SV  (0: invariant; the scale ends at the 99 % quantile)", fontsize=8)
-    cells = ", a cell is the mean of a channel" if pair.aggregation == "none" else ""
+    cells = ", means of channels" if pair.aggregation == "none" else ""
     set_title(figure, pair, group_title(group) + cells, result.sample_count(group))
     return figure
 
