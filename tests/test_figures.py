@@ -142,7 +142,9 @@ def test_names_that_mean_something_to_matplotlib_are_shown_as_they_are(pair, tmp
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels == [r"\$^\$", " _bg", "c", "stratified by class"]
     save_figure(figure, tmp_path / "figure.png")
-    save_figure(heatmap_figure(pair, "$^$"), tmp_path / "figure.png")
+    heatmap = heatmap_figure(pair, "$^$")
+    assert heatmap.get_suptitle().startswith(r"simple_conv on digits: class \$^\$" + "\n")
+    save_figure(heatmap, tmp_path / "figure.png")
 
 
 def test_layer_plots_draw_the_layer_means(pair):  # noqa: F811

@@ -22,7 +22,7 @@ def group_title(group: str) -> str:
     >>> group_title("7")
     'class 7'
     """
-    return {ALL: "all samples", STRATIFIED: "stratified by class"}.get(group, f"class {plain(group)}")
+    return {ALL: "all samples", STRATIFIED: "stratified by class"}.get(group, f"class {group}")
 
 
 def set_title(figure: Figure, pair: VariancePair, shown: str, samples: int) -> None:
