@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from pytorch.cli import at_least, check_writable, experiment_parser, parse, run
-from pytorch.datasets import Dataset, Normalization, dataset_name, load_dataset
+from pytorch.datasets import Dataset, dataset_name, load_dataset
 from pytorch.errors import InputError
 from pytorch.evaluation import accuracies
 from pytorch.experiment import PAIR, ROTATED, TrainedModel, versions
@@ -66,7 +66,7 @@ def _trained(options: argparse.Namespace, dataset: Dataset, recipe: Recipe, trai
         trained_on=trained_on,
         channels=dataset.train.images.shape[1],
         classes=dataset.classes,
-        normalization=Normalization.of(dataset.train.images),
+        normalization=dataset.normalization,
         recipe=recipe,
         seed=options.seed,
         samples=len(dataset.train),

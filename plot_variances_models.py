@@ -18,7 +18,7 @@ from tqdm import tqdm
 from pytorch.cli import Parser, add_folders, check_writable, parse, run
 from pytorch.errors import FileError
 from pytorch.experiment import UNROTATED, VariancePair
-from pytorch.figures import classes_figure, heatmap_figure, layers_figure, save_figure
+from pytorch.figures import classes_figure, heatmap_figure, layers_figure, save_figure, scale_top
 from pytorch.storage import load_values, pair_name, values_files
 
 
@@ -46,11 +46,12 @@ def draw(pair: VariancePair, plots_dir: Path) -> Path:
     """Draw all figures of one measurement and return their folder."""
     folder = plots_dir / pair_name(pair.model, pair.dataset)
     prefix = f"{pair.transformation}_{pair.aggregation}"
-    result = pair.results[UNROTATED]
+    result, top = pair.results[UNROTATED], scale_top(pair)
     save_figure(layers_figure(pair), folder / f"{prefix}_layers.png")
     save_figure(classes_figure(pair), folder / f"{prefix}_classes.png")
     for group in tqdm(result.groups, desc=f"{pair.model} {pair.dataset} {prefix}", leave=False, disable=None):
-        save_figure(heatmap_figure(pair, group), folder / f"{prefix}_heatmap_{file_label(group, result.classes)}.png")
+        name = f"{prefix}_heatmap_{file_label(group, result.classes)}.png"
+        save_figure(heatmap_figure(pair, group, top), folder / name)
     return folder
 
 

@@ -49,11 +49,22 @@ def accuracy(
     with evaluation_mode(model), torch.inference_mode():
         for indices in torch.arange(len(split)).split(batch_size):
             images = split.images[indices].to(device)
-            if degrees is not None:
-                images = rotate(images, degrees[indices].to(device))
-            inputs = normalization(images).contiguous(memory_format=torch.channels_last)
+            inputs = model_inputs(images, None if degrees is None else degrees[indices], normalization)
             right += (model(inputs).argmax(dim=1) == split.labels[indices].to(device)).sum()
     return right.item() / len(split)
+
+
+def model_inputs(images: Tensor, degrees: Tensor | None, normalization: Normalization) -> Tensor:
+    """Turn each image by its angle, normalise, and lay out as convolutions like it.
+
+    Args:
+        images: (B, C, H, W) uint8.
+        degrees: (B,), on any device; None: images stay as they are.
+        normalization: Constants of the training split.
+    """
+    if degrees is not None:
+        images = rotate(images, degrees.to(images.device))
+    return normalization(images).contiguous(memory_format=torch.channels_last)
 
 
 def random_degrees(count: int, generator: torch.Generator) -> Tensor:

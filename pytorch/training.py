@@ -10,9 +10,8 @@ from tqdm import tqdm
 
 from pytorch.datasets import Normalization, Split
 from pytorch.errors import TrainingError
-from pytorch.evaluation import random_degrees
+from pytorch.evaluation import model_inputs, random_degrees
 from pytorch.recipes import Recipe
-from pytorch.transformations import rotate
 
 
 @dataclass(frozen=True)
@@ -80,10 +79,8 @@ def train(
             loss_sum, right = torch.zeros((), device=device), torch.zeros((), device=device)
             # Parts of nearly equal size, rather than a last one so small that its batch statistics mean nothing.
             for indices in torch.randperm(len(split), generator=orders).tensor_split(steps):
-                inputs = images[indices]
-                if rotated:
-                    inputs = rotate(inputs, random_degrees(len(indices), angles).to(device))
-                inputs = normalization(inputs).contiguous(memory_format=torch.channels_last)
+                degrees = random_degrees(len(indices), angles) if rotated else None
+                inputs = model_inputs(images[indices], degrees, normalization)
                 loss, correct = _step(model, inputs, labels[indices], optimizer)
                 schedule.step()
                 loss_sum += loss * len(indices)

@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from pytorch.datasets.normalization import Normalization
 from pytorch.errors import InputError
 
 SIZE = 32
@@ -76,6 +77,11 @@ class Dataset:
     def test(self) -> Split:
         """What models are evaluated and measured on."""
         return self._split(1)
+
+    @cached_property
+    def normalization(self) -> Normalization:
+        """The constants of the training split."""
+        return Normalization.of(self.train.images)
 
     def _split(self, index: int) -> Split:
         labels = self.source.labels[index]

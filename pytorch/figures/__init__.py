@@ -3,7 +3,7 @@
 Nothing here goes through ``pyplot``: there is no current figure, no window, and nothing to close.
 """
 
-from pytorch.figures.heatmaps import heatmap_figure
+from pytorch.figures.heatmaps import heatmap_figure, scale_top
 from pytorch.figures.layer_plots import classes_figure, layers_figure
 from pytorch.figures.saving import save_figure
 from pytorch.figures.training_plots import accuracy_figure, training_figure
@@ -14,5 +14,6 @@ __all__ = [
     "heatmap_figure",
     "layers_figure",
     "save_figure",
+    "scale_top",
     "training_figure",
 ]

@@ -1,5 +1,7 @@
 """Heatmaps of the normalized variance: a column for each layer, a cell for each unit."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -20,7 +22,7 @@ MARKS = {"above the scale": "#E31A1C", "x/0 (infinite)": "#000000", "0/0 (consta
 """Colours of cells that the scale does not hold."""
 
 
-def heatmap_figure(pair: VariancePair, group: str) -> Figure:
+def heatmap_figure(pair: VariancePair, group: str, top: float | None = None) -> Figure:
     """Draw the normalized variance of every unit of both models, on one colour scale, layer under layer.
 
     Columns are layers in order of execution; all are equally high, so that a cell is the smaller the more units a
@@ -31,11 +33,12 @@ def heatmap_figure(pair: VariancePair, group: str) -> Figure:
     Args:
         pair: What was measured.
         group: ``"all"``, ``"stratified"`` or the name of a class.
+        top: ``scale_top(pair)``, where it is known already.
     """
     columns = len(next(iter(pair.results.values())).layer_names)
     figure = Figure(figsize=(max(6.5, 1.8 + 0.24 * columns), 7), layout="constrained")
     panels = figure.subplots(len(pair.results), 1, sharex=True, squeeze=False)[:, 0]
-    norm, colours = Normalize(0, scale_top(pair)), colormaps["viridis"]
+    norm, colours = Normalize(0, scale_top(pair) if top is None else top), colormaps["viridis"]
     for axes, (trained_on, result) in zip(panels, pair.results.items(), strict=True):
         counts = _draw_columns(axes, result, group, norm, colours)
         mean = result.global_mean(group)
@@ -61,14 +64,12 @@ def scale_top(pair: VariancePair) -> float:
 
     Constant units, whose 1 is a convention, and values that are not finite have no say in it.
     """
-    values = []
-    for result in pair.results.values():
-        for group in (ALL, STRATIFIED)[: len(result.groups)]:
-            constant = result.constant_units(group)
-            values += [
-                _cells(array)[~_per_channel(constant[name]).all(axis=1)]
-                for name, array in result.normalized_variance(group).items()
-            ]
+    values = [
+        cells[~is_constant]
+        for result in pair.results.values()
+        for group in (ALL, STRATIFIED)[: len(result.groups)]
+        for cells, is_constant in _columns(result, group)
+    ]
     finite = np.concatenate(values)
     finite = finite[np.isfinite(finite)]
     return float(np.quantile(finite, TOP_QUANTILE)) or 1.0 if finite.size else 1.0
@@ -77,9 +78,7 @@ def scale_top(pair: VariancePair) -> float:
 def _draw_columns(axes: Axes, result: VarianceResult, group: str, norm: Normalize, colours: Colormap) -> dict[str, int]:
     """Draw the layers and return how many cells bear each mark."""
     counts = dict.fromkeys(MARKS, 0)
-    constant = result.constant_units(group)
-    for index, (name, values) in enumerate(result.normalized_variance(group).items()):
-        cells, is_constant = _cells(values), _per_channel(constant[name]).all(axis=1)
+    for index, (cells, is_constant) in enumerate(_columns(result, group)):
         marked = {
             "above the scale": np.isfinite(cells) & (cells > norm.vmax) & ~is_constant,
             "x/0 (infinite)": np.isinf(cells),
@@ -95,6 +94,13 @@ def _draw_columns(axes: Axes, result: VarianceResult, group: str, norm: Normaliz
             interpolation="auto", interpolation_stage="rgba",
         )  # fmt: skip
     return counts
+
+
+def _columns(result: VarianceResult, group: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each layer its cells, and which of them stand for constant units alone."""
+    constant = result.constant_units(group)
+    for name, values in result.normalized_variance(group).items():
+        yield _cells(values), _per_channel(constant[name]).all(axis=1)
 
 
 def _cells(values: np.ndarray) -> np.ndarray:
