@@ -15,15 +15,12 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from pytorch.cli import at_least, check_writable, experiment_parser, parse, run
 from pytorch.datasets import Dataset, dataset_name, load_dataset
 from pytorch.errors import InputError
 from pytorch.evaluation import accuracies
-from pytorch.experiment import PAIR, ROTATED, TrainedModel, versions
+from pytorch.experiment import PAIR, ROTATED, TrainedModel, initial_network, versions
 from pytorch.figures import accuracy_figure, save_figure, training_figure
-from pytorch.models import build_model
 from pytorch.recipes import Recipe, recipe_for
 from pytorch.storage import load_model, model_file, pair_name, save_model
 from pytorch.training import train
@@ -80,9 +77,8 @@ def _trained(options: argparse.Namespace, dataset: Dataset, recipe: Recipe, trai
     path = model_file(options.results_dir, options.model, dataset.name, trained_on)
     if path.exists() and not options.overwrite:
         return _kept(path, untrained)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.seed)
-        network = build_model(options.model, untrained.channels, len(dataset.classes)).to(options.device)
+    network = initial_network(options.model, untrained.channels, len(dataset.classes), options.seed)
+    network.to(options.device)
     history = train(
         network, dataset.train, untrained.normalization, recipe,
         rotated=trained_on == ROTATED, seed=options.seed, device=options.device, name=f"{trained_on} model",

@@ -4,22 +4,24 @@
     python plot_variances_models.py
 
 For each measurement found in <results-dir>/values, into <plots-dir>/<model>_<dataset>/: a heatmap of all samples,
-one stratified by class and one of each class, the layer means of both models, and those of each class. Takes some
-seconds for each measurement.
+one stratified by class and one of each class, the layer means of both models, and those of each class. Controls
+(experiment_variance.py --control) are drawn beside the pair that they belong to, and have heatmaps of their own.
+Takes some seconds for each measurement.
 """
 
 import argparse
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from tqdm import tqdm
 
 from pytorch.cli import Parser, add_folders, check_writable, parse, run
 from pytorch.errors import FileError
-from pytorch.experiment import UNROTATED, VariancePair
+from pytorch.experiment import CONTROLS, VariancePair
 from pytorch.figures import classes_figure, heatmap_figure, layers_figure, save_figure, scale_top
-from pytorch.storage import load_values, pair_name, values_files
+from pytorch.storage import load_values, pair_name, values_file, values_files
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,17 +39,34 @@ def main(arguments: list[str] | None = None) -> int:
             tqdm.write(f"error: {error}", file=sys.stderr)
             unreadable += 1
             continue
-        folder = draw(pair, options.plots_dir)
-        tqdm.write(f"{pair.model} on {pair.dataset}, {pair.transformation}, {pair.aggregation}: {folder}")
+        folder = draw(pair, _controls(pair, options.results_dir), options.plots_dir)
+        what = ", ".join(filter(None, (pair.transformation, pair.aggregation, pair.control)))
+        tqdm.write(f"{pair.model} on {pair.dataset}, {what}: {folder}")
     return int(unreadable > 0)
 
 
-def draw(pair: VariancePair, plots_dir: Path) -> Path:
+def _controls(pair: VariancePair, results_dir: Path) -> list[VariancePair]:
+    """Load the controls of a pair that are there; one that cannot be read is told of in its own turn."""
+    if pair.control is not None:
+        return []
+    found = []
+    for control in CONTROLS:
+        place = pair.model, pair.dataset, pair.transformation, pair.aggregation, control
+        with suppress(FileError, FileNotFoundError):
+            found.append(load_values(values_file(results_dir, *place)))
+    return [
+        control
+        for control in found
+        if control.control and control.any_result.transformations == pair.any_result.transformations
+    ]
+
+
+def draw(pair: VariancePair, controls: list[VariancePair], plots_dir: Path) -> Path:
     """Draw all figures of one measurement and return their folder."""
     folder = plots_dir / pair_name(pair.model, pair.dataset)
-    prefix = f"{pair.transformation}_{pair.aggregation}"
-    result, top = pair.results[UNROTATED], scale_top(pair)
-    save_figure(layers_figure(pair), folder / f"{prefix}_layers.png")
+    prefix = "_".join(filter(None, (pair.transformation, pair.aggregation, pair.control)))
+    result, top = pair.any_result, scale_top(pair)
+    save_figure(layers_figure(pair, controls), folder / f"{prefix}_layers.png")
     save_figure(classes_figure(pair), folder / f"{prefix}_classes.png")
     for group in tqdm(result.groups, desc=f"{pair.model} {pair.dataset} {prefix}", leave=False, disable=None):
         name = f"{prefix}_heatmap_{file_label(group, result.classes)}.png"

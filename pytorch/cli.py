@@ -5,14 +5,18 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 
 from pytorch.datasets import dataset_name
 from pytorch.errors import FileError, InputError, ReportedError
+from pytorch.experiment import CONTROLS
 from pytorch.models import MODELS
 from pytorch.names import find_name
+from pytorch.transformations import TRANSFORMATIONS
+from pytorch.variance.aggregation import AGGREGATIONS, aggregation_names
+from pytorch.variance.single_pass import PRECISIONS
 
 RESULTS_DIR = Path("~/variance_results")
 
@@ -54,6 +58,34 @@ def experiment_parser(description: str) -> Parser:
         help="at most so many samples of each split, equally many of each class (default: all)",
     )  # fmt: skip
     return parser
+
+
+def add_measuring_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a measurement."""
+    parser.add_argument("--batch-size", type=at_least(1), default=256, help="samples per forward pass (default: 256)")
+    parser.add_argument(
+        "--aggregation", type=_aggregations, default=["mean"], metavar="{" + ",".join(AGGREGATIONS) + "}",
+        help="how a feature map becomes a unit; several, as mean,max, take one pass (default: mean)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--transformation", choices=TRANSFORMATIONS, default="rotation",
+        help="what to measure under; rotation-disc masks images to their inscribed disc (default: rotation)",
+    )  # fmt: skip
+    parser.add_argument("--steps", type=at_least(2), default=16, help="number of transformations (default: 16)")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="fp32",
+        help="of the forward passes; bf16 is faster where the processor has it (default: fp32)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tolerance", type=_tolerance,
+        help="stop as soon as every layer mean is known to this half-width, 95 %% (default: use all samples)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--control", choices=CONTROLS,
+        help="measure, to compare with: the network before its training, or with samples permuted across "
+        "transformations, where NV must come out near 1",
+    )  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true", help="replace a measurement of other samples or steps")
 
 
 def add_folders(parser: argparse.ArgumentParser) -> None:
@@ -133,6 +165,20 @@ def _fail(message: str) -> int:
     return FAILURE
 
 
+def _tolerance(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from error
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} must be above 0")
+    return number
+
+
+def _aggregations(names: str) -> list[str]:
+    return _as_argument(aggregation_names, names)
+
+
 def _model(name: str) -> str:
     return _as_argument(find_name, name, MODELS, "model")
 
@@ -142,7 +188,7 @@ def _dataset(name: str) -> str:
     return name
 
 
-def _as_argument(function: Callable[..., str], *arguments: object) -> str:
+def _as_argument(function: Callable[..., Any], *arguments: object) -> Any:
     try:
         return function(*arguments)
     except InputError as error:

@@ -19,6 +19,18 @@ UNROTATED, ROTATED = "unrotated", "rotated"
 PAIR = (UNROTATED, ROTATED)
 """The two models of a pair, by how they were trained."""
 
+UNTRAINED = "untrained"
+RANDOM_WEIGHTS, SHUFFLED = "random-weights", "shuffled"
+CONTROLS = {RANDOM_WEIGHTS: (UNTRAINED,), SHUFFLED: PAIR}
+"""Measurements to compare a pair's with, and the models that each is of."""
+
+
+def initial_network(model: str, channels: int, classes: int, seed: int) -> nn.Module:
+    """Build a network with the fresh weights that a seed gives, whatever else draws random numbers."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_model(model, channels, classes)
+
 
 @dataclass(frozen=True)
 class TrainedModel:
@@ -78,16 +90,19 @@ class TrainedModel:
             "weight decay": self.recipe.weight_decay,
         }
 
-    def network(self) -> nn.Module:
-        """Build the network with its trained weights, in evaluation mode, on the CPU.
+    def network(self, *, trained: bool = True) -> nn.Module:
+        """Build the network in evaluation mode, on the CPU.
+
+        Args:
+            trained: Whether to give it its trained weights, or to leave it those that its training started from.
 
         Raises:
             InputError: The weights are not those of this architecture.
         """
-        with torch.random.fork_rng(devices=[]):
-            network = build_model(self.model, self.channels, len(self.classes))
+        network = initial_network(self.model, self.channels, len(self.classes), self.seed)
         try:
-            network.load_state_dict(self.weights)
+            if trained:
+                network.load_state_dict(self.weights)
         except RuntimeError as error:
             raise InputError(f"the weights of the {self.trained_on} model do not fit {self.model}") from error
         return network.eval().to(memory_format=torch.channels_last)
@@ -117,22 +132,24 @@ class TrainedModel:
 
 @dataclass(frozen=True)
 class VariancePair:
-    """The measurements of both models of a pair, on the same transformed samples.
+    """The measurements of both models of a pair, on the same transformed samples, or of a control.
 
     Attributes:
-        model: Architecture of both, by name.
+        model: Architecture, by name.
         dataset: Name of the data set.
         transformation: Name of the transformation set.
-        results: ``"unrotated"`` and ``"rotated"``: what was measured.
-        accuracy: Likewise: accuracy on ``upright`` and ``rotated`` test data.
+        control: None, or a key of ``CONTROLS``.
+        results: ``"unrotated"`` and ``"rotated"``, or ``"untrained"``: what was measured.
+        accuracy: Likewise: accuracy on ``upright`` and ``rotated`` test data; of an untrained network none.
         training: Likewise: what its weights follow from.
-        seed: Of the choice of samples.
+        seed: Of the choice and the order of samples.
         versions: Of Python and of the libraries.
     """
 
     model: str
     dataset: str
     transformation: str
+    control: str | None
     results: dict[str, VarianceResult]
     accuracy: dict[str, dict[str, float]]
     training: dict[str, dict[str, Any]]
@@ -143,8 +160,11 @@ class VariancePair:
         """Refuse names, which a file may bring, that would lead out of the folder of figures.
 
         Raises:
-            ValueError: A name has a path separator in it, or begins with a dot.
+            ValueError: A name has a path separator in it, or begins with a dot; or there are results of other
+                models than those of a pair, or of the control.
         """
+        if self.control not in (None, *CONTROLS) or tuple(self.results) != CONTROLS.get(self.control, PAIR):
+            raise ValueError(f"results of {', '.join(self.results)} for the control {self.control}")
         for name in (self.model, self.transformation, self.aggregation, self.dataset):
             if not name or name.startswith(".") or set(name) & set("/\\\0"):
                 raise ValueError(f"{name!r} is no name of a model, a data set or a transformation")
@@ -152,7 +172,12 @@ class VariancePair:
     @property
     def aggregation(self) -> str:
         """How feature maps became units."""
-        return self.results[UNROTATED].aggregation
+        return self.any_result.aggregation
+
+    @property
+    def any_result(self) -> VarianceResult:
+        """One of the results, for what they have in common."""
+        return next(iter(self.results.values()))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain containers and numpy arrays."""
@@ -165,9 +190,8 @@ class VariancePair:
         Raises:
             TypeError, KeyError, ValueError: The content is not that of a pair.
         """
-        return cls(
-            **{**content, "results": {name: VarianceResult.from_dict(content["results"][name]) for name in PAIR}}
-        )
+        results = {name: VarianceResult.from_dict(result) for name, result in content["results"].items()}
+        return cls(**{**content, "results": results})
 
 
 def check_pair(models: dict[str, TrainedModel], dataset: Dataset) -> None:

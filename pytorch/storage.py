@@ -1,7 +1,7 @@
 """What lies where in the results folder, and how it is written and read.
 
     models/<model>_<dataset>/{unrotated,rotated}.pt
-    values/<model>_<dataset>_<transformation>_<aggregation>.pickle
+    values/<model>_<dataset>_<transformation>_<aggregation>[_<control>].pickle
 
 and in the folder of figures
 
@@ -22,7 +22,7 @@ from pytorch.experiment import TrainedModel, VariancePair
 from pytorch.whole_file import whole_file
 
 MODEL_FORMAT = {"format": "variance-experiments model", "version": 1}
-VALUES_FORMAT = {"format": "variance-experiments values", "version": 1}
+VALUES_FORMAT = {"format": "variance-experiments values", "version": 2}
 
 
 def pair_name(model: str, dataset: str) -> str:
@@ -35,9 +35,12 @@ def model_file(results_dir: Path, model: str, dataset: str, trained_on: str) -> 
     return results_dir / "models" / pair_name(model, dataset) / f"{trained_on}.pt"
 
 
-def values_file(results_dir: Path, model: str, dataset: str, transformation: str, aggregation: str) -> Path:
-    """Where the measurements of a pair are kept."""
-    return results_dir / "values" / f"{pair_name(model, dataset)}_{transformation}_{aggregation}.pickle"
+def values_file(
+    results_dir: Path, model: str, dataset: str, transformation: str, aggregation: str, control: str | None = None
+) -> Path:
+    """Where the measurements of a pair, or of a control, are kept."""
+    parts = [pair_name(model, dataset), transformation, aggregation, *([control] if control else [])]
+    return results_dir / "values" / f"{'_'.join(parts)}.pickle"
 
 
 def values_files(results_dir: Path) -> list[Path]:

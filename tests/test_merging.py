@@ -9,13 +9,13 @@ import torch
 
 from pytorch.variance.accumulator import VarianceAccumulator
 
-STEPS, UNITS = 3, 5
-TABLE = torch.randn(20, STEPS, UNITS, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+STEPS, LAYERS = 3, [2, 3]
+TABLE = torch.randn(20, STEPS, sum(LAYERS), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([4, 4, 4, 1, 1, 1, 1, 1, 0, 0, 0, 1, 4, 0, 0, 4, 1, 0, 9, 9])
 
 
 def accumulate(start, stop, batch=3):
-    accumulator = VarianceAccumulator(STEPS, UNITS)
+    accumulator = VarianceAccumulator(STEPS, LAYERS)
     for first in range(start, stop, batch):
         part = slice(first, min(first + batch, stop))
         accumulator.begin(LABELS[part])
@@ -56,6 +56,7 @@ def test_two_processes_equal_one():
         receiver, sender = context.Pipe(duplex=False)
         process = context.Process(target=in_another_process, args=(sender, start, stop))
         process.start()
+        sender.close()  # so that a process that fails is noticed, not waited for
         shards.append(pickle.loads(receiver.recv_bytes()))
         process.join()
         assert process.exitcode == 0

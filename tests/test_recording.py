@@ -155,9 +155,9 @@ def test_short_floating_point_types_are_summed_in_single_precision():
 
 def test_work_that_does_not_fit_into_memory_is_refused_with_its_size(monkeypatch):
     monkeypatch.setattr(memory, "available_memory", lambda device: 2**30)
-    # 10 classes · (2 · 16 + 1) moments and 250 · 6.5 numbers for the batch, of 8 bytes, for 10 units of 100 × 100.
+    # 10 classes · (2 · 16 + 1) moments and 250 · 6 numbers for the batch, of 8 bytes, for 10 units of 100 × 100.
     images = torch.rand(250, 1, 100, 100)
-    with pytest.raises(InputError, match=r"measuring 100,000 units in batches of 250 takes 1.5 GiB, of which 1.2 GiB"):
+    with pytest.raises(InputError, match=r"measuring 100,000 units in batches of 250 takes 1.4 GiB, of which 1.1 GiB"):
         measure_variance(
             nn.Conv2d(1, 10, 3, padding=1), images, torch.arange(250) % 10, rotations(16), aggregation="none"
         )
@@ -188,7 +188,7 @@ GOOD = {"images": torch.rand(4, 1, 6, 6), "labels": None, "transformations": rot
     [
         (nn.ReLU(), {"transformations": rotations(1)}, "1 transformations: at least two"),
         (nn.ReLU(), {"batch_size": 0}, "batch_size is 0"),
-        (nn.ReLU(), {"aggregation": "median"}, "unknown aggregation 'median': choose one of mean, max"),
+        (nn.ReLU(), {"aggregation": "median"}, "unknown aggregation 'median': choose from mean, max"),
         (nn.ReLU(), {"dispersion": "range"}, "unknown dispersion 'range'"),
         (nn.ReLU(), {"images": torch.rand(4, 6, 6)}, r"shape \(4, 6, 6\): \(N, C, H, W\)"),
         (nn.ReLU(), {"images": torch.rand(1, 1, 6, 6)}, "1 samples: at least two"),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pytorch.variance import VarianceResult
+from pytorch.variance.errors import LayerErrors
 
 
 def result(**changes):
@@ -14,15 +15,35 @@ def result(**changes):
         "classes": ["ant", "bee", "cow"],
         "class_counts": np.array([2, 1, 3]),
         "samples": 6,
+        "samples_offered": 6,
         "transformations": ["0", "1"],
         "aggregation": "mean",
         "dispersion": "std",
+        "precision": "fp32",
+        "tolerance": None,
+        "shuffled": False,
+        "never_called": [],
         "tv_all": np.array([1.0, 0.0, 1.0, 3.0]),
         "sv_all": np.array([2.0, 0.0, 0.0, 1.0]),
         "tv_classes": np.array([[1.0, 0.0, 1.0, 3.0], [1.0, 1.0, 1.0, 1.0], [3.0, 0.0, 1.0, 3.0]]),
         "sv_classes": np.array([[1.0, 0.0, 0.0, 1.0], [np.nan] * 4, [1.0, 0.0, 1.0, 2.0]]),
     }
-    return VarianceResult(**{**content, **changes})
+    content |= changes
+    return VarianceResult(**{"errors": errors(len(content["classes"]), len(content["layer_names"])), **content})
+
+
+def errors(classes, layers):
+    """Errors that can be told apart: 0.01 of TV, 0.02 of SV, 0.03 of NV, 0.04 stratified, and more in each column."""
+    step = np.arange(layers + 1) / 1000
+    of_all = np.stack([level + step for level in (0.01, 0.02, 0.03)])
+    return LayerErrors(
+        all=of_all,
+        classes=of_all * np.arange(2, classes + 2).reshape(-1, 1, 1),
+        stratified=0.04 + step,
+        bias_all=0.001 + step,
+        bias_classes=np.full((classes, layers + 1), 0.002),
+        bias_stratified=0.003 + step,
+    )
 
 
 def test_normalized_variance_and_its_means():
@@ -65,6 +86,34 @@ def test_nothing_can_be_changed():
         found.tv_all[0] = 0
 
 
+def test_means_of_all_three_quantities():
+    found = result()
+    assert found.layer_means(quantity="transformation") == {"conv": 0.5, "linear": 2}
+    assert found.layer_means("ant", "sample") == {"conv": 0.5, "linear": 0.5}
+    assert found.global_mean("all", "transformation") == 1.25
+
+
+def test_errors_and_intervals():
+    found = result()
+    assert found.layer_errors() == {"conv": 0.03, "linear": 0.031}
+    assert found.layer_errors("all", "sample") == {"conv": 0.02, "linear": 0.021}
+    assert found.layer_errors("bee", "transformation") == pytest.approx({"conv": 0.03, "linear": 0.033})
+    assert found.layer_errors("stratified") == {"conv": 0.04, "linear": 0.041}
+    assert found.global_error() == 0.032
+    # The mean of conv is 0.75; 1.96 errors of 0.03 about it, less the bias of 0.001.
+    assert found.layer_intervals()["conv"] == pytest.approx((0.749 - 0.058799, 0.749 + 0.058799), abs=1e-6)
+    assert found.layer_intervals(quantity="sample")["conv"] == pytest.approx((1 - 0.039199, 1 + 0.039199), abs=1e-6)
+    low, high = found.global_interval("all", confidence=0.6826894921370859)
+    assert (low, high) == pytest.approx((1.5 - 0.003 - 0.032, 1.5 - 0.003 + 0.032))
+
+
+def test_unknown_quantities_are_named():
+    with pytest.raises(KeyError, match="no quantity 'nv': there is 'transformation', 'sample'"):
+        result().layer_means(quantity="nv")
+    with pytest.raises(KeyError, match="only the normalized variance is stratified"):
+        result().layer_errors("stratified", "sample")
+
+
 def test_unknown_groups_are_named():
     with pytest.raises(KeyError, match="no group 'dog' here: there is 'all', 'ant'"):
         result().transformation_variance("dog")
@@ -80,6 +129,7 @@ def test_unknown_groups_are_named():
         ({"classes": ["ant", "bee", "bee"]}, "class names"),
         ({"layer_names": ["conv", "conv"]}, "name of its own"),
         ({"tv_all": np.array(["a", "b", "c", "d"])}, "tv_all is of type <U1"),
+        ({"errors": errors(3, 3)}, r"all has shape \(3, 4\)"),
         ({"class_counts": np.array([1.0, 2.0, 3.0])}, "class_counts is of type float64"),
     ],
 )

@@ -130,9 +130,9 @@ def test_measuring_twice_gives_the_same_values(home, tmp_path):
 def test_a_trial_does_not_replace_a_measurement(home):
     measure = ("experiment_variance.py", "simple_conv", "digits")
     process = run(home, *measure, "--samples", "20", "--steps", "2")
-    assert_one_line(process, 1, "(30, 4, 0) and not (20, 2, 0): --overwrite replaces it")
+    assert_one_line(process, 1, "was measured with samples 30, not 20; steps 4, not 2: --overwrite replaces it")
     process = run(home, *measure, "--samples", "30", "--steps", "4", "--seed", "1")
-    assert_one_line(process, 1, "(30, 4, 0) and not (30, 4, 1)")
+    assert_one_line(process, 1, "was measured with seed 0, not 1: ")
 
 
 def test_the_old_pair_stays_until_the_new_one_is_complete(home, tmp_path, monkeypatch):
@@ -244,7 +244,11 @@ def test_the_measure_normalizes_by_the_training_split(image_folder, tmp_path, mo
         (("experiment_rotation.py", "resnet", "digits", "--device", "gpu"), 2, ["'gpu' is no device"]),
         (("experiment_rotation.py", "resnet", "digits", "--device", "cuda:99"), 2, ["CUDA devices"]),
         (("experiment_rotation.py", "simple_conv", "digits", "--samples", "3"), 1, ["3 samples of 10 classes"]),
-        (("experiment_variance.py", "resnet", "digits", "--aggregation", "median"), 2, ["invalid choice: 'median'"]),
+        (
+            ("experiment_variance.py", "resnet", "digits", "--aggregation", "median"),
+            2,
+            ["unknown aggregation 'median'"],
+        ),
         (("experiment_variance.py", "resnet", "digits", "--transformation", "flip"), 2, ["invalid choice: 'flip'"]),
         (("plot_variances_models.py",), 1, ["no measurement in", "experiment_variance.py"]),
         (("plot_variances_models.py", "--results-dir", "/dev/null"), 1, ["no measurement in"]),

@@ -53,6 +53,7 @@ def trained():
 def pair():
     accuracy = {"upright": 0.5, "rotated": 0.25}
     return VariancePair(
+        control=None,
         model="simple_conv",
         dataset="digits",
         transformation="rotation",
@@ -90,7 +91,12 @@ def test_a_measurement_comes_back_as_it_went_whatever_its_file_is_called(tmp_pat
     (found,) = map(load_values, values_files(tmp_path))
     assert {**vars(found), "results": None} == {**vars(pair), "results": None}
     for trained_on in ("unrotated", "rotated"):
+        results = found.results[trained_on], pair.results[trained_on]
+        for name, expected in vars(results[1].errors).items():
+            np.testing.assert_array_equal(getattr(results[0].errors, name), expected, err_msg=name)
         for name, expected in vars(pair.results[trained_on]).items():
+            if name == "errors":
+                continue
             np.testing.assert_array_equal(getattr(found.results[trained_on], name), expected, err_msg=name)
 
 
@@ -100,7 +106,7 @@ def test_a_values_file_is_plain(tmp_path, pair):
     save_values(path, pair)
     content = pickle.loads(path.read_bytes())
     assert content["format"] == "variance-experiments values"
-    assert content["version"] == 1
+    assert content["version"] == 2
     kinds = set()
 
     def walk(value):
@@ -109,7 +115,7 @@ def test_a_values_file_is_plain(tmp_path, pair):
             walk(part)
 
     walk(content)
-    assert kinds <= {dict, list, str, int, float, np.ndarray}
+    assert kinds <= {dict, list, str, int, float, bool, type(None), np.ndarray}
 
 
 def test_weights_of_another_architecture_are_refused(trained):
@@ -196,8 +202,8 @@ def test_a_foreign_or_damaged_file_is_named(tmp_path, content):
 def test_a_newer_format_is_refused(tmp_path, pair):
     path = values_path(tmp_path)
     save_values(path, pair)
-    path.write_bytes(pickle.dumps({**pickle.loads(path.read_bytes()), "version": 2}, protocol=5))
-    with pytest.raises(FileError, match="'version': 2"):
+    path.write_bytes(pickle.dumps({**pickle.loads(path.read_bytes()), "version": 3}, protocol=5))
+    with pytest.raises(FileError, match="'version': 3"):
         load_values(path)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pytorch.transformations import as_floating
+from pytorch.transformations.warping import as_floating
 
 
 @dataclass(frozen=True)

@@ -1,30 +1,52 @@
 """The normalized variance layer by layer."""
 
+from collections.abc import Sequence
+
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pytorch.experiment import VariancePair
-from pytorch.figures.style import MODEL_COLOURS, group_title, name_layers, plain, set_title
+from pytorch.experiment import RANDOM_WEIGHTS, SHUFFLED, VariancePair
+from pytorch.figures.style import CONTROL_TITLES, MODEL_COLOURS, group_title, name_layers, plain, set_title
 from pytorch.variance import VarianceResult
 from pytorch.variance.result import ALL, STRATIFIED
 
 LINES = {ALL: "-", STRATIFIED: "--"}
+CONTROL_LINES = {RANDOM_WEIGHTS: ":", SHUFFLED: "-."}
 
 
-def layers_figure(pair: VariancePair) -> Figure:
-    """Draw the layer means of both models, over all samples and stratified."""
+def layers_figure(pair: VariancePair, controls: Sequence[VariancePair] = ()) -> Figure:
+    """Draw the layer means of both models, over all samples and stratified, and those of controls beside them.
+
+    A band is the 95 % confidence interval of a mean, over samples. Controls are dotted, and over all samples.
+
+    Args:
+        pair: What was measured.
+        controls: The same measured as a control; those of other layers are left out.
+    """
     figure = Figure(figsize=(_width(pair), 5), layout="constrained")
     axes = figure.subplots()
     for trained_on, result in pair.results.items():
         for group, line in list(LINES.items())[: len(result.groups)]:
-            means = list(result.layer_means(group).values())
             label = f"{trained_on} model, {group_title(group)}"
-            axes.plot(means, line, color=MODEL_COLOURS[trained_on], marker="o", markersize=3, label=label)
+            _draw_means(axes, result, group, MODEL_COLOURS[trained_on], label, line)
+    for control in controls:
+        for trained_on, found in control.results.items():
+            if found.layer_names == result.layer_names:
+                label = f"control, {CONTROL_TITLES[control.control]}: {trained_on} model"
+                _draw_means(axes, found, ALL, MODEL_COLOURS[trained_on], label, CONTROL_LINES[control.control])
     _finish(axes, result)
-    axes.legend(fontsize=8)
-    set_title(figure, pair, "mean of each layer", result.samples)
+    axes.legend(fontsize=8, ncols=2 if controls else 1)
+    set_title(figure, pair, "mean of each layer, with its 95 % interval", result.samples)
     return figure
+
+
+def _draw_means(axes: Axes, result: VarianceResult, group: str, colour: str, label: str, line: str) -> None:
+    """Draw layer means as a line in the band of their confidence intervals."""
+    means = list(result.layer_means(group).values())
+    low, high = zip(*result.layer_intervals(group).values(), strict=True)
+    axes.fill_between(range(len(means)), low, high, color=colour, alpha=0.2, linewidth=0)
+    axes.plot(means, line, color=colour, marker="o", markersize=3, linewidth=1.2, label=label)
 
 
 def classes_figure(pair: VariancePair) -> Figure:

@@ -5,11 +5,21 @@ import textwrap
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pytorch.experiment import ROTATED, UNROTATED, VariancePair
+from pytorch.experiment import RANDOM_WEIGHTS, ROTATED, SHUFFLED, UNROTATED, UNTRAINED, VariancePair
 from pytorch.variance.result import ALL, STRATIFIED
 
-MODEL_COLOURS = {UNROTATED: "#0072B2", ROTATED: "#D55E00"}
-"""Blue and vermilion of Okabe & Ito, told apart by colour-blind readers too."""
+MODEL_COLOURS = {UNROTATED: "#0072B2", ROTATED: "#D55E00", UNTRAINED: "#777777"}
+"""Blue and vermilion of Okabe & Ito, told apart by colour-blind readers too, and grey."""
+
+TRANSFORMATION_TITLES = {
+    "rotation": "rotations",
+    "rotation-disc": "rotations, masked to a disc",
+    "translation": "translations",
+    "scale": "scalings",
+    "brightness": "levels of brightness",
+}
+
+CONTROL_TITLES = {RANDOM_WEIGHTS: "before training", SHUFFLED: "samples shuffled"}
 
 TITLE_SIZE = 11
 CHARACTERS_PER_INCH = 11
@@ -27,10 +37,11 @@ def group_title(group: str) -> str:
 
 def set_title(figure: Figure, pair: VariancePair, shown: str, samples: int) -> None:
     """Say above a figure what was measured and which part of it is shown, in lines that fit its width."""
-    result = pair.results[UNROTATED]
+    control = f" ({CONTROL_TITLES[pair.control]})" if pair.control else ""
+    transformation = TRANSFORMATION_TITLES.get(pair.transformation, pair.transformation)
     lines = (
-        f"{pair.model} on {pair.dataset}: {shown}",
-        f"{len(result.transformations)} {pair.transformation}s, aggregation {pair.aggregation}, {samples:,} samples",
+        f"{pair.model} on {pair.dataset}{control}: {shown}",
+        f"{len(pair.any_result.transformations)} {transformation}, aggregation {pair.aggregation}, {samples:,} samples",
     )
     figure.suptitle("\n".join(fit(line, figure) for line in lines), fontsize=TITLE_SIZE)
 

@@ -1,4 +1,4 @@
-"""The sums from which both variances of every class follow, fed batch by batch and mergeable."""
+"""The sums from which both variances of every class follow, and their errors, fed batch by batch and mergeable."""
 
 from collections.abc import Iterable
 
@@ -6,49 +6,57 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytorch.variance.moments import Moments, sum_by_group
+from pytorch.variance.block import LayerSums, UnitBlock, blocks
+from pytorch.variance.errors import LayerErrors
+from pytorch.variance.influence import ErrorSums
+from pytorch.variance.moments import Groups
 
 
 class VarianceAccumulator:
-    """Transformation and sample variance of U units, over T transformations and any number of samples.
+    """Transformation and sample variance of U units in L layers, over T transformations and any number of samples.
 
     For every batch: ``begin`` with its labels, ``add`` the activations under each transformation in turn, ``end``.
-    The state is (2 T + 1)·K·U numbers, the batch under way 2·B·U and some temporary ones; neither grows with the
-    number of samples. Shards of the samples, accumulated apart, are merged by ``merge``.
+    The state is (2 T + 1)·K·U numbers, the batch under way 5·B·U; neither grows with the number of samples. Shards of
+    the samples, accumulated apart, are merged by ``merge``.
 
     Attributes:
         labels: The label of each row of the state, in the order in which they were met.
-        over_samples: For each transformation the moments over samples, (K, U): a row per class.
-        dispersion_sum: (K, U) float64, the sum over samples of their dispersion over the transformations.
+        counts: (K,) int64 on the CPU, the number of samples of each.
+        layers: Units of each layer.
 
     Args:
         transformations: T, at least 2.
-        units: U.
+        layers: Units of each layer; together U.
         dispersion: ``"std"`` or ``"variance"``, both with ddof = 1.
         labels: Labels to make room for from the start, in this order; others get theirs when they are met.
         device: Where the state lives.
+        wholes: For each global mean the layers that it is taken over; None: one, over all.
     """
 
     def __init__(
         self,
         transformations: int,
-        units: int,
+        layers: list[int],
         dispersion: str = "std",
         labels: Iterable[int] = (),
         device: torch.device | str = "cpu",
+        wholes: list[list[int]] | None = None,
     ) -> None:
         self.labels: list[int] = []
-        self.over_samples = [Moments.empty(0, units, device=device) for _ in range(transformations)]
-        self.dispersion_sum = torch.zeros(0, units, dtype=torch.float64, device=device)
-        self._dispersion = dispersion
+        self.counts = torch.zeros(0, dtype=torch.int64)
+        self.layers = layers
+        self._units = torch.tensor([layers], dtype=torch.float64, device=device)
         self._device = device
-        self._units = units
+        self._blocks = [UnitBlock(transformations, parts, dispersion, device) for parts in blocks(layers)]
+        wholes = [list(range(len(layers)))] if wholes is None else wholes
+        self._wholes = torch.zeros(len(layers), len(wholes), dtype=torch.float64, device=device)
+        for column, members in enumerate(wholes):
+            self._wholes[members, column] = 1
+        columns = len(layers) + len(wholes)
+        self._errors_all = ErrorSums(4 * columns, device)  # of TV, SV and NV, and the bias of NV
+        self._errors_all.append(1)
+        self._errors_classes = ErrorSums(6 * columns, device)  # the same, and NV and its bias where every class has one
         self._reserve(list(labels))
-
-    @property
-    def counts(self) -> Tensor:
-        """Number of samples of each class, (K,) float64."""
-        return self.over_samples[0].count.squeeze(1)
 
     def begin(self, labels: Tensor) -> None:
         """Open a batch.
@@ -58,31 +66,67 @@ class VarianceAccumulator:
         """
         values = labels.tolist()
         self._reserve(values)
-        rows = [self.labels.index(value) for value in values]
-        self._groups = torch.tensor(rows, dtype=torch.int64, device=self._device)
-        self._over_transformations = Moments.empty(len(values), self._units, device=self._device)
-        self._next = 0
+        row_of = {label: row for row, label in enumerate(self.labels)}
+        rows = torch.tensor([row_of[value] for value in values])
+        self._groups = Groups.of(rows, self.counts, self._device)
+        for block in self._blocks:
+            block.begin(self._groups)
 
     def add(self, activations: Tensor) -> None:
         """Take in the activations of the batch under the next transformation, (B, U)."""
-        self._over_transformations.update(activations)
-        self.over_samples[self._next].update_groups(activations, self._groups)
-        self._next += 1
+        widths = [block.units for block in self._blocks]
+        for block, values in zip(self._blocks, activations.split(widths, dim=1), strict=True):
+            block.add(values.double())
 
     def end(self) -> None:
-        """Close the batch: fold the dispersion of each of its samples into its class."""
-        dispersion = self._over_transformations.dispersion(self._dispersion)
-        self.dispersion_sum += sum_by_group(dispersion, self._groups, len(self.labels))
+        """Close the batch: fold the dispersion of each of its samples, and its influence, into its class."""
+        groups = self._groups
+        self.counts[groups.present] += groups.sizes
+        total = self._sums_over_blocks([block.end(self._float_counts()) for block in self._blocks])
+        in_all, in_class, in_every = total.finite
+        in_class = in_class[groups.rows]
+        units = [self._units, self._units, in_all, self._units, self._units, groups.spread(in_class), in_every]
+        first = [self._means(part, number) for part, number in zip(total.first, units, strict=True)]
+        units = [in_all, in_class, in_every]
+        second = [self._means(part, number) for part, number in zip(total.second, units, strict=True)]
+        squares = [part.square_() for part in first]
+        of_all = torch.cat(squares[:3], dim=1).sum(dim=0, keepdim=True)
+        self._errors_all.add(torch.cat([of_all, second[0]], dim=1), groups.as_one())
+        of_class = groups.sum(torch.cat(squares[3:], dim=1))
+        self._errors_classes.add(torch.cat([of_class, *second[1:]], dim=1), groups)
+
+    def _sums_over_blocks(self, blocks: list[LayerSums]) -> LayerSums:
+        """Add up the sums over the units of each layer."""
+
+        def add(kind: str) -> list[Tensor]:
+            totals = [part.new_zeros(len(part), len(self.layers)) for part in getattr(blocks[0], kind)]
+            for block, sums in zip(self._blocks, blocks, strict=True):
+                for total, part in zip(totals, getattr(sums, kind), strict=True):
+                    total.index_add_(1, block.layers, part)
+            return totals
+
+        return LayerSums(add("first"), add("second"), add("finite"))
+
+    def _means(self, sums: Tensor, units: Tensor) -> Tensor:
+        """Means over the units of each layer and, after them, over those of all the layers of each whole.
+
+        Args:
+            sums: (B, L), over the units of each layer.
+            units: Their number, (B, L) or (1, L).
+        """
+        of_layers = sums / units.clamp(min=1)
+        of_wholes = (sums @ self._wholes) / (units @ self._wholes).clamp(min=1)
+        return torch.cat([of_layers, of_wholes], dim=1)
 
     def merge(self, other: "VarianceAccumulator") -> None:
-        """Take in all samples of ``other``, an accumulator of the same units and transformations."""
+        """Take in all samples of ``other``, an accumulator of the same layers and transformations."""
         self._reserve(other.labels)
         rows = [self.labels.index(label) for label in other.labels]
-        for mine, its in zip(self.over_samples, other.over_samples, strict=True):
-            part = Moments(mine.count[rows], mine.mean[rows], mine.m2[rows])
-            part.merge(its)
-            mine.count[rows], mine.mean[rows], mine.m2[rows] = part.count, part.mean, part.m2
-        self.dispersion_sum[rows] += other.dispersion_sum
+        for mine, its in zip(self._blocks, other._blocks, strict=True):
+            mine.merge(its, rows)
+        self.counts[rows] += other.counts
+        self._errors_all.merge(other._errors_all, [0])
+        self._errors_classes.merge(other._errors_classes, rows)
 
     def _reserve(self, labels: list[int]) -> None:
         """Make room for the labels that are new."""
@@ -90,12 +134,9 @@ class VarianceAccumulator:
         if not new:
             return
         self.labels += new
-        for moments in self.over_samples:
-            empty = Moments.empty(len(new), self._units, device=self._device)
-            moments.count = torch.cat([moments.count, empty.count])
-            moments.mean = torch.cat([moments.mean, empty.mean])
-            moments.m2 = torch.cat([moments.m2, empty.m2])
-        self.dispersion_sum = torch.cat([self.dispersion_sum, empty.mean])
+        self.counts = torch.cat([self.counts, self.counts.new_zeros(len(new))])
+        for part in (*self._blocks, self._errors_classes):
+            part.append(len(new))
 
     def transformation_variance(self) -> tuple[np.ndarray, np.ndarray]:
         """TV: the mean over samples of the dispersion over transformations.
@@ -103,9 +144,8 @@ class VarianceAccumulator:
         Returns:
             Of all samples (U,), and of each class (K, U) in the order of ``labels``; float64.
         """
-        of_classes = self.dispersion_sum / self.counts.unsqueeze(1)
-        of_all = self.dispersion_sum.sum(dim=0) / self.counts.sum()
-        return of_all.cpu().numpy(), of_classes.cpu().numpy()
+        counts = self._float_counts()
+        return _side_by_side(block.transformation_variance(counts) for block in self._blocks)
 
     def sample_variance(self) -> tuple[np.ndarray, np.ndarray]:
         """SV: the mean over transformations of the dispersion over samples.
@@ -113,7 +153,37 @@ class VarianceAccumulator:
         Returns:
             As ``transformation_variance``. NaN for a class of one sample, whose dispersion is undefined.
         """
-        steps = len(self.over_samples)
-        of_classes = sum(moments.dispersion(self._dispersion) for moments in self.over_samples) / steps
-        of_all = sum(moments.pooled().dispersion(self._dispersion) for moments in self.over_samples) / steps
-        return of_all.cpu().numpy(), of_classes.cpu().numpy()
+        return _side_by_side(block.sample_variance() for block in self._blocks)
+
+    def constant_units(self) -> tuple[Tensor, Tensor]:
+        """Count the units of each layer with TV = SV = 0: of all samples (L,), of each class (K, L), on the CPU."""
+        totals = [torch.zeros(rows, len(self.layers), dtype=torch.float64) for rows in (1, len(self.labels))]
+        for block in self._blocks:
+            for total, part in zip(totals, block.constant_units(), strict=True):
+                total.index_add_(1, block.layers.cpu(), part.cpu())
+        return totals[0].squeeze(0), totals[1]
+
+    def errors(self) -> LayerErrors:
+        """Standard errors and biases of the layer means and global means so far."""
+        columns = len(self.layers) + self._wholes.shape[1]
+        samples = self.counts.double().unsqueeze(1)
+        of_all, of_classes = self._errors_all.means(), self._errors_classes.means()
+        measurable = self.counts > 1
+        squared = (of_classes[:, : 4 * columns] / (samples - 1)).reshape(-1, 4, columns)
+        biases = (of_classes[:, 4 * columns :] / samples).reshape(-1, 2, columns)
+        return LayerErrors(
+            all=(of_all[0, : 3 * columns] / (samples.sum() - 1)).sqrt().reshape(3, columns).numpy(),
+            classes=squared[:, :3].sqrt().numpy(),
+            stratified=(squared[measurable, 3].sum(dim=0).sqrt() / measurable.sum()).numpy(),
+            bias_all=(of_all[0, 3 * columns :] / samples.sum()).numpy(),
+            bias_classes=biases[:, 0].numpy(),
+            bias_stratified=biases[measurable, 1].mean(dim=0).numpy(),
+        )
+
+    def _float_counts(self) -> Tensor:
+        return self.counts.double().unsqueeze(1).to(self._device)
+
+
+def _side_by_side(parts: Iterable[tuple[Tensor, Tensor]]) -> tuple[np.ndarray, np.ndarray]:
+    of_all, of_classes = zip(*parts, strict=True)
+    return torch.cat(of_all, dim=1).squeeze(0).cpu().numpy(), torch.cat(of_classes, dim=1).cpu().numpy()

@@ -1,13 +1,8 @@
-"""Recording: the activations of every layer of a network, as one row of units per sample.
-
-A layer is one call of a leaf module (a module without children; see ``layer_modules``). Every call counts: a ReLU
-that is used twice gives ``relu`` and ``relu#2``. A tensor inside a tuple, list or dict output is a layer of its own
-(``name[0]``). Functional operations (``x + y``, ``F.relu(x)``) call no module and are not seen.
-"""
+"""Recording: the activations of the layers of a network, as one row of units per sample."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,49 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from pytorch.errors import InputError
-
-COPYING_MODULES = (
-    nn.Identity, nn.Flatten, nn.Unflatten,
-    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
-)  # fmt: skip
-"""Modules that in evaluation mode repeat their input: their layer would be a copy of the one before it."""
-
-AGGREGATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "mean": lambda maps: maps.mean(dim=(2, 3)),
-    "max": lambda maps: maps.amax(dim=(2, 3)),
-    "sum": lambda maps: maps.sum(dim=(2, 3)),
-    "none": lambda maps: maps,
-}
-"""How feature maps (B, C, H, W) become units (B, C), or (B, C, H, W) for ``"none"``."""
-
-EXACT_ENOUGH = (torch.float32, torch.float64)
-"""Types that are aggregated as they are; the sum of a feature map in a shorter one would lose digits."""
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A recording point: one tensor of one call of a leaf module.
-
-    Attributes:
-        name: The module's qualified name, ``#2`` and so on for its later calls, ``[key]`` for a part of its output.
-        shape: Shape of the units of one sample after aggregation: (C,), or (C, H, W) without aggregation.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-
-    @property
-    def units(self) -> int:
-        """Number of units."""
-        return int(torch.Size(self.shape).numel())
+from pytorch.variance.aggregation import aggregated, aggregation_names
+from pytorch.variance.layers import Layer, LayerChoice, LayerSelection, named_tensors
+from pytorch.variance.operations import Operations
 
 
 class ActivationRecorder:
-    """Runs a network and returns the activations of all its layers side by side, (B, U).
+    """Runs a network and returns the activations of its layers side by side, (B, U).
 
     A context manager: hooks are on the model inside the ``with`` block only, whatever happens there. Each
     activation is aggregated and copied at once, inside its hook, so that an in-place operation that follows
-    cannot change what was recorded.
+    cannot change what was recorded. Inside the block the fast path of attention, which passes modules by, is off.
 
     >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(inplace=True))
     >>> with ActivationRecorder(model, "mean") as recorder:
@@ -65,36 +28,66 @@ class ActivationRecorder:
     >>> rows.shape, [layer.name for layer in recorder.layers]
     (torch.Size([2, 8]), ['0', '1'])
 
+    Attributes:
+        layers: What the units of a row are, in order; a layer is there once for each aggregation, or once for all
+            where it has no positions to aggregate.
+
     Args:
         model: Any module whose outputs have the samples along their first axis.
-        aggregation: A key of ``AGGREGATIONS``. It concerns feature maps, activations of four axes; any other
-            activation is recorded value by value.
+        aggregation: One or several of ``AGGREGATIONS``.
+        layers: Which to record; see ``LayerSelection``.
 
     Raises:
-        InputError: The aggregation is unknown.
+        InputError: The aggregation is unknown, or ``layers`` is nothing to choose by.
     """
 
-    def __init__(self, model: nn.Module, aggregation: str = "mean") -> None:
-        if aggregation not in AGGREGATIONS:
-            raise InputError(f"unknown aggregation {aggregation!r}: choose one of {', '.join(AGGREGATIONS)}")
+    def __init__(self, model: nn.Module, aggregation: str | Sequence[str] = "mean", layers: LayerChoice = None) -> None:
         self.layers: list[Layer] = []
         self._model = model
-        self._aggregate = AGGREGATIONS[aggregation]
-        self._handles: list[torch.utils.hooks.RemovableHandle] = []
-        self._recorded: list[tuple[str, Tensor]] = []
+        self._aggregations = aggregation_names(aggregation)
+        self._selection = LayerSelection(model, layers)
+        self._operations = Operations(model, self._record_operation) if self._selection.operations else None
+        self._stack = ExitStack()
+        self._recorded: list[tuple[Layer, Tensor]] = []
         self._calls: Counter[str] = Counter()
+        self._called: set[str] = set()
+
+    @property
+    def never_called(self) -> list[str]:
+        """Modules that were to be recorded and that no forward pass has called."""
+        return [name for name, _ in self._selection.modules if name not in self._called]
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The format that the model's convolutions are laid out in, which its input should have."""
+        for weight in self._model.parameters():
+            if weight.ndim == 4 and not weight.is_contiguous():
+                return torch.channels_last
+        return torch.preserve_format
+
+    def columns(self) -> dict[str, list[int]]:
+        """For each aggregation, which of ``layers`` it gives; those without positions belong to all."""
+        return {
+            name: [index for index, layer in enumerate(self.layers) if layer.aggregation in (name, None)]
+            for name in self._aggregations
+        }
 
     def __enter__(self) -> Self:
-        for name, module in layer_modules(self._model):
-            self._handles.append(module.register_forward_hook(self._hook(name or type(module).__name__)))
+        with ExitStack() as stack:
+            fast_path = torch.backends.mha.get_fastpath_enabled()
+            torch.backends.mha.set_fastpath_enabled(False)
+            stack.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
+            for name, module in self._selection.modules:
+                stack.callback(module.register_forward_hook(self._hook(name)).remove)
+            for handle in self._operations.hook() if self._operations else ():
+                stack.callback(handle.remove)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        self._stack.close()
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Run the model on ``inputs`` and return its activations.
@@ -111,74 +104,66 @@ class ActivationRecorder:
         """
         self._recorded.clear()
         self._calls.clear()
-        self._model(inputs)
-        layers = [Layer(name, tuple(units.shape[1:])) for name, units in self._recorded]
-        self._check(layers, len(inputs))
+        self._batch = len(inputs)
+        if self._operations:
+            self._operations.restart()
+        with self._operations or nullcontext():
+            self._model(inputs)
+        layers = [layer for layer, _ in self._recorded]
+        self._check(layers)
         self.layers = layers
-        row = torch.cat([units.reshape(len(units), -1) for _, units in self._recorded], dim=1)
+        row = torch.cat([units.reshape(self._batch, -1) for _, units in self._recorded], dim=1)
         self._recorded.clear()
         return row
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
         def record(module: nn.Module, inputs: Any, output: Any) -> None:
-            self._calls[name] += 1
-            call = name if self._calls[name] == 1 else f"{name}#{self._calls[name]}"
-            for part, activation in named_tensors(call, output):
-                values = activation if activation.dtype in EXACT_ENOUGH else activation.to(torch.float32)
-                units = self._aggregate(values) if values.ndim == 4 else values
-                self._recorded.append((part, units.clone()))
+            self._called.add(name)
+            for part, activation in named_tensors(self._call(name), output):
+                if not self._selection.includes(part):
+                    continue
+                if activation.ndim == 0 or len(activation) != self._batch:
+                    raise InputError(
+                        f"layer {part} has shape {tuple(activation.shape)} for {self._batch} samples: "
+                        "its first axis is not the batch"
+                    )
+                self._record(part, activation)
 
-        return record
+        return record if self._operations is None else self._quietly(record)
 
-    def _check(self, layers: list[Layer], batch: int) -> None:
+    def _quietly(self, hook: Callable[..., None]) -> Callable[..., None]:
+        """Keep what a hook computes from being taken for operations of the model."""
+
+        def run(*arguments: Any) -> None:
+            self._operations.paused = True
+            try:
+                hook(*arguments)
+            finally:
+                self._operations.paused = False
+
+        return run
+
+    def _record_operation(self, name: str, output: Any) -> None:
+        for part, activation in named_tensors(self._call(name), output):
+            per_sample = activation.ndim > 0 and len(activation) == self._batch and activation.is_floating_point()
+            if per_sample and self._selection.includes(part, operation=True):
+                self._record(part, activation)
+
+    def _call(self, name: str) -> str:
+        self._calls[name] += 1
+        return name if self._calls[name] == 1 else f"{name}#{self._calls[name]}"
+
+    def _record(self, name: str, activation: Tensor) -> None:
+        for aggregation, units in aggregated(activation, self._aggregations).items():
+            self._recorded.append((Layer(name, aggregation, tuple(units.shape[1:])), units))
+
+    def _check(self, layers: list[Layer]) -> None:
+        self._selection.check_found((layer.name for layer in layers), self._calls)
         if not layers:
             raise InputError("no layer was recorded: the model calls no leaf module that computes something")
-        for name, units in self._recorded:
-            if units.ndim == 0 or len(units) != batch:
-                raise InputError(
-                    f"layer {name} has shape {tuple(units.shape)} for {batch} samples: its first axis is not the batch"
-                )
         if self.layers and layers != self.layers:
             changed = next(iter(set(layers) ^ set(self.layers)), layers[0])
             raise InputError(
                 f"the layers changed between two calls of the model (layer {changed.name}): "
                 "every input must have the same size and take the same path"
             )
-
-
-def layer_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Name the modules whose calls are layers: leaves, but for those that only repeat their input.
-
-    A module whose weights are parametrized (weight normalisation, say) is a leaf for all that, and so is multi-head
-    attention, which uses the weights of its child without calling it.
-
-    >>> model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(2, 2)), nn.Sequential(nn.ReLU()))
-    >>> [name for name, _ in layer_modules(model)]
-    ['0', '1.0']
-    """
-    inner: set[str] = set()
-    for name, module in model.named_modules():
-        if name in inner or name.rpartition(".")[0] in inner:
-            inner.add(name)
-            continue
-        children = {child for child, _ in module.named_children()}
-        if children <= {"parametrizations"} or isinstance(module, nn.MultiheadAttention):
-            inner |= {f"{name}.{child}".removeprefix(".") for child in children}
-            if not isinstance(module, COPYING_MODULES):
-                yield name, module
-
-
-def named_tensors(name: str, output: Any) -> Iterator[tuple[str, Tensor]]:
-    """Name the tensors of a module's output, however deep in tuples, lists and dicts.
-
-    >>> [name for name, _ in named_tensors("lstm", (torch.zeros(1), [torch.zeros(1), None]))]
-    ['lstm[0]', 'lstm[1][0]']
-    """
-    if isinstance(output, Tensor):
-        yield name, output
-    elif isinstance(output, Mapping):
-        for key, value in output.items():
-            yield from named_tensors(f"{name}[{key}]", value)
-    elif isinstance(output, (tuple, list)):
-        for index, value in enumerate(output):
-            yield from named_tensors(f"{name}[{index}]", value)

@@ -1,6 +1,7 @@
-"""Samples in batches, their labels checked."""
+"""Samples in batches, in which order, and their labels checked."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,65 +9,93 @@ import torch
 from torch import Tensor
 
 from pytorch.errors import InputError
-
-Batches = Iterable[tuple[Tensor, Tensor | None]]
+from pytorch.variance.order import balanced_order
 
 UNLABELLED = -1
 """The label of samples that have none."""
 
 
-def in_batches(images: Tensor | Batches, labels: Tensor | None, batch_size: int) -> tuple[Batches, int | None]:
-    """Return the batches, and the number of samples where it is known.
+@dataclass(frozen=True)
+class Batch:
+    """Some samples.
+
+    Attributes:
+        images: (B, C, H, W), B at least 1.
+        labels: (B,) int64 on the CPU; ``UNLABELLED`` throughout where there are none.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples to measure on, batch by batch.
+
+    Attributes:
+        batches: Can be gone through once.
+        total: The number of samples, where it is known.
+    """
+
+    batches: Iterator[Batch]
+    total: int | None
+
+
+def in_batches(
+    images: Tensor | Iterable[tuple[Tensor, Tensor | None]],
+    labels: Tensor | None,
+    batch_size: int,
+    class_count: int | None,
+    seed: int,
+) -> Samples:
+    """Cut samples into batches of equal size, give or take one, in an order that is random and balanced by class.
+
+    Batches of an iterable are taken as they come.
 
     Args:
-        images: (N, C, H, W), or batches already.
+        images: (N, C, H, W), or an iterable of (images, labels).
         labels: (N,), or None.
-        batch_size: Samples of each batch but the last.
+        batch_size: At most so many samples at once.
+        class_count: K, where the classes are known: labels lie below it.
+        seed: Of the order.
 
     Raises:
-        InputError: Shapes that do not fit.
+        InputError: Shapes or labels that do not fit.
     """
     if not isinstance(images, (Tensor, np.ndarray)):
         if labels is not None:
             raise InputError("labels must be None where images is an iterable: its batches are (images, labels)")
-        return images, None
+        return Samples((batch for batch in _checked(images, class_count) if len(batch.images)), None)
     images = torch.as_tensor(images)
     if images.ndim != 4:
         raise InputError(f"images have shape {tuple(images.shape)}: (N, C, H, W) is needed")
     if labels is not None and len(labels) != len(images):
         raise InputError(f"{len(labels)} labels for {len(images)} images")
-    return _slices(images, labels, batch_size), len(images)
+    labels = checked_labels(labels, len(images), class_count)
+    order = balanced_order(labels, seed)
+    parts = order.tensor_split(-(-len(order) // batch_size) or 1)
+    return Samples((Batch(images[part.to(images.device)], labels[part]) for part in parts if len(part)), len(order))
 
 
-def _slices(images: Tensor, labels: Tensor | None, size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
-    for start in range(0, len(images), size):
-        part = slice(start, start + size)
-        yield images[part], None if labels is None else labels[part]
-
-
-def images_and_labels(batch: Any) -> tuple[Tensor, Tensor | None]:
-    """Take a batch of an iterable apart.
-
-    Raises:
-        InputError: It is no pair of images and labels.
-    """
-    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-        raise InputError("a batch of an iterable must be (images, labels), or (images, None) without labels")
-    return batch[0], batch[1]
+def _checked(batches: Iterable[Any], class_count: int | None) -> Iterator[Batch]:
+    for batch in batches:
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+            raise InputError("a batch of an iterable must be (images, labels), or (images, None) without labels")
+        yield Batch(batch[0], checked_labels(batch[1], len(batch[0]), class_count))
 
 
 def checked_labels(labels: Tensor | None, count: int, class_count: int | None) -> Tensor:
-    """Labels of a batch as (B,) int64 on the CPU; ``UNLABELLED`` throughout where there are none.
+    """Labels of some samples as (n,) int64 on the CPU; ``UNLABELLED`` throughout where there are none.
 
     Args:
-        labels: (B,) integers, or None.
-        count: B, at least 1.
+        labels: (n,) integers, or None.
+        count: n.
         class_count: K, where the classes are known: labels lie below it.
 
     Raises:
         InputError: They are no integers, too few or too many, or out of range.
     """
-    if labels is None:
+    if labels is None or count == 0:
         return torch.full((count,), UNLABELLED)
     try:
         labels = torch.as_tensor(labels).cpu()

@@ -1,65 +1,84 @@
-"""The single pass: N·T forward passes give TV, SV and NV of every unit, for every class, stratified and all."""
+"""The measure: N·T forward passes give TV, SV and NV of every unit, for every class, stratified and all."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import chain
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from pytorch.errors import InputError
 from pytorch.evaluation_mode import evaluation_mode
-from pytorch.variance.accumulator import VarianceAccumulator
-from pytorch.variance.activations import ActivationRecorder, Layer
-from pytorch.variance.batches import UNLABELLED, Batches, checked_labels, images_and_labels, in_batches
-from pytorch.variance.memory import check_memory
+from pytorch.variance.activations import ActivationRecorder
+from pytorch.variance.aggregation import aggregation_names
+from pytorch.variance.batches import in_batches
+from pytorch.variance.layers import LayerChoice
 from pytorch.variance.moments import DISPERSIONS
+from pytorch.variance.outcome import results
 from pytorch.variance.result import VarianceResult, check_class_names
+from pytorch.variance.single_pass import PRECISIONS, PassOptions, TooLargeTogetherError, Transformation, single_pass
 
-Transformation = Callable[[Tensor], Tensor]
+Images = Tensor | Iterable[tuple[Tensor, Tensor | None]]
+Measured = VarianceResult | dict[str, VarianceResult]
 
 
 def measure_variance(
     model: nn.Module,
-    images: Tensor | Batches,
+    images: Images,
     labels: Tensor | None = None,
     transformations: Sequence[Transformation] = (),
     preprocess: Callable[[Tensor], Tensor] | None = None,
-    aggregation: str = "mean",
+    aggregation: str | Sequence[str] = "mean",
     batch_size: int = 256,
     device: torch.device | str | None = None,
     *,
+    layers: LayerChoice = None,
     classes: Sequence[str] | None = None,
     dispersion: str = "std",
+    precision: str = "fp32",
+    tolerance: float | None = None,
+    shuffled: bool = False,
+    seed: int = 0,
     progress: str | None = None,
-) -> VarianceResult:
-    """Measure how much every activation of a network varies with transformations and with samples.
+) -> Measured:
+    """Measure how much the activations of a network vary with transformations and with samples.
 
     For a unit with activations a(x, t), with the dispersion a standard deviation (ddof = 1):
 
         TV = mean over x of dispersion over t        SV = mean over t of dispersion over x        NV = TV / SV
 
-    The model's mode, hooks, parameters and device are left as they were found.
+    The model's mode, hooks, parameters and device are left as they were found. A model in ``channels_last`` is fed
+    images in that format, which on a CPU is faster.
 
     Args:
-        model: Any module; see ``pytorch.variance.activations`` for what counts as a layer.
-        images: (N, C, H, W), uint8 or floating point, or an iterable of (images, labels) batches.
+        model: Any module.
+        images: (N, C, H, W), uint8 or floating point, or an iterable of (images, labels) batches. A tensor is visited
+            in a random order, balanced by class; an iterable as it comes, and its error bars suppose that it comes
+            at random.
         labels: (N,) integers, or None; must be None where ``images`` is an iterable, whose batches bring their own.
             Samples without a label count in the group ``"all"`` alone.
         transformations: At least two callables on a batch (B, C, H, W).
         preprocess: Applied to each transformed batch before the model (normalisation).
-        aggregation: How a feature map becomes a unit: ``"mean"``, ``"max"``, ``"sum"`` or ``"none"``.
-        batch_size: Samples per forward pass; batches of an iterable are taken as they come.
+        aggregation: How a feature map becomes a unit: ``"mean"``, ``"max"``, ``"sum"`` or ``"none"``. Several, as
+            ``"mean,max"`` or a sequence, are measured in the same pass.
+        batch_size: At most so many samples per forward pass; batches of an iterable are taken as they come.
         device: Where to compute; None: where the model is.
+        layers: What to record; None: the leaf modules. Names, a predicate or ``"operations"``: see
+            ``pytorch.variance.layers.LayerSelection``.
         classes: Names of the labels 0, 1, ...; None: the labels that occur, in increasing order, name themselves.
         dispersion: ``"std"``, or ``"variance"``.
+        precision: ``"fp32"``: the model computes in the type of its parameters. ``"bf16"``: its convolutions and
+            matrix products are of bfloat16 (``torch.autocast``). The statistics are float64 in either case.
+        tolerance: Stop as soon as every layer mean of NV, over all samples and stratified, is known to this
+            half-width (95 %; see ``pytorch.variance.stopping``); None: use all samples.
+        shuffled: A control: under each transformation every sample stands in for another one of its batch, whatever
+            its class, so that NV must come out near 1.
+        seed: Of the order of the samples, and of the shuffling.
         progress: What to call the work on a progress bar; None: no bar.
 
     Returns:
-        The result; its arrays are float64.
+        The result; its arrays are float64. For several aggregations a dict, with a result for each.
 
     Raises:
         InputError: An argument that cannot be used; the message says which and why.
@@ -69,140 +88,87 @@ def measure_variance(
         doi 10.1007/978-3-030-27713-0_9.
     """
     return measure_variances(
-        [model], images, labels, transformations, preprocess, aggregation, batch_size, device,
-        classes=classes, dispersion=dispersion, progress=progress,
+        [model], images, labels, transformations, preprocess, aggregation, batch_size, device, layers=layers,
+        classes=classes, dispersion=dispersion, precision=precision, tolerance=tolerance, shuffled=shuffled,
+        seed=seed, progress=progress,
     )[0]  # fmt: skip
 
 
 def measure_variances(
     models: Sequence[nn.Module],
-    images: Tensor | Batches,
+    images: Images,
     labels: Tensor | None,
     transformations: Sequence[Transformation],
     preprocess: Callable[[Tensor], Tensor] | None = None,
-    aggregation: str = "mean",
+    aggregation: str | Sequence[str] = "mean",
     batch_size: int = 256,
     device: torch.device | str | None = None,
     *,
+    layers: LayerChoice = None,
     classes: Sequence[str] | None = None,
     dispersion: str = "std",
+    precision: str = "fp32",
+    tolerance: float | None = None,
+    shuffled: bool = False,
+    seed: int = 0,
     progress: str | None = None,
-) -> list[VarianceResult]:
-    """Measure several models on the same transformed batches; arguments as ``measure_variance``, a result for each."""
-    transformations = list(transformations)
-    _check_arguments(transformations, batch_size, dispersion)
+) -> list[Measured]:
+    """Measure several models on the same transformed batches; arguments as ``measure_variance``, a result for each.
+
+    Where their statistics together would take half of the memory or more, they are measured one after another.
+    """
     classes = None if classes is None else list(classes)
     check_class_names(classes or [])
-    batches, total = in_batches(images, labels, batch_size)
-    with ExitStack() as stack:
-        for model in models:
-            if device is not None:
-                stack.enter_context(_on_device(model, torch.device(device)))
-            stack.enter_context(evaluation_mode(model))
-        # Not inference_mode: a tensor that a model keeps from it (a cache) could not be trained with afterwards.
-        stack.enter_context(torch.no_grad())
-        recorders = [stack.enter_context(ActivationRecorder(model, aggregation)) for model in models]
-        bar = stack.enter_context(tqdm(desc=progress, total=total, unit=" images", disable=progress is None or None))
-        accumulators = _single_pass(
-            recorders,
-            batches,
-            transformations,
-            preprocess,
-            _device_of(models[0]),
-            None if classes is None else len(classes),
-            dispersion,
-            bar,
-        )
-    return [
-        _result(
-            accumulator,
-            recorder.layers,
-            classes,
-            transformations=[str(transformation) for transformation in transformations],
-            aggregation=aggregation,
-            dispersion=dispersion,
-        )
-        for accumulator, recorder in zip(accumulators, recorders, strict=True)
-    ]
-
-
-def _single_pass(
-    recorders: list[ActivationRecorder],
-    batches: Batches,
-    transformations: Sequence[Transformation],
-    preprocess: Callable[[Tensor], Tensor] | None,
-    device: torch.device,
-    class_count: int | None,
-    dispersion: str,
-    bar: tqdm,
-) -> list[VarianceAccumulator]:
-    """Run every batch under every transformation through every model."""
-    accumulators: list[VarianceAccumulator] = []
-    samples = 0
-    for batch in batches:
-        images, labels = images_and_labels(batch)
-        if len(images) == 0:
-            continue
-        labels = checked_labels(labels, len(images), class_count)
-        images = images.to(device)
-        for step, transformation in enumerate(transformations):
-            inputs = transformation(images)
-            inputs = inputs if preprocess is None else preprocess(inputs)
-            # A model may change its input in place, which is another model's input too, or the caller's.
-            rows = [recorder(inputs.clone()) for recorder in recorders]
-            if not accumulators:
-                units, known = [row.shape[1] for row in rows], class_count or len(labels.unique())
-                check_memory(units, len(transformations), known, len(images), device)
-                accumulators = [
-                    VarianceAccumulator(len(transformations), count, dispersion, range(class_count or 0), device)
-                    for count in units
-                ]
-            for accumulator, row in zip(accumulators, rows, strict=True):
-                if step == 0:
-                    accumulator.begin(labels)
-                accumulator.add(row)
-        for accumulator in accumulators:
-            accumulator.end()
-        samples += len(images)
-        bar.update(len(images))
-    if samples < 2:
-        raise InputError(f"{samples} samples: at least two are needed, the sample variance of fewer is undefined")
-    return accumulators
-
-
-def _result(
-    accumulator: VarianceAccumulator, layers: list[Layer], classes: Sequence[str] | None, **description: Any
-) -> VarianceResult:
-    """Put the classes in the order of their labels and name them."""
-    labels = sorted(label for label in accumulator.labels if label != UNLABELLED)
-    rows = [accumulator.labels.index(label) for label in labels]
-    counts = accumulator.counts.cpu().numpy().astype(np.int64)
-    tv_all, tv_classes = accumulator.transformation_variance()
-    sv_all, sv_classes = accumulator.sample_variance()
-    return VarianceResult(
-        layer_names=[layer.name for layer in layers],
-        layer_shapes=[layer.shape for layer in layers],
-        classes=[str(label) if classes is None else classes[label] for label in labels],
-        class_counts=counts[rows],
-        samples=int(counts.sum()),
-        tv_all=tv_all,
-        sv_all=sv_all,
-        tv_classes=tv_classes[rows],
-        sv_classes=sv_classes[rows],
-        **description,
+    options = PassOptions(
+        transformations=list(transformations),
+        preprocess=preprocess,
+        dispersion=dispersion,
+        class_count=None if classes is None else len(classes),
+        precision=precision,
+        tolerance=tolerance,
+        shuffled=shuffled,
+        seed=seed,
     )
+    _check(options, batch_size)
+    names = aggregation_names(aggregation)
+
+    def measure(some: Sequence[nn.Module]) -> list[Measured]:
+        samples = in_batches(images, labels, batch_size, options.class_count, seed)
+        with ExitStack() as stack:
+            for model in some:
+                stack.enter_context(_on_device(model, device))
+                stack.enter_context(evaluation_mode(model))
+            # Not inference_mode: a tensor that a model keeps from it (a cache) could not be trained with afterwards.
+            stack.enter_context(torch.no_grad())
+            recorders = [stack.enter_context(ActivationRecorder(model, names, layers)) for model in some]
+            hidden = progress is None or None
+            bar = stack.enter_context(tqdm(desc=progress, total=samples.total, unit=" images", disable=hidden))
+            accumulators = single_pass(recorders, samples, options, _device_of(some[0]), bar)
+        pairs = zip(accumulators, recorders, strict=True)
+        measured = [results(*pair, classes, options, samples.total) for pair in pairs]
+        single = isinstance(aggregation, str) and len(names) == 1
+        return [by_name[names[0]] if single else by_name for by_name in measured]
+
+    try:
+        return measure(models)
+    except TooLargeTogetherError:
+        return [measure([model])[0] for model in models]
 
 
-def _check_arguments(transformations: Sequence[Transformation], batch_size: int, dispersion: str) -> None:
-    if len(transformations) < 2:
+def _check(options: PassOptions, batch_size: int) -> None:
+    if len(options.transformations) < 2:
         raise InputError(
-            f"{len(transformations)} transformations: at least two are needed, "
+            f"{len(options.transformations)} transformations: at least two are needed, "
             "the transformation variance of fewer is undefined"
         )
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}: it must be at least 1")
-    if dispersion not in DISPERSIONS:
-        raise InputError(f"unknown dispersion {dispersion!r}: choose one of {', '.join(DISPERSIONS)}")
+    for what, known in (("dispersion", DISPERSIONS), ("precision", PRECISIONS)):
+        name = getattr(options, what)
+        if name not in known:
+            raise InputError(f"unknown {what} {name!r}: choose one of {', '.join(known)}")
+    if options.tolerance is not None and not 0 < options.tolerance < float("inf"):
+        raise InputError(f"tolerance is {options.tolerance}: it must be a number above 0")
 
 
 def _device_of(model: nn.Module) -> torch.device:
@@ -210,10 +176,11 @@ def _device_of(model: nn.Module) -> torch.device:
 
 
 @contextmanager
-def _on_device(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Move the model to ``device``, and back afterwards."""
+def _on_device(model: nn.Module, device: torch.device | str | None) -> Iterator[None]:
+    """Move the model to ``device``, and back afterwards; None: leave it where it is."""
     home = _device_of(model)
-    model.to(device)
+    if device is not None:
+        model.to(device)
     try:
         yield
     finally:

@@ -9,11 +9,24 @@ from pytorch.errors import InputError
 GIB = 2**30
 
 
-def check_memory(units: list[int], transformations: int, classes: int, batch: int, device: torch.device) -> None:
-    """Compare what a measurement will take with what the device has.
+def memory_needed(units: int, transformations: int, classes: int, batch: int) -> tuple[float, float]:
+    """Bytes that the measurement of a model takes beside the model, its activations and the images.
 
-    For each model, numbers of 8 bytes: the moments of every transformation and class, (2 T + 1)·K·U, and those of
-    the batch, 2·B·U, beside its activations; for one model at a time four temporary arrays B·U more.
+    Args:
+        units: U.
+        transformations: T.
+        classes: K, as far as they are known.
+        batch: B.
+
+    Returns:
+        The moments of every transformation and class, (2 T + 1)·K·U numbers of 8 bytes; and what the batch takes,
+        6·B·U of them.
+    """
+    return 8.0 * units * (2 * transformations + 1) * classes, 8.0 * 6 * batch * units
+
+
+def check_memory(units: list[int], transformations: int, classes: int, batch: int, device: torch.device) -> bool:
+    """Compare what a measurement will take with what the device has.
 
     Args:
         units: U of each model.
@@ -22,18 +35,22 @@ def check_memory(units: list[int], transformations: int, classes: int, batch: in
         batch: B.
         device: Where the statistics are kept.
 
+    Returns:
+        Whether all models together stay below half of the memory.
+
     Raises:
-        InputError: It takes more than there is; the message says how much.
+        InputError: One alone takes more than there is; the message says how much.
     """
-    state = 8 * sum(units) * (2 * transformations + 1) * classes
-    work = 8 * batch * (2.5 * sum(units) + 4 * max(units))
     available = available_memory(device)
+    needed = [memory_needed(number, transformations, classes, batch) for number in units]
+    state, work = max(needed, key=sum)
     if state + work > available:
         raise InputError(
-            f"measuring {sum(units):,} units in batches of {batch} takes {(state + work) / GIB:.1f} GiB, of which "
+            f"measuring {max(units):,} units in batches of {batch} takes {(state + work) / GIB:.1f} GiB, of which "
             f"{work / GIB:.1f} GiB in proportion to the batch size, and there are {available / GIB:.1f} GiB: "
             "use smaller batches, or aggregate the feature maps"
         )
+    return sum(map(sum, needed)) < available / 2
 
 
 def available_memory(device: torch.device) -> float:

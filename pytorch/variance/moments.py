@@ -1,11 +1,12 @@
 """Mean and dispersion of streams of observations, in one pass, mergeable without loss.
 
-The state is (count, mean, m2), m2 being the sum of squared deviations from the mean. It never holds a sum of
-squares, whose difference from the squared sum loses every digit once the mean is large beside the spread.
+The state is (count, mean, m2), m2 being the sum of squared deviations from the mean. A sum of squares is only ever
+taken of deviations from a value of the stream itself, or from its mean so far, never of the observations, whose
+squares lose every digit once the mean is large beside the spread.
 
 Sources:
-    B. P. Welford (1962), Note on a method for calculating corrected sums of squares and products.
-    T. F. Chan, G. H. Golub, R. J. LeVeque (1983), Algorithms for computing the sample variance, eq. 2.1.
+    T. F. Chan, G. H. Golub, R. J. LeVeque (1983), Algorithms for computing the sample variance, eq. 1.7 (shifted
+    data) and 2.1 (merging).
 """
 
 from collections.abc import Callable
@@ -18,17 +19,72 @@ DISPERSIONS: dict[str, Callable[[Tensor], Tensor]] = {"std": torch.sqrt, "varian
 """What a dispersion is, as a function of the variance."""
 
 
+@dataclass(frozen=True)
+class Groups:
+    """To which group each observation of a batch belongs; only the groups that occur in the batch are listed.
+
+    Attributes:
+        present: (G,) int64 on the CPU, the rows of the state that the batch brings observations of, each once.
+        sizes: (G,) int64 on the CPU, the number of observations that the batch has of each.
+        rows: ``present``, where the observations are.
+        members: (B,) int64, for each observation the position of its row in ``rows``.
+        counts: (G, 1) float64, ``sizes``, where the observations are.
+        new: For each position whose row had no observation before, that position and one of its observations.
+    """
+
+    present: Tensor
+    sizes: Tensor
+    rows: Tensor
+    members: Tensor
+    counts: Tensor
+    new: tuple[Tensor, Tensor] | None
+
+    @classmethod
+    def of(cls, rows: Tensor, seen: Tensor, device: torch.device | str = "cpu") -> "Groups":
+        """Sort the observations of a batch.
+
+        Everything is decided on the CPU, so that an accelerator is never waited for.
+
+        Args:
+            rows: (B,) int64 on the CPU, the row of the state of each observation.
+            seen: (K,), how many observations each row of the state has had.
+            device: Where the observations are.
+
+        >>> Groups.of(torch.tensor([4, 1, 4]), seen=torch.zeros(5)).counts.flatten().tolist()
+        [1.0, 2.0]
+        """
+        present, members, sizes = rows.unique(return_inverse=True, return_counts=True)
+        first = torch.empty_like(present).scatter_(0, members, torch.arange(len(rows)))
+        unseen = (seen[present] == 0).nonzero().flatten()
+        new = (unseen.to(device), first[unseen].to(device)) if len(unseen) else None
+        counts = sizes.double().unsqueeze(1).to(device)
+        return cls(present, sizes, present.to(device), members.to(device), counts, new)
+
+    def as_one(self) -> "Groups":
+        """Take all observations for one group, whose row, the only one, has had observations before."""
+        device = self.rows.device
+        return Groups.of(torch.zeros(len(self.members), dtype=torch.int64), torch.ones(1), device)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum the rows of (B, U) group by group, (G, U)."""
+        return values.new_zeros(len(self.rows), values.shape[1]).index_add_(0, self.members, values)
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Give each observation the row of its group: (B, U) of (G, U)."""
+        return values.index_select(0, self.members)
+
+
 @dataclass
 class Moments:
-    """Count, mean and m2 of a stream of observations, for every entry of an array.
+    """Count, mean and m2 of the observations of K groups, for each of U units.
 
     A constant stream has m2 = 0 exactly, whatever its value and however it is split or merged: that is what
     tells a unit that never changes from one that hardly does.
 
     Attributes:
-        count: Observations so far, float64, of a shape that broadcasts with ``mean``.
-        mean: Their mean, float64.
-        m2: The sum of their squared deviations from ``mean``, float64.
+        count: Observations so far, (K, 1) float64.
+        mean: Their mean, (K, U) float64.
+        m2: The sum of their squared deviations from ``mean``, (K, U) float64.
     """
 
     count: Tensor
@@ -36,68 +92,70 @@ class Moments:
     m2: Tensor
 
     @classmethod
-    def empty(cls, *shape: int, device: torch.device | str = "cpu") -> "Moments":
-        """Moments of no observation; the entries along the last axis share one count.
+    def empty(cls, groups: int, units: int, device: torch.device | str = "cpu") -> "Moments":
+        """Moments of no observation."""
 
-        >>> Moments.empty(10, 512).count.shape
-        torch.Size([10, 1])
-        """
+        def zeros(width: int) -> Tensor:
+            return torch.zeros(groups, width, dtype=torch.float64, device=device)
 
-        def zeros(*size: int) -> Tensor:
-            return torch.zeros(size, dtype=torch.float64, device=device)
+        return cls(zeros(1), zeros(units), zeros(units))
 
-        return cls(zeros(*shape[:-1], 1), zeros(*shape), zeros(*shape))
-
-    def update(self, observation: Tensor) -> None:
-        """Take in one observation for every entry (Welford).
-
-        Args:
-            observation: Array of the shape of ``mean``.
-
-        >>> moments = Moments.empty(2)
-        >>> for observation in ([1.0, 5.0], [3.0, 5.0]):
-        ...     moments.update(torch.tensor(observation))
-        >>> moments.mean.tolist(), moments.variance().tolist()
-        ([2.0, 5.0], [2.0, 0.0])
-        """
-        self.count += 1
-        deviation = observation - self.mean
-        self.mean += deviation / self.count
-        self.m2 += deviation * (observation - self.mean)
-
-    def update_groups(self, observations: Tensor, groups: Tensor) -> None:
+    def update(self, observations: Tensor, groups: Groups) -> "Moments":
         """Take in a batch of observations, each belonging to one group (a row of the state).
 
-        Deviations are taken from the mean so far, or for a group seen for the first time from one of its
-        observations, so that the sums that follow are of small numbers; the squares are then taken about the
-        mean of the batch.
+        Deviations are taken from the mean so far, or for a row seen for the first time from one of its
+        observations. Their sum and their sum of squares give the batch's m2 about its own mean; what the
+        subtraction loses there is small beside the m2 that the rows then have, which holds the squared distance of
+        the two means.
 
         Args:
-            observations: (B, U); the state is (K, U).
-            groups: (B,) int64, the group of each observation, below K.
+            observations: (B, U) float64.
+            groups: The row of each.
+
+        Returns:
+            The moments of the rows of ``groups`` alone, the batch included.
 
         >>> moments = Moments.empty(2, 1)
-        >>> moments.update_groups(torch.tensor([[1.0], [2.0], [9.0]]), torch.tensor([0, 0, 1]))
+        >>> batch = torch.tensor([[1.0], [2.0], [9.0]], dtype=torch.float64)
+        >>> _ = moments.update(batch, Groups.of(torch.tensor([0, 0, 1]), seen=torch.zeros(2)))
         >>> moments.mean.squeeze(1).tolist()
         [1.5, 9.0]
         """
-        count = torch.bincount(groups, minlength=len(self.mean)).to(self.count.dtype).unsqueeze(1)
-        first_seen = ((self.count == 0) & (count > 0)).squeeze(1)
-        if first_seen.any():
-            positions = torch.arange(len(groups), device=groups.device)
-            representative = groups.new_zeros(len(self.mean)).scatter_(0, groups, positions)
-            self.mean[first_seen] = observations[representative[first_seen]].to(self.mean.dtype)
-        deviations = observations - self.mean[groups]
-        shift = sum_by_group(deviations, groups, len(self.mean)) / count.clamp(min=1)
-        deviations -= shift[groups]
-        self._combine(count, shift, sum_by_group(deviations.square_(), groups, len(self.mean)))
+        part = self.select(groups.rows)
+        if groups.new is not None:
+            positions, first = groups.new
+            part.mean.index_copy_(0, positions, observations.index_select(0, first))
+        deviations = observations - groups.spread(part.mean)
+        shift = groups.sum(deviations) / groups.counts
+        m2 = groups.sum(deviations.square_()).addcmul_(shift.square(), groups.counts, value=-1).clamp_(min=0)
+        part._combine(groups.counts, shift, m2)
+        self.replace(groups.rows, part)
+        return part
+
+    def select(self, rows: Tensor) -> "Moments":
+        """Copy some rows."""
+        return Moments(*(part.index_select(0, rows) for part in (self.count, self.mean, self.m2)))
+
+    def replace(self, rows: Tensor, part: "Moments") -> None:
+        """Put ``part`` in the place of some rows."""
+        self.count.index_copy_(0, rows, part.count)
+        self.mean.index_copy_(0, rows, part.mean)
+        self.m2.index_copy_(0, rows, part.m2)
+
+    def append(self, rows: int) -> None:
+        """Add rows without observations."""
+        more = Moments.empty(rows, self.mean.shape[1], self.mean.device)
+        self.count = torch.cat([self.count, more.count])
+        self.mean = torch.cat([self.mean, more.mean])
+        self.m2 = torch.cat([self.m2, more.m2])
 
     def merge(self, other: "Moments") -> None:
         """Take in the observations of ``other`` as if they had been observed here (Chan, Golub & LeVeque).
 
-        >>> left, right = Moments.empty(1), Moments.empty(1)
-        >>> left.update(torch.tensor([1.0]))
-        >>> right.update(torch.tensor([3.0]))
+        >>> left, right = Moments.empty(1, 1), Moments.empty(1, 1)
+        >>> for moments, value in ((left, 1.0), (right, 3.0)):
+        ...     group = Groups.of(torch.tensor([0]), seen=torch.zeros(1))
+        ...     _ = moments.update(torch.tensor([[value]], dtype=torch.float64), group)
         >>> left.merge(right)
         >>> left.mean.item(), left.variance().item()
         (2.0, 2.0)
@@ -108,22 +166,24 @@ class Moments:
         """Merge moments whose mean lies ``shift`` above this one's."""
         total = self.count + count
         fraction = count / total.clamp(min=1)
-        self.m2 += m2 + shift.square() * (self.count * fraction)
-        self.mean += shift * fraction
+        self.m2 += m2
+        self.m2.addcmul_(shift.square(), self.count * fraction)
+        self.mean.addcmul_(shift, fraction)
         self.count = total
 
     def pooled(self) -> "Moments":
-        """Moments of all groups (the first axis) taken together.
+        """Moments of all groups taken together, (1, U).
 
-        >>> moments = Moments.empty(2, 1)
-        >>> moments.update_groups(torch.tensor([[1.0], [2.0], [9.0]]), torch.tensor([0, 0, 1]))
-        >>> moments.pooled().mean.item()
-        4.0
+        >>> moments = Moments(torch.ones(2, 1), torch.tensor([[1.0], [3.0]]), torch.zeros(2, 1))
+        >>> moments.pooled().mean.item(), moments.pooled().m2.item()
+        (2.0, 2.0)
         """
-        whole = Moments.empty(*self.mean.shape[1:], device=self.mean.device)
-        for count, mean, m2 in zip(self.count, self.mean, self.m2, strict=True):
-            whole.merge(Moments(count, mean, m2))
-        return whole
+        reference = self.mean.index_select(0, self.count.flatten().argmax().unsqueeze(0))
+        total = self.count.sum(dim=0, keepdim=True)
+        distance = self.mean - reference
+        shift = (distance * self.count).sum(dim=0, keepdim=True) / total.clamp(min=1)
+        m2 = self.m2.sum(dim=0, keepdim=True) + ((distance - shift).square_() * self.count).sum(dim=0, keepdim=True)
+        return Moments(total, reference + shift, m2)
 
     def variance(self, ddof: int = 1) -> Tensor:
         """Return m2 / (count - ddof); NaN where there are no more than ``ddof`` observations."""
@@ -137,17 +197,3 @@ class Moments:
             kind: A key of ``DISPERSIONS``.
         """
         return DISPERSIONS[kind](self.variance(ddof=1))
-
-
-def sum_by_group(values: Tensor, groups: Tensor, count: int) -> Tensor:
-    """Sum the rows of each group.
-
-    Args:
-        values: (B, U).
-        groups: (B,) int64, below ``count``.
-        count: K, the number of groups.
-
-    Returns:
-        (K, U); zeros for a group without rows.
-    """
-    return values.new_zeros(count, values.shape[1]).index_add_(0, groups, values)

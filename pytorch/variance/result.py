@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
 from pytorch.errors import InputError
+from pytorch.variance.errors import QUANTITIES, LayerErrors, read_only
 
 ALL, STRATIFIED = "all", "stratified"
 
@@ -23,11 +25,17 @@ class VarianceResult:
         classes: Names of the classes; empty for unlabelled samples.
         class_counts: (K,) int64, the number of samples of each class.
         samples: N.
+        samples_offered: How many there were, of which a run with a tolerance may have used a part; None: unknown.
         transformations: A description of each, in order.
         aggregation: How feature maps became units.
         dispersion: ``"std"`` or ``"variance"``.
+        precision: ``"fp32"`` or ``"bf16"``, of the forward passes.
+        tolerance: The half-width of layer means to stop at, or None.
+        shuffled: Whether samples were permuted across transformations, a control.
+        never_called: Modules that were to be recorded but that the network never called: they are not seen.
         tv_all, sv_all: (U,) float64, over all samples.
         tv_classes, sv_classes: (K, U) float64, over the samples of each class.
+        errors: Of the layer means and, in the last column, of the global mean.
     """
 
     layer_names: list[str]
@@ -35,13 +43,19 @@ class VarianceResult:
     classes: list[str]
     class_counts: np.ndarray
     samples: int
+    samples_offered: int | None
     transformations: list[str]
     aggregation: str
     dispersion: str
+    precision: str
+    tolerance: float | None
+    shuffled: bool
+    never_called: list[str]
     tv_all: np.ndarray
     sv_all: np.ndarray
     tv_classes: np.ndarray
     sv_classes: np.ndarray
+    errors: LayerErrors
 
     def __post_init__(self) -> None:
         """Freeze the arrays and check that they belong together.
@@ -58,14 +72,9 @@ class VarianceResult:
             "tv_classes": (len(self.classes), units), "sv_classes": (len(self.classes), units),
         }  # fmt: skip
         for name, shape in shapes.items():
-            array = np.asarray(getattr(self, name))
-            if array.shape != shape:
-                raise ValueError(f"{name} has shape {array.shape} where the layers and classes give {shape}")
-            if array.dtype != (np.int64 if name == "class_counts" else np.float64):
-                raise ValueError(f"{name} is of type {array.dtype}")
-            frozen = np.ascontiguousarray(array).view()
-            frozen.flags.writeable = False
-            object.__setattr__(self, name, frozen)
+            dtype = np.int64 if name == "class_counts" else np.float64
+            object.__setattr__(self, name, read_only(name, getattr(self, name), shape, dtype))
+        self.errors.check(len(self.classes), len(self.layer_names) + 1)
 
     @property
     def groups(self) -> list[str]:
@@ -105,13 +114,51 @@ class VarianceResult:
         """
         return self._by_layer(self._normalized(group))
 
-    def layer_means(self, group: str = ALL) -> dict[str, float]:
-        """Mean of NV over the finite units of each layer; NaN for a layer without any."""
-        return {name: _finite_mean(values) for name, values in self.normalized_variance(group).items()}
+    def layer_means(self, group: str = ALL, quantity: str = "normalized") -> dict[str, float]:
+        """Mean over the finite units of each layer; NaN for a layer without any.
 
-    def global_mean(self, group: str = ALL) -> float:
-        """Mean of NV over the finite units of all layers together: a layer weighs by its number of units."""
-        return _finite_mean(self._normalized(group))
+        Args:
+            group: ``"all"``, the name of a class, or of NV ``"stratified"``.
+            quantity: ``"normalized"``, ``"transformation"`` or ``"sample"``: of NV, TV or SV.
+
+        Raises:
+            KeyError: The group or the quantity does not exist.
+        """
+        return {name: _finite_mean(values) for name, values in self._by_layer(self._units(group, quantity)).items()}
+
+    def global_mean(self, group: str = ALL, quantity: str = "normalized") -> float:
+        """Mean over the finite units of all layers together: a layer weighs by its number of units."""
+        return _finite_mean(self._units(group, quantity))
+
+    def layer_errors(self, group: str = ALL, quantity: str = "normalized") -> dict[str, float]:
+        """Standard error of each layer mean, over samples; arguments as ``layer_means``.
+
+        NaN where a group has fewer than two samples. It says nothing of units that were constant, which have no
+        spread to tell by.
+        """
+        return dict(zip(self.layer_names, self._errors(group, quantity)[0].tolist(), strict=False))
+
+    def global_error(self, group: str = ALL, quantity: str = "normalized") -> float:
+        """Standard error of the global mean, over samples."""
+        return self._errors(group, quantity)[0].tolist()[-1]
+
+    def layer_intervals(
+        self, group: str = ALL, quantity: str = "normalized", confidence: float = 0.95
+    ) -> dict[str, tuple[float, float]]:
+        """Confidence interval of each layer mean, over samples; arguments as ``layer_means``.
+
+        The normal approximation, (mean - bias) ± z SE, for the value that ever more samples would lead to. Of few
+        samples NV is a little too large; its bias, by which the interval is off the mean, is estimated along with SE.
+        """
+        means = [*self.layer_means(group, quantity).values()]
+        return dict(zip(self.layer_names, self._intervals(means, group, quantity, confidence), strict=False))
+
+    def global_interval(
+        self, group: str = ALL, quantity: str = "normalized", confidence: float = 0.95
+    ) -> tuple[float, float]:
+        """Confidence interval of the global mean; see ``layer_intervals``."""
+        means = [np.nan] * len(self.layer_names) + [self.global_mean(group, quantity)]
+        return self._intervals(means, group, quantity, confidence)[-1]
 
     def unit_counts(self, group: str = ALL) -> dict[str, int]:
         """Count the units, and those for which NV is no ordinary ratio.
@@ -162,6 +209,29 @@ class VarianceResult:
             self._select(group, self.tv_all, self.tv_classes), self._select(group, self.sv_all, self.sv_classes)
         )
 
+    def _units(self, group: str, quantity: str) -> np.ndarray:
+        _check_quantity(group, quantity)
+        if quantity == "normalized":
+            return self._normalized(group)
+        kind = "tv" if quantity == "transformation" else "sv"
+        return self._select(group, getattr(self, f"{kind}_all"), getattr(self, f"{kind}_classes"))
+
+    def _errors(self, group: str, quantity: str) -> tuple[np.ndarray, np.ndarray]:
+        """Standard errors and biases of the layer means and of the global mean."""
+        _check_quantity(group, quantity)
+        errors = self.errors
+        if group == STRATIFIED and self.classes:
+            return errors.stratified, errors.bias_stratified
+        found = self._select(group, errors.all, errors.classes)[QUANTITIES.index(quantity)]
+        bias = self._select(group, errors.bias_all, errors.bias_classes)
+        return found, bias if quantity == "normalized" else np.zeros_like(bias)
+
+    def _intervals(self, means: list[float], group: str, quantity: str, confidence: float) -> list[tuple[float, float]]:
+        errors, biases = self._errors(group, quantity)
+        width = NormalDist().inv_cdf((1 + confidence) / 2)
+        centres = np.asarray(means) - biases[: len(means)]
+        return [(float(c - width * e), float(c + width * e)) for c, e in zip(centres, errors, strict=False)]
+
     def _select(self, group: str, of_all: np.ndarray, of_classes: np.ndarray) -> np.ndarray:
         if group == ALL:
             return of_all
@@ -182,7 +252,8 @@ class VarianceResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain containers and numpy arrays."""
-        return {**vars(self), "layer_shapes": [list(shape) for shape in self.layer_shapes]}
+        shapes = [list(shape) for shape in self.layer_shapes]
+        return {**vars(self), "layer_shapes": shapes, "errors": self.errors.to_dict()}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "VarianceResult":
@@ -191,7 +262,8 @@ class VarianceResult:
         Raises:
             TypeError, KeyError, ValueError: The content is not that of a result.
         """
-        return cls(**{**content, "layer_shapes": [tuple(shape) for shape in content["layer_shapes"]]})
+        shapes = [tuple(shape) for shape in content["layer_shapes"]]
+        return cls(**{**content, "layer_shapes": shapes, "errors": LayerErrors(**content["errors"])})
 
 
 def check_class_names(classes: Sequence[str]) -> None:
@@ -202,6 +274,13 @@ def check_class_names(classes: Sequence[str]) -> None:
     """
     if {ALL, STRATIFIED} & set(classes) or len(set(classes)) < len(classes):
         raise InputError("class names must differ from each other and from 'all' and 'stratified'")
+
+
+def _check_quantity(group: str, quantity: str) -> None:
+    if quantity not in QUANTITIES:
+        raise KeyError(f"no quantity {quantity!r}: there is {', '.join(map(repr, QUANTITIES))}")
+    if group == STRATIFIED and quantity != "normalized":
+        raise KeyError("only the normalized variance is stratified")
 
 
 def _ratio(tv: np.ndarray, sv: np.ndarray) -> np.ndarray:

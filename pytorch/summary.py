@@ -1,0 +1,34 @@
+"""What a person wants to read at the end of a measurement."""
+
+from pytorch.experiment import VariancePair
+from pytorch.variance.result import ALL, STRATIFIED
+
+
+def print_summary(pair: VariancePair) -> None:
+    """Print the global means of the normalized variance with their errors, and how many units have none."""
+    result = pair.any_result
+    what = pair.aggregation if pair.control is None else f"{pair.aggregation}, control {pair.control}"
+    print(f"\n{f'normalized variance, {what}, global mean':<58}plain          stratified")
+    for name, found in pair.results.items():
+        means = (f"{found.global_mean(group):.4f} ± {found.global_error(group):.4f}" for group in (ALL, STRATIFIED))
+        print(f"  {name + ' model':<46}{'   '.join(f'{mean:>17}' for mean in means)}")
+    print(f"  {samples_used(pair)}, {len(result.transformations)} transformations; ± one standard error")
+    print("  of the units, 0/0 count as 1, and those that are not finite are left out of the means:")
+    for name, found in pair.results.items():
+        for group, title in ((ALL, "plain"), (STRATIFIED, "stratified")):
+            counts = found.unit_counts(group)
+            print(f"  {name + ' model, ' + title:<31}{counts['units']:9d} units{counts['constant']:9d} are 0/0"
+                  f"{counts['infinite'] + counts['undefined']:9d} not finite")  # fmt: skip
+    few = [name for name, count in zip(result.classes, result.class_counts, strict=True) if count < 2]
+    if few:
+        print(f"  fewer than two samples, so no sample variance, and left out of stratified: {', '.join(few)}")
+    if result.never_called:
+        print(f"  modules that the network never called, and that are not seen: {', '.join(result.never_called)}")
+
+
+def samples_used(pair: VariancePair) -> str:
+    """Say how many samples were used, and of how many if a tolerance was reached before the last one."""
+    result = pair.any_result
+    if result.tolerance is None or result.samples_offered is None:
+        return f"{result.samples} samples"
+    return f"{result.samples} of {result.samples_offered} samples (tolerance {result.tolerance:g})"

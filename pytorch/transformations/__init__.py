@@ -1,0 +1,38 @@
+"""Finite, ordered, deterministic sets of image transformations, on tensors.
+
+A transformation is a callable on a batch (B, C, H, W); a set is a sequence of them. The values stay on the scale
+they come in; the result is floating point, also for uint8 images, because interpolation makes fractions. What does
+not reach a pixel leaves it 0 (black).
+
+| set | grid of i = 0 ... n - 1 | interpolation | identity |
+|---|---|---|---|
+| ``rotations(n, degrees=360)`` | degrees · i / n, counter-clockwise | bilinear, none for quarter turns | i = 0 |
+| ``translations(n, spacing=2)`` | √n × √n shifts, ``spacing`` pixels apart, about 0 | none | middle one, for odd √n |
+| ``scalings(n, smallest=0.5, largest=1)`` | geometric, the largest first | bilinear, without antialiasing | i = 0 |
+| ``brightness(n, darkest=0.25, brightest=1)`` | geometric, the brightest first | none | i = 0 |
+| ``compositions(first, second)`` | every pair, ``second`` the faster | that of its parts | if in both |
+"""
+
+from pytorch.transformations.composition import Composition, compositions
+from pytorch.transformations.lighting import Brightness, brightness
+from pytorch.transformations.registry import TRANSFORMATIONS, transformation_set
+from pytorch.transformations.rotation import DiscMask, Rotation, rotate, rotations
+from pytorch.transformations.scaling import Scaling, scalings
+from pytorch.transformations.translation import Translation, translations
+
+__all__ = [
+    "TRANSFORMATIONS",
+    "Brightness",
+    "Composition",
+    "DiscMask",
+    "Rotation",
+    "Scaling",
+    "Translation",
+    "brightness",
+    "compositions",
+    "rotate",
+    "rotations",
+    "scalings",
+    "transformation_set",
+    "translations",
+]

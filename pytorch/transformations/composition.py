@@ -1,0 +1,40 @@
+"""One transformation after another."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Composition:
+    """Apply transformations one after another.
+
+    Attributes:
+        parts: The first is applied first.
+    """
+
+    parts: tuple[Callable[[Tensor], Tensor], ...]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Transform ``images``, (B, C, H, W)."""
+        for part in self.parts:
+            images = part(images)
+        return images
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.parts))
+
+
+def compositions(
+    first: Sequence[Callable[[Tensor], Tensor]], second: Sequence[Callable[[Tensor], Tensor]]
+) -> list[Composition]:
+    """Compose every transformation of one set with every one of another.
+
+    The order is that of ``first``, and for each of those that of ``second``.
+
+    >>> from pytorch.transformations import brightness, rotations
+    >>> [str(both) for both in compositions(rotations(2), brightness(2, darkest=0.5))][:2]
+    ['rotation by 0°, brightness times 1', 'rotation by 0°, brightness times 0.5']
+    """
+    return [Composition((before, after)) for before in first for after in second]

@@ -1,0 +1,102 @@
+"""Turning images about their centre."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pytorch.errors import InputError
+from pytorch.transformations.composition import Composition
+from pytorch.transformations.warping import as_floating, warp
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """Turn every image about its centre.
+
+    Bilinear interpolation; 0 (black) where the turned image does not reach. Multiples of 90° on square images,
+    and of 180° on any, move pixels only and are exact.
+
+    Attributes:
+        degrees: Counter-clockwise.
+
+    >>> Rotation(90)(torch.tensor([[[[1, 2], [3, 4]]]])).tolist()
+    [[[[2.0, 4.0], [1.0, 3.0]]]]
+    """
+
+    degrees: float
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Turn ``images``, (B, C, H, W)."""
+        images = as_floating(images)
+        quarters, rest = divmod(self.degrees, 90)
+        if rest == 0 and (images.shape[2] == images.shape[3] or quarters % 2 == 0):
+            return torch.rot90(images, int(quarters), dims=(2, 3)).contiguous()
+        return rotate(images, torch.tensor([self.degrees], dtype=torch.float64, device=images.device))
+
+    def __str__(self) -> str:
+        return f"rotation by {self.degrees:g}°"
+
+
+@dataclass(frozen=True)
+class DiscMask:
+    """Keep what lies in the disc inscribed in the image, and set the rest to 0, so that corners cannot speak.
+
+    A pixel is kept if its centre is at most min(H, W) / 2 away from the image's.
+
+    >>> DiscMask()(torch.ones(1, 1, 4, 4))[0, 0].int().tolist()
+    [[0, 1, 1, 0], [1, 1, 1, 1], [1, 1, 1, 1], [0, 1, 1, 0]]
+    """
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Mask ``images``, (B, C, H, W)."""
+        height, width = images.shape[2:]
+        x = torch.arange(width, device=images.device) - (width - 1) / 2
+        y = torch.arange(height, device=images.device) - (height - 1) / 2
+        inside = x.square() + y.square().unsqueeze(1) <= (min(height, width) / 2) ** 2
+        return torch.where(inside, as_floating(images), 0)
+
+    def __str__(self) -> str:
+        return "disc"
+
+
+def rotations(steps: int, degrees: float = 360, disc: bool = False) -> list[Callable[[Tensor], Tensor]]:
+    """Rotations by ``degrees`` · i / ``steps`` for i = 0 ... ``steps`` - 1: the identity first, the end left out.
+
+    Args:
+        steps: How many.
+        degrees: The range that they divide.
+        disc: Whether to mask each turned image, the first one too, to its inscribed disc; then no pixel that a turn
+            brings in or loses is left.
+
+    >>> [rotation.degrees for rotation in rotations(4)]
+    [0.0, 90.0, 180.0, 270.0]
+
+    Raises:
+        InputError: ``steps`` is below 1.
+    """
+    if steps < 1:
+        raise InputError(f"{steps} rotations: at least one is needed")
+    turns = [Rotation(degrees * step / steps) for step in range(steps)]
+    return [Composition((turn, DiscMask())) for turn in turns] if disc else turns
+
+
+def rotate(images: Tensor, degrees: Tensor) -> Tensor:
+    """Turn each image by an angle of its own, bilinearly, 0 where the turned image does not reach.
+
+    A pixel at (x, y) from the centre, y downwards, takes the value found at
+    (x cos a - y sin a, x sin a + y cos a): a turn by the angle a, counter-clockwise.
+
+    Args:
+        images: (B, C, H, W).
+        degrees: (B,), counter-clockwise, or (1,) for all images.
+
+    Returns:
+        (B, C, H, W), floating point.
+    """
+    radians = degrees.double() * (math.pi / 180)
+    cosine, sine = torch.cos(radians), torch.sin(radians)
+    maps = torch.stack([torch.stack([cosine, -sine], dim=-1), torch.stack([sine, cosine], dim=-1)], dim=-2)
+    return warp(as_floating(images), maps)

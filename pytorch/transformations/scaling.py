@@ -1,0 +1,50 @@
+"""Making what an image shows larger or smaller."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pytorch.transformations.grids import geometric
+from pytorch.transformations.warping import as_floating, warp
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Scale what every image shows about its centre; the image keeps its size.
+
+    Bilinear interpolation, without a filter against aliasing; 0 (black) where the scaled image does not reach. A
+    factor of 1 changes nothing.
+
+    Attributes:
+        factor: 0.5 halves lengths, 2 doubles them.
+
+    >>> Scaling(0.5)(torch.full((1, 1, 4, 4), 8.0))[0, 0].tolist()
+    [[0.0, 0.0, 0.0, 0.0], [0.0, 8.0, 8.0, 0.0], [0.0, 8.0, 8.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
+    """
+
+    factor: float
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Scale ``images``, (B, C, H, W)."""
+        images = as_floating(images)
+        if self.factor == 1:
+            return images.clone()
+        return warp(images, torch.eye(2, dtype=torch.float64, device=images.device).unsqueeze(0) / self.factor)
+
+    def __str__(self) -> str:
+        return f"scaling by {self.factor:.4g}"
+
+
+def scalings(steps: int, smallest: float = 0.5, largest: float = 1.0) -> list[Scaling]:
+    """Scalings by largest · (smallest / largest)^(i / (steps - 1)), the largest first.
+
+    With the default range the identity comes first.
+
+    >>> [scaling.factor for scaling in scalings(3, smallest=0.25)]
+    [1.0, 0.5, 0.25]
+
+    Raises:
+        InputError: ``steps`` is below 2, or the range is none.
+    """
+    return [Scaling(factor) for factor in geometric(steps, largest, smallest, "scalings")]

@@ -1,0 +1,60 @@
+"""Shifting images by whole pixels."""
+
+import math
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from pytorch.errors import InputError
+from pytorch.transformations.warping import as_floating
+
+
+@dataclass(frozen=True)
+class Translation:
+    """Shift every image by whole pixels, without interpolation; 0 (black) where the shifted image does not reach.
+
+    Attributes:
+        right: Pixels to the right; negative to the left.
+        down: Pixels down; negative up.
+
+    >>> import torch
+    >>> Translation(1, 0)(torch.tensor([[[[1, 2], [3, 4]]]])).tolist()
+    [[[[0.0, 1.0], [0.0, 3.0]]]]
+    """
+
+    right: int
+    down: int
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Shift ``images``, (B, C, H, W)."""
+        # A negative padding crops.
+        return F.pad(as_floating(images), (self.right, -self.right, self.down, -self.down))
+
+    def __str__(self) -> str:
+        return f"translation by {self.right} right, {self.down} down"
+
+
+def translations(steps: int, spacing: int = 2) -> list[Translation]:
+    """Shifts on a square grid about 0, row by row from the upper left.
+
+    With k = √steps, by ``spacing`` · (j - (k - 1) / 2) pixels for j = 0 ... k - 1, down and right; 16 steps with the
+    default spacing shift by -3, -1, 1 and 3. The identity is among them if k is odd.
+
+    Args:
+        steps: How many, a square number.
+        spacing: Pixels between neighbours; even where k is.
+
+    >>> [(shift.right, shift.down) for shift in translations(4)]
+    [(-1, -1), (1, -1), (-1, 1), (1, 1)]
+
+    Raises:
+        InputError: ``steps`` is no square, or the shifts would not be whole pixels.
+    """
+    side = math.isqrt(max(steps, 0))
+    if steps < 1 or side * side != steps:
+        raise InputError(f"{steps} translations form no square grid: ask for 4, 9, 16, 25, ...")
+    if spacing < 1 or spacing * (side - 1) % 2:
+        raise InputError(f"a grid of {side} × {side} shifts, {spacing} pixels apart about 0, is not of whole pixels")
+    shifts = [spacing * step - spacing * (side - 1) // 2 for step in range(side)]
+    return [Translation(right, down) for down in shifts for right in shifts]

@@ -1,0 +1,173 @@
+"""The statistics of some units that lie side by side: what the accumulator keeps for each stretch of its unit axis."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pytorch.variance.influence import SquaredDeviations, by_layer, influences
+from pytorch.variance.moments import DISPERSIONS, Groups, Moments
+
+BLOCK_UNITS = 2048
+"""Units of a block: a few arrays of it and a batch of 64 stay in a processor's cache."""
+
+
+def blocks(layers: list[int], width: int = BLOCK_UNITS) -> list[list[tuple[int, int]]]:
+    """Cut a row of layers into blocks of ``width`` units; the last one may be shorter.
+
+    Args:
+        layers: Units of each layer.
+        width: Of a block.
+
+    Returns:
+        For each block the layers it has units of: (index of the layer, number of units).
+
+    >>> blocks([3, 4, 2], width=5)
+    [[(0, 3), (1, 2)], [(1, 2), (2, 2)]]
+    """
+    cut: list[list[tuple[int, int]]] = []
+    room = 0
+    for layer, units in enumerate(layers):
+        while units:
+            if not room:
+                cut.append([])
+                room = width
+            taken = min(units, room)
+            cut[-1].append((layer, taken))
+            units -= taken
+            room -= taken
+    return cut
+
+
+@dataclass(frozen=True)
+class LayerSums:
+    """Sums over the units of each of L layers.
+
+    Attributes:
+        first: The influence of each sample of the batch, seven times (B, L): on TV, SV and NV of all samples, on those
+            of its class, and on the NV of its class over the units that have one in every class.
+        second: Its second-order part, summed over the samples: (1, L) of all, and twice (G, L), of each class of the
+            batch, over the units that have an NV in that class, and in every class.
+        finite: The number of units that have an NV: over all samples (1, L), in each class (K, L), in every class
+            (1, L).
+    """
+
+    first: list[Tensor]
+    second: list[Tensor]
+    finite: list[Tensor]
+
+
+class UnitBlock:
+    """Moments of U units over samples and over transformations; fed as the accumulator is.
+
+    Attributes:
+        units: U.
+        layers: (L,) int64, the layers that the block has units of.
+        over_samples: For each transformation the moments over samples, (K, U): a row per class.
+        dispersion_sum: (K, U) float64, the sum over samples of their dispersion over the transformations.
+
+    Args:
+        transformations: T.
+        layers: For each of its layers the index and the number of units that the block has of it.
+        dispersion: A key of ``DISPERSIONS``.
+        device: Where the state lives.
+    """
+
+    def __init__(
+        self, transformations: int, layers: list[tuple[int, int]], dispersion: str, device: torch.device | str
+    ) -> None:
+        self.layers = torch.tensor([layer for layer, _ in layers], device=device)
+        self._widths = [units for _, units in layers]
+        self.units = sum(self._widths)
+        self.over_samples = [Moments.empty(0, self.units, device) for _ in range(transformations)]
+        self.dispersion_sum = torch.zeros(0, self.units, dtype=torch.float64, device=device)
+        self._dispersion = dispersion
+
+    def append(self, rows: int) -> None:
+        """Make room for more classes."""
+        for moments in self.over_samples:
+            moments.append(rows)
+        more = self.dispersion_sum.new_zeros(rows, self.units)
+        self.dispersion_sum = torch.cat([self.dispersion_sum, more])
+
+    def begin(self, groups: Groups) -> None:
+        """Open a batch, whose samples belong to the given rows of the state."""
+        self._groups = groups
+        self._next = 0
+        steps = len(self.over_samples)
+        self._of_class, self._of_all = (SquaredDeviations(steps, self._dispersion) for _ in range(2))
+
+    def add(self, values: Tensor) -> None:
+        """Take in the activations of the batch under the next transformation, (B, U) float64."""
+        if self._next == 0:
+            self._first, self._sum, self._squares = values, torch.zeros_like(values), torch.zeros_like(values)
+        else:
+            # Of deviations from an observation of the same sample, a sum of squares is at most T times m2.
+            deviations = values - self._first
+            self._sum += deviations
+            self._squares.addcmul_(deviations, deviations)
+        moments = self.over_samples[self._next]
+        self._of_class.add(values, moments.update(values, self._groups), self._groups)
+        self._of_all.add(values, moments.pooled(), None)
+        self._next += 1
+
+    def end(self, counts: Tensor) -> LayerSums:
+        """Close the batch.
+
+        Args:
+            counts: (K, 1) float64, the number of samples of each class, the batch included.
+
+        Returns:
+            The sums that the error bars are made of, over the units of each layer.
+        """
+        steps = len(self.over_samples)
+        m2 = self._squares.addcmul_(self._sum, self._sum, value=-1 / steps).clamp_(min=0)
+        dispersion = DISPERSIONS[self._dispersion](m2.div_(steps - 1))
+        self.dispersion_sum.index_add_(0, self._groups.rows, self._groups.sum(dispersion))
+        (tv_all, tv), (sv_all, sv) = self.transformation_variance(counts), self.sample_variance()
+        here = self._groups.rows
+        on_all = influences(dispersion, self._of_all, tv_all, sv_all, None)
+        on_class = influences(dispersion, self._of_class, tv[here], sv[here], self._groups)
+        in_all, in_class = has_ratio(tv_all, sv_all), has_ratio(tv, sv)
+        in_every = (in_class | (counts < 2)).all(dim=0, keepdim=True)
+        return LayerSums(*(
+            [by_layer(part.double(), self._widths) for part in parts]
+            for parts in (
+                (*on_all.first, *on_class.first, on_class.first[-1] * in_every),
+                (on_all.second, on_class.second, on_class.second * in_every),
+                (in_all, in_class, in_every),
+            )
+        ))  # fmt: skip
+
+    def merge(self, other: "UnitBlock", rows: list[int]) -> None:
+        """Take in the samples of ``other``; ``rows`` are its classes' rows here."""
+        here = torch.tensor(rows, dtype=torch.int64, device=self.dispersion_sum.device)
+        for mine, its in zip(self.over_samples, other.over_samples, strict=True):
+            part = mine.select(here)
+            part.merge(its)
+            mine.replace(here, part)
+        self.dispersion_sum.index_add_(0, here, other.dispersion_sum)
+
+    def transformation_variance(self, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """TV of all samples (1, U) and of each class (K, U); ``counts`` as for ``end``."""
+        of_all = self.dispersion_sum.sum(dim=0, keepdim=True) / counts.sum()
+        return of_all, self.dispersion_sum / counts
+
+    def sample_variance(self) -> tuple[Tensor, Tensor]:
+        """SV of all samples (1, U) and of each class (K, U)."""
+        steps = len(self.over_samples)
+        of_all = sum(moments.pooled().dispersion(self._dispersion) for moments in self.over_samples) / steps
+        of_classes = sum(moments.dispersion(self._dispersion) for moments in self.over_samples) / steps
+        return of_all, of_classes
+
+    def constant_units(self) -> tuple[Tensor, Tensor]:
+        """Number of units of each layer with TV = SV = 0, over all samples (1, L) and in each class (K, L)."""
+        tv, (sv_all, sv) = self.dispersion_sum, self.sample_variance()
+        constant_all = (tv.sum(dim=0, keepdim=True) == 0) & (sv_all == 0)
+        constant = (tv == 0) & (sv == 0)
+        return by_layer(constant_all.double(), self._widths), by_layer(constant.double(), self._widths)
+
+
+def has_ratio(tv: Tensor, sv: Tensor) -> Tensor:
+    """Where NV = TV / SV is a finite number, 0/0 = 1 included."""
+    return torch.isfinite(tv / sv) | ((tv == 0) & (sv == 0))

@@ -1,0 +1,179 @@
+"""Error bars: how far each sample pulls the layer means, in the same pass and in constant memory.
+
+A layer mean is a smooth function of means over samples, so its standard error follows from the influence of each
+sample on it (the infinitesimal jackknife). With s(x) the dispersion of a unit over the transformations, m_t and
+σ_t its mean and dispersion over the samples under transformation t,
+
+    I_TV(x) = s(x) - TV
+    I_SV(x) = mean over t of κ_t ((a(x, t) - m_t)² - σ_t²),    κ_t = 1 / (2 σ_t), or 1 where the dispersion is σ_t²
+    I_NV(x) = (I_TV(x) - NV I_SV(x)) / SV
+    SE² = mean over x of (mean over the units of the layer of I(x))² / (N - 1)
+
+The units of a layer are averaged before the square, so that what they have in common counts in full. NV of few samples
+is too large, by the second-order terms of the same expansion (Taylor's, of a ratio and of a square root):
+
+    bias = mean over x of (NV w(x) - I_NV(x) I_SV(x)) / (SV N),    w(x) = mean over t of (q_t(x)² - q̄_t²) / (2 σ_t)
+
+with q_t(x) = κ_t (a(x, t) - m_t)², or w = 0 where the dispersion is the variance, whose estimate is unbiased.
+
+TV, SV, m_t and σ_t are those of the samples so far, the batch of x included: exact for a single batch, and ever closer
+in a longer run, of which ``ErrorSums`` keeps the later part alone.
+
+Source:
+    B. Efron (1982), The Jackknife, the Bootstrap and Other Resampling Plans, chapters 2 and 6.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pytorch.variance.moments import Groups, Moments
+
+
+class SquaredDeviations:
+    """What the error of SV needs of a batch: squared deviations from the means over samples, summed over t.
+
+    Attributes:
+        sum: (B, U), mean over t of q_t(x) = κ_t (a(x, t) - m_t)².
+        curvature: (G, U), the sum over the samples of a group of w(x); over N it is by how much SV is too small.
+        centre: q̄_t is so many times the dispersion.
+
+    Args:
+        transformations: T.
+        dispersion: ``"std"`` or ``"variance"``.
+    """
+
+    def __init__(self, transformations: int, dispersion: str) -> None:
+        self.sum: Tensor | float = 0.0
+        self.curvature: Tensor | float = 0.0
+        self.centre = 0.5 if dispersion == "std" else 1.0
+        self._steps = transformations
+
+    def add(self, values: Tensor, moments: Moments, groups: Groups | None) -> None:
+        """Take in the activations under the next transformation.
+
+        Args:
+            values: (B, U) float64.
+            moments: Of the samples so far under this transformation: a row for each group, or one row for all.
+            groups: Which row is whose; None where there is one.
+        """
+        deviation = moments.variance().sqrt_()
+        known = deviation > 0
+        slope = torch.where(known, 0.5 / deviation, 0.0) if self.centre == 0.5 else known.double()
+        mean, scale = moments.mean, (slope / self._steps).sqrt_()
+        if groups is not None:
+            mean, scale = groups.spread(mean), groups.spread(scale)
+        squares = (values - mean).mul_(scale).square_()
+        self.sum += squares
+        if self.centre == 0.5:
+            squares.square_()
+            fourth = squares.sum(dim=0, keepdim=True) if groups is None else groups.sum(squares)
+            count = len(values) if groups is None else groups.counts
+            expected = torch.where(known, deviation, 0.0) * (count / (8 * self._steps))
+            self.curvature += fourth.mul_(slope).mul_(self._steps) - expected
+
+
+@dataclass(frozen=True)
+class Influences:
+    """What the samples of a batch say about the errors of U units.
+
+    Attributes:
+        first: For each of TV, SV and NV the influence of each sample, (B, U).
+        second: (G, U), the sum over the samples of each group of the second-order part of the influence on NV: over
+            N it is the bias of NV.
+    """
+
+    first: list[Tensor]
+    second: Tensor
+
+
+def influences(
+    dispersion: Tensor, squares: SquaredDeviations, tv: Tensor, sv: Tensor, groups: Groups | None
+) -> Influences:
+    """Compute the influence of each sample of a batch on TV, SV and NV of each unit.
+
+    A unit without samples that differ (SV = 0) has an NV of 1 or inf, by definition: no sample has an influence on it.
+
+    Args:
+        dispersion: (B, U), s(x).
+        squares: Of the batch, complete.
+        tv: (G, U), TV of each group so far, or (1, U) of all samples.
+        sv: Likewise SV.
+        groups: Which row is whose; None where there is one.
+    """
+
+    def spread(rows: Tensor) -> Tensor:
+        return rows if groups is None else groups.spread(rows)
+
+    known = torch.isfinite(tv / sv)
+    inverse, nv = torch.where(known, 1 / sv, 0.0), torch.where(known, tv / sv, 0.0)
+    on_tv = dispersion - spread(tv)
+    on_sv = squares.sum - spread(squares.centre * sv)
+    relative_sv = on_sv * spread(inverse)
+    on_nv = torch.addcmul(on_tv * spread(inverse), relative_sv, spread(nv), value=-1)
+    on_nv = torch.where(spread(known), on_nv, 0.0)
+    products = on_nv * relative_sv
+    products = products.sum(dim=0, keepdim=True) if groups is None else groups.sum(products)
+    return Influences([on_tv, on_sv, on_nv], torch.where(known, nv * inverse * squares.curvature - products, 0.0))
+
+
+def by_layer(values: Tensor, layers: list[int]) -> Tensor:
+    """Sum (B, U) over the units of each layer, (B, L)."""
+    return torch.stack([part.sum(dim=1) for part in values.split(layers, dim=1)], dim=1)
+
+
+class ErrorSums:
+    """Sums over samples of their influences, for K groups of samples and any columns (layer means).
+
+    Early influences are taken about poor estimates. So the samples of a group are counted in windows, each as long as
+    all those before it, and the last two are kept: at least the later half of the samples.
+
+    Attributes:
+        sums: (2, K, columns) float64, of the window before the present one, and of the present one.
+        counts: (2, K) int64 on the CPU, the number of samples in each.
+        before: (K,) int64 on the CPU, the number of samples before the present window.
+
+    Args:
+        columns: How many sums.
+        device: Where to keep them.
+    """
+
+    def __init__(self, columns: int, device: torch.device | str = "cpu") -> None:
+        self.sums = torch.zeros(2, 0, columns, dtype=torch.float64, device=device)
+        self.counts = torch.zeros(2, 0, dtype=torch.int64)
+        self.before = torch.zeros(0, dtype=torch.int64)
+
+    @property
+    def samples(self) -> Tensor:
+        """The number of samples of each group, (K,) int64 on the CPU."""
+        return self.before + self.counts[1]
+
+    def append(self, rows: int) -> None:
+        """Make room for more groups."""
+        self.sums = torch.cat([self.sums, self.sums.new_zeros(2, rows, self.sums.shape[2])], dim=1)
+        self.counts = torch.cat([self.counts, self.counts.new_zeros(2, rows)], dim=1)
+        self.before = torch.cat([self.before, self.before.new_zeros(rows)])
+
+    def add(self, sums: Tensor, groups: Groups) -> None:
+        """Take in the sums of a batch, (G, columns)."""
+        inside = self.counts[1, groups.present]
+        full = groups.present[(inside > 0) & (inside >= self.before[groups.present])]
+        if len(full):
+            self.before[full] += self.counts[1, full]
+            for parts, rows in ((self.counts, full), (self.sums, full.to(self.sums.device))):
+                parts[0, rows] = parts[1, rows]
+                parts[1, rows] = 0
+        self.counts[1, groups.present] += groups.sizes
+        self.sums[1].index_add_(0, groups.rows, sums)
+
+    def merge(self, other: "ErrorSums", rows: list[int]) -> None:
+        """Take in the sums of other samples; ``rows`` are their groups' rows here."""
+        self.sums[:, rows] += other.sums
+        self.counts[:, rows] += other.counts
+        self.before[rows] += other.before
+
+    def means(self) -> Tensor:
+        """Means over the samples that are kept, (K, columns) on the CPU; NaN for fewer than two samples."""
+        means = self.sums.sum(dim=0).cpu() / self.counts.sum(dim=0).unsqueeze(1)
+        return torch.where(self.samples.unsqueeze(1) > 1, means, torch.nan)

@@ -1,0 +1,62 @@
+"""From the sums of a pass to results: one for each aggregation."""
+
+import numpy as np
+
+from pytorch.variance.accumulator import VarianceAccumulator
+from pytorch.variance.activations import ActivationRecorder
+from pytorch.variance.batches import UNLABELLED
+from pytorch.variance.result import VarianceResult
+from pytorch.variance.single_pass import PassOptions
+
+
+def results(
+    accumulator: VarianceAccumulator,
+    recorder: ActivationRecorder,
+    classes: list[str] | None,
+    options: PassOptions,
+    total: int | None,
+) -> dict[str, VarianceResult]:
+    """Put the classes in the order of their labels, name them, and take the aggregations apart.
+
+    Args:
+        accumulator: The sums of a model.
+        recorder: That ran it.
+        classes: Names of the labels 0, 1, ...; None: the labels name themselves.
+        options: Of the pass.
+        total: The number of samples that there were.
+
+    Returns:
+        A result for each aggregation.
+    """
+    labels = sorted(label for label in accumulator.labels if label != UNLABELLED)
+    rows = [accumulator.labels.index(label) for label in labels]
+    counts = accumulator.counts.numpy()
+    tv_all, tv_classes = accumulator.transformation_variance()
+    sv_all, sv_classes = accumulator.sample_variance()
+    errors = accumulator.errors()
+    owner = np.repeat(np.arange(len(recorder.layers)), [layer.units for layer in recorder.layers])
+    found = {}
+    for index, (aggregation, columns) in enumerate(recorder.columns().items()):
+        units = np.isin(owner, columns)
+        layers = [recorder.layers[column] for column in columns]
+        found[aggregation] = VarianceResult(
+            layer_names=[layer.name for layer in layers],
+            layer_shapes=[layer.shape for layer in layers],
+            classes=[str(label) if classes is None else classes[label] for label in labels],
+            class_counts=counts[rows].astype(np.int64),
+            samples=int(counts.sum()),
+            samples_offered=total,
+            transformations=[str(transformation) for transformation in options.transformations],
+            aggregation=aggregation,
+            dispersion=options.dispersion,
+            precision=options.precision,
+            tolerance=options.tolerance,
+            shuffled=options.shuffled,
+            never_called=recorder.never_called,
+            tv_all=tv_all[units],
+            sv_all=sv_all[units],
+            tv_classes=tv_classes[rows][:, units],
+            sv_classes=sv_classes[rows][:, units],
+            errors=errors.select([*columns, len(recorder.layers) + index], rows),
+        )
+    return found

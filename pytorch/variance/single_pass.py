@@ -1,0 +1,128 @@
+"""The single pass: every batch, under every transformation, through every model, once."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from pytorch.errors import InputError
+from pytorch.variance.accumulator import VarianceAccumulator
+from pytorch.variance.activations import ActivationRecorder
+from pytorch.variance.batches import Batch, Samples
+from pytorch.variance.memory import check_memory
+from pytorch.variance.stopping import Stopping
+
+Transformation = Callable[[Tensor], Tensor]
+
+PRECISIONS: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16}
+"""In what the forward passes multiply; with ``"fp32"`` in the model's own type, float64 if it is that."""
+
+
+class TooLargeTogetherError(Exception):
+    """The statistics of all models together take too large a part of the memory; one after another they do not."""
+
+
+@dataclass(frozen=True)
+class PassOptions:
+    """How to run the pass; see ``measure_variance``."""
+
+    transformations: Sequence[Transformation]
+    preprocess: Callable[[Tensor], Tensor] | None
+    dispersion: str
+    class_count: int | None
+    precision: str
+    tolerance: float | None
+    shuffled: bool
+    seed: int
+
+
+def single_pass(
+    recorders: list[ActivationRecorder], samples: Samples, options: PassOptions, device: torch.device, bar: tqdm
+) -> list[VarianceAccumulator]:
+    """Run the pass and return the sums of each model.
+
+    Raises:
+        InputError: Fewer than two samples, or more memory is needed than there is.
+        TooLargeTogetherError: The models should be measured one after another.
+    """
+    accumulators: list[VarianceAccumulator] = []
+    watchers: list[Stopping] = []
+    generator = torch.Generator().manual_seed(options.seed)
+    count = 0
+    for batch in samples.batches:
+        images = batch.images.to(device, non_blocking=True)
+        for step, transformation in enumerate(options.transformations):
+            seen = _shuffle(images, generator) if options.shuffled else images
+            rows = _rows(recorders, seen, transformation, options)
+            if not accumulators:
+                accumulators = _accumulators(recorders, rows, batch, options, device, samples.total)
+                watchers = [Stopping(accumulator, samples.total) for accumulator in accumulators]
+            for accumulator, row in zip(accumulators, rows, strict=True):
+                if step == 0:
+                    accumulator.begin(batch.labels)
+                accumulator.add(row)
+        for accumulator in accumulators:
+            accumulator.end()
+        count += len(images)
+        bar.update(len(images))
+        if options.tolerance is not None:
+            half_width = max(watcher.half_width() for watcher in watchers)
+            bar.set_postfix_str(f"layer means ± {half_width:.4f}")
+            if half_width <= options.tolerance:
+                break
+    if count < 2:
+        raise InputError(f"{count} samples: at least two are needed, the sample variance of fewer is undefined")
+    return accumulators
+
+
+def _rows(
+    recorders: list[ActivationRecorder], images: Tensor, transformation: Transformation, options: PassOptions
+) -> list[Tensor]:
+    """Transform the images once, and return what each model makes of them, (B, U)."""
+    inputs = transformation(images)
+    inputs = inputs if options.preprocess is None else options.preprocess(inputs)
+    with _precision(options.precision, inputs.device):
+        # A model may change its input in place, which is another model's input too, or the caller's.
+        return [recorder(_copy(inputs, recorder.memory_format)) for recorder in recorders]
+
+
+def _copy(inputs: Tensor, memory_format: torch.memory_format) -> Tensor:
+    return inputs.clone(memory_format=memory_format) if inputs.ndim == 4 else inputs.clone()
+
+
+def _precision(name: str, device: torch.device) -> AbstractContextManager:
+    dtype = PRECISIONS[name]
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
+
+
+def _shuffle(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Put other samples of the batch in the place of each."""
+    return images[torch.randperm(len(images), generator=generator).to(images.device)]
+
+
+def _accumulators(
+    recorders: list[ActivationRecorder],
+    rows: list[Tensor],
+    batch: Batch,
+    options: PassOptions,
+    device: torch.device,
+    total: int | None,
+) -> list[VarianceAccumulator]:
+    steps, known = len(options.transformations), options.class_count or len(batch.labels.unique())
+    fits = check_memory([row.shape[1] for row in rows], steps, known, len(batch.labels), device)
+    if not fits and len(recorders) > 1 and total is not None:  # an iterable can be gone through once
+        raise TooLargeTogetherError
+    return [
+        VarianceAccumulator(
+            steps,
+            [layer.units for layer in recorder.layers],
+            options.dispersion,
+            range(options.class_count or 0),
+            device,
+            list(recorder.columns().values()),
+        )
+        for recorder in recorders
+    ]
