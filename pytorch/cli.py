@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from pytorch.allocation import keep_freed_memory
 from pytorch.datasets import dataset_name
 from pytorch.errors import FileError, InputError, ReportedError
 from pytorch.experiment import CONTROLS
@@ -125,6 +126,7 @@ def check_writable(folder: Path) -> None:
 
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Run a script's ``main`` and exit: 0 done, 1 failed with one line, 130 interrupted."""
+    keep_freed_memory()
     sys.stdout.reconfigure(line_buffering=True)  # lines of long work show up in a redirected log as they come
     try:
         code = main() or 0

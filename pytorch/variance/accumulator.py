@@ -84,7 +84,6 @@ class VarianceAccumulator:
         self.counts[groups.present] += groups.sizes
         total = self._sums_over_blocks([block.end(self._float_counts()) for block in self._blocks])
         in_all, in_class, in_every = total.finite
-        in_class = in_class[groups.rows]
         units = [self._units, self._units, in_all, self._units, self._units, groups.spread(in_class), in_every]
         first = [self._means(part, number) for part, number in zip(total.first, units, strict=True)]
         units = [in_all, in_class, in_every]

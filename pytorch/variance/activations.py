@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pytorch.errors import InputError
-from pytorch.variance.aggregation import aggregated, aggregation_names
+from pytorch.variance.aggregation import aggregate, aggregation_names, unit_shapes, unit_type
 from pytorch.variance.layers import Layer, LayerChoice, LayerSelection, named_tensors
 from pytorch.variance.operations import Operations
 
@@ -48,7 +48,9 @@ class ActivationRecorder:
         self._selection = LayerSelection(model, layers)
         self._operations = Operations(model, self._record_operation) if self._selection.operations else None
         self._stack = ExitStack()
-        self._recorded: list[tuple[Layer, Tensor]] = []
+        self._found: list[tuple[Layer, Tensor]] = []
+        self._row = torch.empty(0, 0)
+        self._next = self._end = 0
         self._calls: Counter[str] = Counter()
         self._called: set[str] = set()
 
@@ -96,25 +98,37 @@ class ActivationRecorder:
             inputs: (B, C, H, W), what the model takes.
 
         Returns:
-            (B, U) float32 or float64: the units of all layers, in order of execution. ``layers`` names them.
+            (B, U) float32 or float64: the units of all layers, in order of execution. ``layers`` names them. The next
+            call writes into the same memory.
 
         Raises:
             InputError: No layer was recorded, a layer's first axis is not the batch, or the layers are not
                 those of the call before.
         """
-        self._recorded.clear()
         self._calls.clear()
         self._batch = len(inputs)
+        self._next = self._end = 0
+        if self.layers and len(self._row) != self._batch:
+            self._row = self._row.new_empty(self._batch, self._row.shape[1])
         if self._operations:
             self._operations.restart()
         with self._operations or nullcontext():
             self._model(inputs)
-        layers = [layer for layer, _ in self._recorded]
-        self._check(layers)
+        if not self.layers:
+            self._settle()
+        elif self._next < len(self.layers):
+            raise self._changed(self.layers[self._next].name)
+        return self._row
+
+    def _settle(self) -> None:
+        """Take the layers that the first call has found for those of every call."""
+        layers = [layer for layer, _ in self._found]
+        self._selection.check_found((layer.name for layer in layers), self._calls)
+        if not layers:
+            raise InputError("no layer was recorded: the model calls no leaf module that computes something")
+        self._row = torch.cat([units.reshape(self._batch, -1) for _, units in self._found], dim=1)
         self.layers = layers
-        row = torch.cat([units.reshape(self._batch, -1) for _, units in self._recorded], dim=1)
-        self._recorded.clear()
-        return row
+        self._found.clear()
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
         def record(module: nn.Module, inputs: Any, output: Any) -> None:
@@ -154,16 +168,27 @@ class ActivationRecorder:
         return name if self._calls[name] == 1 else f"{name}#{self._calls[name]}"
 
     def _record(self, name: str, activation: Tensor) -> None:
-        for aggregation, units in aggregated(activation, self._aggregations).items():
-            self._recorded.append((Layer(name, aggregation, tuple(units.shape[1:])), units))
+        shapes = unit_shapes(activation, self._aggregations)
+        aggregate(activation, {how: self._room(Layer(name, how, shape), activation) for how, shape in shapes.items()})
 
-    def _check(self, layers: list[Layer]) -> None:
-        self._selection.check_found((layer.name for layer in layers), self._calls)
-        if not layers:
-            raise InputError("no layer was recorded: the model calls no leaf module that computes something")
-        if self.layers and layers != self.layers:
-            changed = next(iter(set(layers) ^ set(self.layers)), layers[0])
-            raise InputError(
-                f"the layers changed between two calls of the model (layer {changed.name}): "
-                "every input must have the same size and take the same path"
-            )
+    def _room(self, layer: Layer, activation: Tensor) -> Tensor:
+        """Memory for the units of a layer: its stretch of the row, once that is known.
+
+        Small arrays that lived until the end of the forward pass would lie in the gaps that larger ones leave, and
+        keep the model from reusing them.
+        """
+        if not self.layers:
+            units = activation.new_empty(self._batch, *layer.shape, dtype=unit_type(activation))
+            self._found.append((layer, units))
+            return units
+        if self._next == len(self.layers) or self.layers[self._next] != layer:
+            raise self._changed(layer.name)
+        start, self._next, self._end = self._end, self._next + 1, self._end + layer.units
+        return self._row[:, start : self._end].unflatten(1, layer.shape or (1,)).reshape(self._batch, *layer.shape)
+
+    @staticmethod
+    def _changed(name: str) -> InputError:
+        return InputError(
+            f"the layers changed between two calls of the model (layer {name}): "
+            "every input must have the same size and take the same path"
+        )

@@ -7,13 +7,13 @@ from torch import Tensor
 
 from pytorch.errors import InputError
 
-AGGREGATIONS: dict[str, Callable[[Tensor, tuple[int, ...]], Tensor]] = {
-    "mean": lambda values, positions: values.mean(dim=positions),
-    "max": lambda values, positions: values.amax(dim=positions),
-    "sum": lambda values, positions: values.sum(dim=positions),
-    "none": lambda values, positions: values,
+AGGREGATIONS: dict[str, Callable[[Tensor, tuple[int, ...], Tensor], object]] = {
+    "mean": lambda values, positions, out: torch.mean(values, positions, out=out),
+    "max": lambda values, positions, out: torch.amax(values, positions, out=out),
+    "sum": lambda values, positions, out: torch.sum(values, positions, out=out),
+    "none": lambda values, positions, out: out.copy_(values),
 }
-"""What is done along the positions of an activation; with ``"none"`` every position is a unit."""
+"""What is done along the positions of an activation, into given memory; with ``"none"`` every position is a unit."""
 
 EXACT_ENOUGH = (torch.float32, torch.float64)
 """Types that are aggregated as they are; the sum of a feature map in a shorter one would lose digits."""
@@ -50,20 +50,32 @@ def position_axes(activation: Tensor) -> tuple[int, ...]:
     return tuple(range(2, activation.ndim))
 
 
-def aggregated(activation: Tensor, names: Sequence[str]) -> dict[str | None, Tensor]:
-    """Aggregate an activation in each of the ways, into new memory.
+def unit_shapes(activation: Tensor, names: Sequence[str]) -> dict[str | None, tuple[int, ...]]:
+    """Shapes of the units of one sample, for each aggregation; one entry, None, where there are no positions.
+
+    >>> unit_shapes(torch.zeros(2, 3, 8, 8), ["max", "none"]), unit_shapes(torch.zeros(2, 3), ["max", "none"])
+    ({'max': (3,), 'none': (3, 8, 8)}, {None: (3,)})
+    """
+    positions = position_axes(activation)
+    if not positions:
+        return {None: tuple(activation.shape[1:])}
+    kept = tuple(size for axis, size in enumerate(activation.shape) if axis not in (0, *positions))
+    return {name: tuple(activation.shape[1:]) if name == "none" else kept for name in names}
+
+
+def unit_type(activation: Tensor) -> torch.dtype:
+    """Type of the units of an activation: its own if it is exact enough, else float32."""
+    return activation.dtype if activation.dtype in EXACT_ENOUGH else torch.float32
+
+
+def aggregate(activation: Tensor, units: dict[str | None, Tensor]) -> None:
+    """Aggregate an activation in each of the ways, into given memory.
 
     Args:
         activation: (B, ...), of any numeric type.
-        names: Keys of ``AGGREGATIONS``.
-
-    Returns:
-        For each name (B, units ...), float32 or float64; where there are no positions one entry, None, stands for
-        all of them.
+        units: For each aggregation (B, ...), of the shapes that ``unit_shapes`` gives; float32 or float64.
     """
-    values = activation if activation.dtype in EXACT_ENOUGH else activation.to(torch.float32)
+    values = activation.detach().to(unit_type(activation))
     positions = position_axes(activation)
-    if not positions:
-        return {None: values.clone() if values is activation else values}
-    parts = {name: AGGREGATIONS[name](values, positions) for name in names}
-    return {name: part.clone() if part is activation else part for name, part in parts.items()}
+    for name, out in units.items():
+        AGGREGATIONS[name or "none"](values, positions, out)

@@ -8,7 +8,7 @@ from torch import Tensor
 from pytorch.variance.influence import SquaredDeviations, by_layer, influences
 from pytorch.variance.moments import DISPERSIONS, Groups, Moments
 
-BLOCK_UNITS = 2048
+BLOCK_UNITS = 4096
 """Units of a block: a few arrays of it and a batch of 64 stay in a processor's cache."""
 
 
@@ -48,8 +48,8 @@ class LayerSums:
             of its class, and on the NV of its class over the units that have one in every class.
         second: Its second-order part, summed over the samples: (1, L) of all, and twice (G, L), of each class of the
             batch, over the units that have an NV in that class, and in every class.
-        finite: The number of units that have an NV: over all samples (1, L), in each class (K, L), in every class
-            (1, L).
+        finite: The number of units that have an NV: over all samples (1, L), in each class of the batch (G, L), in
+            every class (1, L).
     """
 
     first: list[Tensor]
@@ -81,6 +81,7 @@ class UnitBlock:
         self.units = sum(self._widths)
         self.over_samples = [Moments.empty(0, self.units, device) for _ in range(transformations)]
         self.dispersion_sum = torch.zeros(0, self.units, dtype=torch.float64, device=device)
+        self._has_ratio = torch.zeros(0, self.units, dtype=torch.bool, device=device)
         self._dispersion = dispersion
 
     def append(self, rows: int) -> None:
@@ -89,6 +90,7 @@ class UnitBlock:
             moments.append(rows)
         more = self.dispersion_sum.new_zeros(rows, self.units)
         self.dispersion_sum = torch.cat([self.dispersion_sum, more])
+        self._has_ratio = torch.cat([self._has_ratio, more.bool()])
 
     def begin(self, groups: Groups) -> None:
         """Open a batch, whose samples belong to the given rows of the state."""
@@ -100,7 +102,8 @@ class UnitBlock:
     def add(self, values: Tensor) -> None:
         """Take in the activations of the batch under the next transformation, (B, U) float64."""
         if self._next == 0:
-            self._first, self._sum, self._squares = values, torch.zeros_like(values), torch.zeros_like(values)
+            self._first = values.clone()  # the memory is the caller's
+            self._sum, self._squares = torch.zeros_like(values), torch.zeros_like(values)
         else:
             # Of deviations from an observation of the same sample, a sum of squares is at most T times m2.
             deviations = values - self._first
@@ -124,12 +127,14 @@ class UnitBlock:
         m2 = self._squares.addcmul_(self._sum, self._sum, value=-1 / steps).clamp_(min=0)
         dispersion = DISPERSIONS[self._dispersion](m2.div_(steps - 1))
         self.dispersion_sum.index_add_(0, self._groups.rows, self._groups.sum(dispersion))
-        (tv_all, tv), (sv_all, sv) = self.transformation_variance(counts), self.sample_variance()
         here = self._groups.rows
+        tv_all, tv = self.transformation_variance(counts)
+        tv, sv_all, sv = tv[here], self._of_all.dispersion, self._of_class.dispersion
         on_all = influences(dispersion, self._of_all, tv_all, sv_all, None)
-        on_class = influences(dispersion, self._of_class, tv[here], sv[here], self._groups)
-        in_all, in_class = has_ratio(tv_all, sv_all), has_ratio(tv, sv)
-        in_every = (in_class | (counts < 2)).all(dim=0, keepdim=True)
+        on_class = influences(dispersion, self._of_class, tv, sv, self._groups)
+        self._has_ratio[here] = has_ratio(tv, sv)
+        in_every = (self._has_ratio | (counts < 2)).all(dim=0, keepdim=True)
+        in_all, in_class = has_ratio(tv_all, sv_all), self._has_ratio[here]
         return LayerSums(*(
             [by_layer(part.double(), self._widths) for part in parts]
             for parts in (
@@ -147,6 +152,7 @@ class UnitBlock:
             part.merge(its)
             mine.replace(here, part)
         self.dispersion_sum.index_add_(0, here, other.dispersion_sum)
+        self._has_ratio[here] |= other._has_ratio
 
     def transformation_variance(self, counts: Tensor) -> tuple[Tensor, Tensor]:
         """TV of all samples (1, U) and of each class (K, U); ``counts`` as for ``end``."""

@@ -36,6 +36,7 @@ class SquaredDeviations:
 
     Attributes:
         sum: (B, U), mean over t of q_t(x) = κ_t (a(x, t) - m_t)².
+        dispersion: (G, U), SV of the samples so far: the mean over t of the dispersion of each group.
         curvature: (G, U), the sum over the samples of a group of w(x); over N it is by how much SV is too small.
         centre: q̄_t is so many times the dispersion.
 
@@ -46,8 +47,10 @@ class SquaredDeviations:
 
     def __init__(self, transformations: int, dispersion: str) -> None:
         self.sum: Tensor | float = 0.0
+        self.dispersion: Tensor | float = 0.0
         self.curvature: Tensor | float = 0.0
         self.centre = 0.5 if dispersion == "std" else 1.0
+        self._kind = dispersion
         self._steps = transformations
 
     def add(self, values: Tensor, moments: Moments, groups: Groups | None) -> None:
@@ -58,9 +61,10 @@ class SquaredDeviations:
             moments: Of the samples so far under this transformation: a row for each group, or one row for all.
             groups: Which row is whose; None where there is one.
         """
-        deviation = moments.variance().sqrt_()
-        known = deviation > 0
-        slope = torch.where(known, 0.5 / deviation, 0.0) if self.centre == 0.5 else known.double()
+        dispersion = moments.dispersion(self._kind)
+        self.dispersion += dispersion / self._steps
+        known = dispersion > 0
+        slope = torch.where(known, 0.5 / dispersion, 0.0) if self.centre == 0.5 else known.double()
         mean, scale = moments.mean, (slope / self._steps).sqrt_()
         if groups is not None:
             mean, scale = groups.spread(mean), groups.spread(scale)
@@ -70,7 +74,7 @@ class SquaredDeviations:
             squares.square_()
             fourth = squares.sum(dim=0, keepdim=True) if groups is None else groups.sum(squares)
             count = len(values) if groups is None else groups.counts
-            expected = torch.where(known, deviation, 0.0) * (count / (8 * self._steps))
+            expected = torch.where(known, dispersion, 0.0) * (count / (8 * self._steps))
             self.curvature += fourth.mul_(slope).mul_(self._steps) - expected
 
 

@@ -1,0 +1,99 @@
+"""What the benchmarks work on: the project's networks, embedded images, rotations, and the bare forward passes."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pytorch.datasets import Normalization, load_dataset
+from pytorch.models import build_model
+from pytorch.transformations import rotations
+from pytorch.variance import measure_variance
+from pytorch.variance.result import VarianceResult
+from pytorch.variance.single_pass import PRECISIONS
+
+CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A network with fresh weights, and samples to measure it on.
+
+    Attributes:
+        model: In evaluation mode and ``channels_last``.
+        images: (N, 1, 32, 32) uint8, digits, repeated as often as need be.
+        labels: (N,).
+        normalization: Constants of the digits.
+        transformations: Rotations.
+        batch_size: Samples per forward pass.
+    """
+
+    model: nn.Module
+    images: Tensor
+    labels: Tensor
+    normalization: Normalization
+    transformations: Sequence[Callable[[Tensor], Tensor]]
+    batch_size: int
+
+    @classmethod
+    def build(
+        cls,
+        name: str,
+        samples: int,
+        batch_size: int,
+        steps: int = 16,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> "Workload":
+        """Make the workload; the same call makes the same one."""
+        torch.manual_seed(0)
+        dataset = load_dataset("digits", data_dir=None)
+        chosen = torch.arange(samples) % len(dataset.train)
+        model = build_model(name, 1, CLASSES).eval().to(device, dtype, memory_format=torch.channels_last)
+        images, labels = dataset.train.images[chosen].to(device), dataset.train.labels[chosen]
+        return cls(model, images, labels, dataset.normalization, rotations(steps), batch_size)
+
+    def inputs(self) -> list[Tensor]:
+        """Every batch under every transformation, as the network takes it."""
+        return [
+            self.normalization(transformation(batch)).contiguous(memory_format=torch.channels_last)
+            for batch in self.images.split(self.batch_size)
+            for transformation in self.transformations
+        ]
+
+    def floor(self, inputs: list[Tensor], precision: str) -> None:
+        """Run the bare forward passes."""
+        dtype = PRECISIONS[precision]
+        with torch.inference_mode(), torch.autocast(self.images.device.type, dtype=dtype, enabled=dtype is not None):
+            for batch in inputs:
+                self.model(batch)
+
+    def measure(self, **options: object) -> VarianceResult | dict[str, VarianceResult]:
+        """Run the whole measurement."""
+        return measure_variance(
+            self.model, self.images, self.labels, self.transformations, self.normalization,
+            batch_size=self.batch_size, **options,
+        )  # fmt: skip
+
+
+def rounds(works: dict[str, Callable[[], object]], count: int, device: str = "cpu") -> dict[str, list[float]]:
+    """Run the works in turn, once to warm up and then ``count`` times; seconds of each, round by round."""
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for turn in range(count + 1):
+        for name, work in works.items():
+            start = time.perf_counter()
+            work()
+            if device.startswith("cuda"):
+                torch.cuda.synchronize()
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratio(seconds: dict[str, list[float]], work: str, to: str) -> str:
+    """Median of the ratios of two works, round by round, with the lowest and the highest."""
+    ratios = [one / other for one, other in zip(seconds[work], seconds[to], strict=True)]
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
