@@ -68,10 +68,12 @@ def test_too_few_observations_are_undefined():
 def test_only_the_rows_of_a_batch_change():
     moments = grouped([slice(0, 40)])
     before = [part.clone() for part in (moments.count, moments.mean, moments.m2)]
-    part = moments.update(STREAM[:3], Groups.of(torch.tensor([2, 0, 2]), moments.count.flatten()))
+    update = moments.update(STREAM[:3], Groups.of(torch.tensor([2, 0, 2]), moments.count.flatten()))
     for now, then in zip((moments.count, moments.mean, moments.m2), before, strict=True):
         assert torch.equal(now[[1, 3]], then[[1, 3]])
-    torch.testing.assert_close(part.mean, moments.mean[[0, 2]])
+    torch.testing.assert_close(update.moments.mean, moments.mean[[0, 2]])
+    torch.testing.assert_close(update.reference, before[1][[0, 2]])
+    torch.testing.assert_close(update.deviations.double(), STREAM[:3] - before[1][[2, 0, 2]], rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("value", [0.1, -1e9 / 3])

@@ -48,9 +48,11 @@ class ActivationRecorder:
         self._selection = LayerSelection(model, layers)
         self._operations = Operations(model, self._record_operation) if self._selection.operations else None
         self._stack = ExitStack()
-        self._found: list[tuple[Layer, Tensor]] = []
+        self._found: list[tuple[str, torch.Size, dict[str | None, tuple[int, ...]]]] = []
+        self._parts: list[Tensor] = []
+        self._rooms: list[tuple[str, torch.Size, dict[str | None, Tensor]]] = []
         self._row = torch.empty(0, 0)
-        self._next = self._end = 0
+        self._next = 0
         self._calls: Counter[str] = Counter()
         self._called: set[str] = set()
 
@@ -107,28 +109,19 @@ class ActivationRecorder:
         """
         self._calls.clear()
         self._batch = len(inputs)
-        self._next = self._end = 0
+        self._next = 0
         if self.layers and len(self._row) != self._batch:
             self._row = self._row.new_empty(self._batch, self._row.shape[1])
+            self._make_rooms()
         if self._operations:
             self._operations.restart()
         with self._operations or nullcontext():
             self._model(inputs)
         if not self.layers:
             self._settle()
-        elif self._next < len(self.layers):
-            raise self._changed(self.layers[self._next].name)
+        elif self._next < len(self._rooms):
+            raise self._changed(self._rooms[self._next][0])
         return self._row
-
-    def _settle(self) -> None:
-        """Take the layers that the first call has found for those of every call."""
-        layers = [layer for layer, _ in self._found]
-        self._selection.check_found((layer.name for layer in layers), self._calls)
-        if not layers:
-            raise InputError("no layer was recorded: the model calls no leaf module that computes something")
-        self._row = torch.cat([units.reshape(self._batch, -1) for _, units in self._found], dim=1)
-        self.layers = layers
-        self._found.clear()
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
         def record(module: nn.Module, inputs: Any, output: Any) -> None:
@@ -168,23 +161,42 @@ class ActivationRecorder:
         return name if self._calls[name] == 1 else f"{name}#{self._calls[name]}"
 
     def _record(self, name: str, activation: Tensor) -> None:
-        shapes = unit_shapes(activation, self._aggregations)
-        aggregate(activation, {how: self._room(Layer(name, how, shape), activation) for how, shape in shapes.items()})
-
-    def _room(self, layer: Layer, activation: Tensor) -> Tensor:
-        """Memory for the units of a layer: its stretch of the row, once that is known.
-
-        Small arrays that lived until the end of the forward pass would lie in the gaps that larger ones leave, and
-        keep the model from reusing them.
-        """
         if not self.layers:
-            units = activation.new_empty(self._batch, *layer.shape, dtype=unit_type(activation))
-            self._found.append((layer, units))
-            return units
-        if self._next == len(self.layers) or self.layers[self._next] != layer:
-            raise self._changed(layer.name)
-        start, self._next, self._end = self._end, self._next + 1, self._end + layer.units
-        return self._row[:, start : self._end].unflatten(1, layer.shape or (1,)).reshape(self._batch, *layer.shape)
+            shapes = unit_shapes(activation, self._aggregations)
+            units = {
+                how: activation.new_empty(self._batch, *shape, dtype=unit_type(activation))
+                for how, shape in shapes.items()
+            }
+            self._found.append((name, activation.shape[1:], shapes))
+            self._parts += units.values()
+        elif self._next < len(self._rooms) and self._rooms[self._next][:2] == (name, activation.shape[1:]):
+            units = self._rooms[self._next][2]
+            self._next += 1
+        else:
+            raise self._changed(name)
+        aggregate(activation, units)
+
+    def _settle(self) -> None:
+        """Take the layers that the first call has found for those of every call."""
+        self._selection.check_found((name for name, _, _ in self._found), self._calls)
+        if not self._found:
+            raise InputError("no layer was recorded: the model calls no leaf module that computes something")
+        self.layers = [Layer(name, how, shape) for name, _, shapes in self._found for how, shape in shapes.items()]
+        self._row = torch.cat([part.reshape(self._batch, -1) for part in self._parts], dim=1)
+        self._parts.clear()
+        self._make_rooms()
+
+    def _make_rooms(self) -> None:
+        """Give every layer its stretch of the row to write its units into.
+
+        Small arrays that lived until the end of a forward pass would lie in the gaps that larger ones leave, and keep
+        the model from reusing them.
+        """
+        stretches = iter(self._row.split([layer.units for layer in self.layers], dim=1))
+        self._rooms = [
+            (name, shape, {how: next(stretches).view(self._batch, *units) for how, units in shapes.items()})
+            for name, shape, shapes in self._found
+        ]
 
     @staticmethod
     def _changed(name: str) -> InputError:

@@ -18,6 +18,9 @@ AGGREGATIONS: dict[str, Callable[[Tensor, tuple[int, ...], Tensor], object]] = {
 EXACT_ENOUGH = (torch.float32, torch.float64)
 """Types that are aggregated as they are; the sum of a feature map in a shorter one would lose digits."""
 
+CONVERTED_AT_ONCE = 2**20
+"""Values of a shorter type that are converted together: their copies then stay in a processor's cache."""
+
 
 def aggregation_names(aggregation: str | Sequence[str]) -> list[str]:
     """Split and check what a caller asks for: a name, several with commas between them, or a sequence of names.
@@ -75,7 +78,11 @@ def aggregate(activation: Tensor, units: dict[str | None, Tensor]) -> None:
         activation: (B, ...), of any numeric type.
         units: For each aggregation (B, ...), of the shapes that ``unit_shapes`` gives; float32 or float64.
     """
-    values = activation.detach().to(unit_type(activation))
-    positions = position_axes(activation)
-    for name, out in units.items():
-        AGGREGATIONS[name or "none"](values, positions, out)
+    positions, kind = position_axes(activation), unit_type(activation)
+    values = activation.detach()
+    at_once = len(values) if values.dtype == kind else max(1, CONVERTED_AT_ONCE * len(values) // max(1, values.numel()))
+    for start in range(0, len(values), at_once):
+        part = slice(start, start + at_once)
+        converted = values[part].to(kind)
+        for name, out in units.items():
+            AGGREGATIONS[name or "none"](converted, positions, out[part])

@@ -110,8 +110,9 @@ class UnitBlock:
             self._sum += deviations
             self._squares.addcmul_(deviations, deviations)
         moments = self.over_samples[self._next]
-        self._of_class.add(values, moments.update(values, self._groups), self._groups)
-        self._of_all.add(values, moments.pooled(), None)
+        update = moments.update(values, self._groups)
+        self._of_class.add(update, update.moments, self._groups, one=False)
+        self._of_all.add(update, moments.pooled(), self._groups, one=True)
         self._next += 1
 
     def end(self, counts: Tensor) -> LayerSums:

@@ -28,14 +28,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pytorch.variance.moments import Groups, Moments
+from pytorch.variance.moments import Groups, Moments, Update
 
 
 class SquaredDeviations:
     """What the error of SV needs of a batch: squared deviations from the means over samples, summed over t.
 
     Attributes:
-        sum: (B, U), mean over t of q_t(x) = κ_t (a(x, t) - m_t)².
+        sum: (B, U) float32, which is exact enough for an error: mean over t of q_t(x) = κ_t (a(x, t) - m_t)².
         dispersion: (G, U), SV of the samples so far: the mean over t of the dispersion of each group.
         curvature: (G, U), the sum over the samples of a group of w(x); over N it is by how much SV is too small.
         centre: q̄_t is so many times the dispersion.
@@ -53,29 +53,30 @@ class SquaredDeviations:
         self._kind = dispersion
         self._steps = transformations
 
-    def add(self, values: Tensor, moments: Moments, groups: Groups | None) -> None:
+    def add(self, update: Update, moments: Moments, groups: Groups, *, one: bool) -> None:
         """Take in the activations under the next transformation.
 
         Args:
-            values: (B, U) float64.
-            moments: Of the samples so far under this transformation: a row for each group, or one row for all.
-            groups: Which row is whose; None where there is one.
+            update: Of the moments over samples by these activations.
+            moments: About which to take the deviations: a row for each group, or one row for all.
+            groups: Of the update.
+            one: Whether there is one row for all.
         """
         dispersion = moments.dispersion(self._kind)
         self.dispersion += dispersion / self._steps
         known = dispersion > 0
         slope = torch.where(known, 0.5 / dispersion, 0.0) if self.centre == 0.5 else known.double()
-        mean, scale = moments.mean, (slope / self._steps).sqrt_()
-        if groups is not None:
-            mean, scale = groups.spread(mean), groups.spread(scale)
-        squares = (values - mean).mul_(scale).square_()
+        scale = (slope / self._steps).sqrt_()
+        offset = groups.spread(((update.reference - moments.mean) * scale).float())
+        scale = scale.float() if one else groups.spread(scale.float())
+        squares = torch.addcmul(offset, update.deviations, scale).square_()
         self.sum += squares
         if self.centre == 0.5:
             squares.square_()
-            fourth = squares.sum(dim=0, keepdim=True) if groups is None else groups.sum(squares)
-            count = len(values) if groups is None else groups.counts
+            fourth = squares.sum(dim=0, keepdim=True) if one else groups.sum(squares)
+            count = len(squares) if one else groups.counts
             expected = torch.where(known, dispersion, 0.0) * (count / (8 * self._steps))
-            self.curvature += fourth.mul_(slope).mul_(self._steps) - expected
+            self.curvature += fourth * slope.mul_(self._steps) - expected
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ class Moments:
 
         return cls(zeros(1), zeros(units), zeros(units))
 
-    def update(self, observations: Tensor, groups: Groups) -> "Moments":
+    def update(self, observations: Tensor, groups: Groups) -> "Update":
         """Take in a batch of observations, each belonging to one group (a row of the state).
 
         Deviations are taken from the mean so far, or for a row seen for the first time from one of its
@@ -112,25 +112,26 @@ class Moments:
             observations: (B, U) float64.
             groups: The row of each.
 
-        Returns:
-            The moments of the rows of ``groups`` alone, the batch included.
-
         >>> moments = Moments.empty(2, 1)
         >>> batch = torch.tensor([[1.0], [2.0], [9.0]], dtype=torch.float64)
         >>> _ = moments.update(batch, Groups.of(torch.tensor([0, 0, 1]), seen=torch.zeros(2)))
         >>> moments.mean.squeeze(1).tolist()
         [1.5, 9.0]
         """
-        part = self.select(groups.rows)
+        every = len(groups.present) == len(self.mean)
+        part = self if every else self.select(groups.rows)
         if groups.new is not None:
             positions, first = groups.new
             part.mean.index_copy_(0, positions, observations.index_select(0, first))
         deviations = observations - groups.spread(part.mean)
-        shift = groups.sum(deviations) / groups.counts
+        kept = deviations.float()
+        shift = groups.sum(deviations).div_(groups.counts)
         m2 = groups.sum(deviations.square_()).addcmul_(shift.square(), groups.counts, value=-1).clamp_(min=0)
+        reference = part.mean
         part._combine(groups.counts, shift, m2)
-        self.replace(groups.rows, part)
-        return part
+        if not every:
+            self.replace(groups.rows, part)
+        return Update(part, kept, reference)
 
     def select(self, rows: Tensor) -> "Moments":
         """Copy some rows."""
@@ -168,7 +169,7 @@ class Moments:
         fraction = count / total.clamp(min=1)
         self.m2 += m2
         self.m2.addcmul_(shift.square(), self.count * fraction)
-        self.mean.addcmul_(shift, fraction)
+        self.mean = torch.addcmul(self.mean, shift, fraction)
         self.count = total
 
     def pooled(self) -> "Moments":
@@ -179,11 +180,12 @@ class Moments:
         (2.0, 2.0)
         """
         reference = self.mean.index_select(0, self.count.flatten().argmax().unsqueeze(0))
-        total = self.count.sum(dim=0, keepdim=True)
+        total = self.count.sum().clamp(min=1)
+        weights = (self.count / total).T
         distance = self.mean - reference
-        shift = (distance * self.count).sum(dim=0, keepdim=True) / total.clamp(min=1)
-        m2 = self.m2.sum(dim=0, keepdim=True) + ((distance - shift).square_() * self.count).sum(dim=0, keepdim=True)
-        return Moments(total, reference + shift, m2)
+        shift = weights @ distance
+        m2 = self.m2.sum(dim=0, keepdim=True).addcmul_(weights @ (distance - shift).square_(), total)
+        return Moments(self.count.sum(dim=0, keepdim=True), reference + shift, m2)
 
     def variance(self, ddof: int = 1) -> Tensor:
         """Return m2 / (count - ddof); NaN where there are no more than ``ddof`` observations."""
@@ -197,3 +199,18 @@ class Moments:
             kind: A key of ``DISPERSIONS``.
         """
         return DISPERSIONS[kind](self.variance(ddof=1))
+
+
+@dataclass(frozen=True)
+class Update:
+    """What an update leaves for those who want to know how its observations lie about the new mean.
+
+    Attributes:
+        moments: Of the rows that the batch has observations of, the batch included.
+        deviations: (B, U) float32, of the observations from ``reference``.
+        reference: (G, U) float64, the means before.
+    """
+
+    moments: Moments
+    deviations: Tensor
+    reference: Tensor

@@ -1,7 +1,6 @@
 """The single pass: every batch, under every transformation, through every model, once."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -48,33 +47,43 @@ def single_pass(
         InputError: Fewer than two samples, or more memory is needed than there is.
         TooLargeTogetherError: The models should be measured one after another.
     """
+    # Around all of it, so that weights are converted once; transformations and statistics are taken out of it again.
+    with _precision(options.precision, device):
+        accumulators = _run(recorders, samples, options, device, bar)
+    if not accumulators or accumulators[0].counts.sum() < 2:
+        count = int(accumulators[0].counts.sum()) if accumulators else 0
+        raise InputError(f"{count} samples: at least two are needed, the sample variance of fewer is undefined")
+    return accumulators
+
+
+def _run(
+    recorders: list[ActivationRecorder], samples: Samples, options: PassOptions, device: torch.device, bar: tqdm
+) -> list[VarianceAccumulator]:
     accumulators: list[VarianceAccumulator] = []
     watchers: list[Stopping] = []
     generator = torch.Generator().manual_seed(options.seed)
-    count = 0
     for batch in samples.batches:
         images = batch.images.to(device, non_blocking=True)
         for step, transformation in enumerate(options.transformations):
             seen = _shuffle(images, generator) if options.shuffled else images
             rows = _rows(recorders, seen, transformation, options)
-            if not accumulators:
-                accumulators = _accumulators(recorders, rows, batch, options, device, samples.total)
-                watchers = [Stopping(accumulator, samples.total) for accumulator in accumulators]
-            for accumulator, row in zip(accumulators, rows, strict=True):
-                if step == 0:
-                    accumulator.begin(batch.labels)
-                accumulator.add(row)
-        for accumulator in accumulators:
-            accumulator.end()
-        count += len(images)
-        bar.update(len(images))
-        if options.tolerance is not None:
-            half_width = max(watcher.half_width() for watcher in watchers)
-            bar.set_postfix_str(f"layer means ± {half_width:.4f}")
-            if half_width <= options.tolerance:
-                break
-    if count < 2:
-        raise InputError(f"{count} samples: at least two are needed, the sample variance of fewer is undefined")
+            with _precision("fp32", device):
+                if not accumulators:
+                    accumulators = _accumulators(recorders, rows, batch, options, device, samples.total)
+                    watchers = [Stopping(accumulator, samples.total) for accumulator in accumulators]
+                for accumulator, row in zip(accumulators, rows, strict=True):
+                    if step == 0:
+                        accumulator.begin(batch.labels)
+                    accumulator.add(row)
+        with _precision("fp32", device):
+            for accumulator in accumulators:
+                accumulator.end()
+            bar.update(len(images))
+            if options.tolerance is not None:
+                half_width = max(watcher.half_width() for watcher in watchers)
+                bar.set_postfix_str(f"layer means ± {half_width:.4f}")
+                if half_width <= options.tolerance:
+                    break
     return accumulators
 
 
@@ -82,20 +91,20 @@ def _rows(
     recorders: list[ActivationRecorder], images: Tensor, transformation: Transformation, options: PassOptions
 ) -> list[Tensor]:
     """Transform the images once, and return what each model makes of them, (B, U)."""
-    inputs = transformation(images)
-    inputs = inputs if options.preprocess is None else options.preprocess(inputs)
-    with _precision(options.precision, inputs.device):
-        # A model may change its input in place, which is another model's input too, or the caller's.
-        return [recorder(_copy(inputs, recorder.memory_format)) for recorder in recorders]
+    with _precision("fp32", images.device):
+        inputs = transformation(images)
+        inputs = inputs if options.preprocess is None else options.preprocess(inputs)
+    # A model may change its input in place, which is another model's input too, or the caller's.
+    return [recorder(_copy(inputs, recorder.memory_format)) for recorder in recorders]
+
+
+def _precision(name: str, device: torch.device) -> torch.autocast:
+    dtype = PRECISIONS[name]
+    return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
 
 
 def _copy(inputs: Tensor, memory_format: torch.memory_format) -> Tensor:
     return inputs.clone(memory_format=memory_format) if inputs.ndim == 4 else inputs.clone()
-
-
-def _precision(name: str, device: torch.device) -> AbstractContextManager:
-    dtype = PRECISIONS[name]
-    return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
 
 
 def _shuffle(images: Tensor, generator: torch.Generator) -> Tensor:
