@@ -78,11 +78,14 @@ def aggregate(activation: Tensor, units: dict[str | None, Tensor]) -> None:
         activation: (B, ...), of any numeric type.
         units: For each aggregation (B, ...), of the shapes that ``unit_shapes`` gives; float32 or float64.
     """
-    positions, kind = position_axes(activation), unit_type(activation)
-    values = activation.detach()
-    at_once = len(values) if values.dtype == kind else max(1, CONVERTED_AT_ONCE * len(values) // max(1, values.numel()))
+    positions, values = position_axes(activation), activation.detach()
+    if values.dtype in EXACT_ENOUGH:
+        for name, out in units.items():
+            AGGREGATIONS[name or "none"](values, positions, out)
+        return
+    at_once = max(1, CONVERTED_AT_ONCE * len(values) // max(1, values.numel()))
     for start in range(0, len(values), at_once):
         part = slice(start, start + at_once)
-        converted = values[part].to(kind)
+        converted = values[part].to(unit_type(values))
         for name, out in units.items():
             AGGREGATIONS[name or "none"](converted, positions, out[part])
