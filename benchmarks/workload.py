@@ -24,7 +24,7 @@ class Workload:
 
     Attributes:
         model: In evaluation mode and ``channels_last``.
-        images: (N, 1, 32, 32) uint8, digits, repeated as often as need be.
+        images: (N, 1, 32, 32) uint8, or float64 for a network of that type: digits, repeated as often as need be.
         labels: (N,).
         normalization: Constants of the digits.
         transformations: Rotations.
@@ -54,6 +54,7 @@ class Workload:
         chosen = torch.arange(samples) % len(dataset.train)
         model = build_model(name, 1, CLASSES).eval().to(device, dtype, memory_format=torch.channels_last)
         images, labels = dataset.train.images[chosen].to(device), dataset.train.labels[chosen]
+        images = images.double() if dtype == torch.float64 else images
         return cls(model, images, labels, dataset.normalization, rotations(steps), batch_size)
 
     def inputs(self) -> list[Tensor]:

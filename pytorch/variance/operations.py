@@ -64,20 +64,20 @@ class Operations(TorchFunctionMode):
         if self.paused or self._leaf is not None:
             return result
         name = operation_name(func)
-        if name not in COPYING_OPERATIONS and self._is_new(func, result, [args, kwargs]):
+        if name not in COPYING_OPERATIONS and self._is_new(func, result, args, kwargs or {}):
             scope = self._running[-1] if self._running else ""
             self._tell(f"{scope}.{name}".removeprefix("."), result)
         return result
 
     @staticmethod
-    def _is_new(func: Callable[..., Any], result: Any, arguments: list[Any]) -> bool:
+    def _is_new(func: Callable[..., Any], result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether the result holds values that no argument held: neither a view nor something read off."""
         tensors = [tensor for _, tensor in named_tensors("", result)]
         if not tensors:
             return False
-        if changes_its_argument(func):
+        if changes_its_argument(func) or kwargs.get("inplace"):
             return True
-        given = {tensor.untyped_storage().data_ptr() for _, tensor in named_tensors("", arguments)}
+        given = {tensor.untyped_storage().data_ptr() for _, tensor in named_tensors("", [args, kwargs])}
         return bool(given) and all(tensor.untyped_storage().data_ptr() not in given for tensor in tensors)
 
     def _enter(self, name: str) -> Callable[..., None]:

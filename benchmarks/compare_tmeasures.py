@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+"""The measure beside tmeasures, on the same model, images and transformations.
+
+    pip install tmeasures==1.2.11 statsmodels
+    PYTHONPATH=. python benchmarks/compare_tmeasures.py
+
+tmeasures computes the plain measure of every activation without aggregation, TV and SV in a pass of their own; so does
+the measure here, with the groups, the ratio and the error bars in the same single pass. It is handed our rotations: its
+own take degrees for radians. A row gives the ratio of the times, as the median of the rounds with the lowest and the
+highest, and the largest relative difference of TV and of SV.
+"""
+
+import argparse
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
+
+import numpy as np
+import torch
+from workload import Workload, ratio, rounds
+
+from pytorch.allocation import keep_freed_memory
+from pytorch.models import MODELS
+from pytorch.variance.layers import leaf_modules
+from pytorch.variance.result import VarianceResult
+
+DEFAULT_MODELS = ["simple_conv", "all_convolutional", "vgg16", "resnet"]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Time each model and print a row for it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=DEFAULT_MODELS)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--samples", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=5, help="that count, after one that does not")
+    parser.add_argument("--float64", action="store_true")
+    options = parser.parse_args(arguments)
+    try:
+        import tmeasures  # noqa: F401
+    except ImportError as error:
+        print(f"tmeasures cannot be imported ({error}): skipped")
+        return
+    keep_freed_memory()
+    dtype = torch.float64 if options.float64 else torch.float32
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.samples} samples x {options.steps} "
+          f"rotations, batches of {options.batch_size}, {dtype}, {options.rounds} rounds")  # fmt: skip
+    print("| model | mean: tmeasures / ours | none: tmeasures / ours | TV, SV differ by |\n|---|---|---|---|")
+    for name in options.models:
+        work = Workload.build(name, options.samples, options.batch_size, options.steps, dtype=dtype)
+        theirs = Theirs(copy(work), dtype)
+        works = {
+            "theirs": theirs.measure,
+            "mean": lambda work=work: work.measure(),
+            "none": lambda work=work: work.measure(aggregation="none"),
+        }
+        seconds = rounds(works, options.rounds)
+        differs = difference(theirs.measure(), work.measure(aggregation="none"))
+        cells = [name, ratio(seconds, "theirs", "mean"), ratio(seconds, "theirs", "none"), f"{differs:.1e}"]
+        print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def copy(work: Workload) -> Workload:
+    """The same workload with a network of its own, for hooks to stay on."""
+    return replace(work, model=deepcopy(work.model))
+
+
+class Theirs:
+    """The same work for tmeasures.
+
+    Args:
+        work: What to measure.
+        dtype: Of the images.
+    """
+
+    def __init__(self, work: Workload, dtype: torch.dtype) -> None:
+        from tmeasures import TransformationSet
+        from tmeasures import pytorch as tm
+
+        class Images(torch.utils.data.Dataset):
+            def __len__(self) -> int:
+                return len(work.images)
+
+            def __getitem__(self, index: int) -> torch.Tensor:
+                return work.images[index]
+
+        class Recorded(tm.ActivationsModule):
+            """Our network, with the activations of its leaf modules, as tmeasures asks for them."""
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.found: list[torch.Tensor] = []
+                self.named = list(leaf_modules(work.model))
+                for _, module in self.named:
+                    module.register_forward_hook(lambda module, inputs, output: self.found.append(output))
+
+            def activation_names(self) -> list[str]:
+                return [name for name, _ in self.named]
+
+            def forward_activations(self, inputs: torch.Tensor) -> list[torch.Tensor]:
+                self.found.clear()
+                work.model(inputs.contiguous(memory_format=torch.channels_last))
+                return list(self.found)
+
+        def turned(turn: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+            return lambda image: work.normalization(turn(image.unsqueeze(0).to(dtype))).squeeze(0)
+
+        self._images, self._recorded = Images(), Recorded()
+        self._turns = TransformationSet([turned(turn) for turn in work.transformations])
+        self._options = tm.PyTorchMeasureOptions(batch_size=work.batch_size, verbose=False)
+        self._measures = tm.TransformationVarianceInvariance(), tm.SampleVarianceInvariance()
+
+    def measure(self) -> list[list[np.ndarray]]:
+        """TV and SV of each layer."""
+        with torch.no_grad():
+            results = [
+                measure.eval(self._images, self._turns, self._recorded, self._options) for measure in self._measures
+            ]
+        return [[layer.cpu().numpy() for layer in result.layers] for result in results]
+
+
+def difference(theirs: list[list[np.ndarray]], ours: VarianceResult) -> float:
+    """Largest difference of TV and of SV of a unit, relative to the larger of the two.
+
+    Units whose values are below a millionth of the layer's largest are left out.
+    """
+    largest = 0.0
+    for found, expected in zip(theirs, (ours.transformation_variance(), ours.sample_variance()), strict=True):
+        for layer, values in zip(found, expected.values(), strict=True):
+            scale = np.maximum(np.abs(layer), np.abs(values))
+            clear = scale > 1e-6 * scale.max()
+            if clear.any():
+                largest = max(largest, float((np.abs(layer - values)[clear] / scale[clear]).max()))
+    return largest
+
+
+if __name__ == "__main__":
+    main()
