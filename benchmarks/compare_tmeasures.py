@@ -123,13 +123,13 @@ class Theirs:
 def difference(theirs: list[list[np.ndarray]], ours: VarianceResult) -> float:
     """Largest difference of TV and of SV of a unit, relative to the larger of the two.
 
-    Units whose values are below a millionth of the layer's largest are left out.
+    Units whose values are below 1e-5 of the layer's largest, which rounding decides, are left out.
     """
     largest = 0.0
     for found, expected in zip(theirs, (ours.transformation_variance(), ours.sample_variance()), strict=True):
         for layer, values in zip(found, expected.values(), strict=True):
             scale = np.maximum(np.abs(layer), np.abs(values))
-            clear = scale > 1e-6 * scale.max()
+            clear = scale > 1e-5 * scale.max()
             if clear.any():
                 largest = max(largest, float((np.abs(layer - values)[clear] / scale[clear]).max()))
     return largest

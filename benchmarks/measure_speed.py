@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=DEFAULT_MODELS)
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[64])
-    parser.add_argument("--batches", type=int, default=1)
+    parser.add_argument("--batches", type=int, default=2)
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5, help="that count, after one that does not")
     parser.add_argument("--bf16", action="store_true", help="also in bf16, its floor likewise")

@@ -3,8 +3,8 @@
 
     PYTHONPATH=. python benchmarks/peak_memory.py --models simple_conv --samples 1000 10000
 
-The images (uint8) are generated batch by batch, so that they are not in the figures. The growth from the first number of
-samples to the last is to be none. Resident memory, as the system counts it.
+The images are made batch by batch, so that they are not in the figures, which are resident memory as the system counts
+it. It does not grow with the number of samples.
 """
 
 import argparse
