@@ -36,9 +36,11 @@ test: install
 faults: install
 	$(RUN) tests/put_faults_back.py
 
-# What the measure costs beyond the forward passes that it needs.
+# What the measure costs beyond the forward passes that it needs, its peak memory, and, where it is installed, tmeasures.
 bench: install
-	PYTHONPATH=. $(RUN) benchmarks/measure_speed.py
+	PYTHONPATH=. $(RUN) benchmarks/measure_speed.py --bf16
+	PYTHONPATH=. $(RUN) benchmarks/peak_memory.py
+	PYTHONPATH=. $(RUN) benchmarks/compare_tmeasures.py
 
 lint: install
 	$(RUN) -m ruff check .

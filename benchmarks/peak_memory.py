@@ -48,8 +48,8 @@ def main(arguments: list[str] | None = None) -> None:
 def peak(model: str, samples: int, options: argparse.Namespace) -> str:
     """Run one measurement in a process of its own and return what it prints."""
     command = [
-        sys.executable, __file__, "--alone", "--models", model, "--samples", str(samples), "--steps", str(options.steps),
-        "--batch-size", str(options.batch_size), "--aggregation", options.aggregation,
+        sys.executable, __file__, "--alone", "--models", model, "--samples", str(samples),
+        "--steps", str(options.steps), "--batch-size", str(options.batch_size), "--aggregation", options.aggregation,
     ]  # fmt: skip
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 

@@ -8,7 +8,7 @@ In reading order:
 - ``recipes``, ``training``, ``evaluation``: from fresh weights to a trained pair and its accuracies.
 - ``experiment``: what the experiments keep, trained models and pairs of measurements; ``storage``: what lies where
   in the results folder; ``figures``: from results to pictures.
-- ``cli``: the options that the three scripts share.
-- ``errors``, ``names``, ``evaluation_mode``, ``torchvision_import``, ``whole_file``, ``safe_pickle``: small things
-  that several of these need.
+- ``cli``: the options that the three scripts share; ``summary``: what a measurement prints at its end.
+- ``allocation``, ``errors``, ``names``, ``evaluation_mode``, ``torchvision_import``, ``whole_file``, ``safe_pickle``:
+  small things that several of these need.
 """

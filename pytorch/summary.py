@@ -8,10 +8,10 @@ def print_summary(pair: VariancePair) -> None:
     """Print the global means of the normalized variance with their errors, and how many units have none."""
     result = pair.any_result
     what = pair.aggregation if pair.control is None else f"{pair.aggregation}, control {pair.control}"
-    print(f"\n{f'normalized variance, {what}, global mean':<58}plain          stratified")
+    print(f"\n{f'normalized variance, {what}, global mean':<65}{'plain':<20}stratified")
     for name, found in pair.results.items():
         means = (f"{found.global_mean(group):.4f} ± {found.global_error(group):.4f}" for group in (ALL, STRATIFIED))
-        print(f"  {name + ' model':<46}{'   '.join(f'{mean:>17}' for mean in means)}")
+        print(f"  {name + ' model':<51}{'   '.join(f'{mean:>17}' for mean in means)}")
     print(f"  {samples_used(pair)}, {len(result.transformations)} transformations; ± one standard error")
     print("  of the units, 0/0 count as 1, and those that are not finite are left out of the means:")
     for name, found in pair.results.items():

@@ -18,14 +18,24 @@ ROOT = Path(__file__).parents[1]
 
 SORTS = "values.sort(); positions = values[:, None]"
 
+LATER = "        self._late.append((activation, units))\n"
+AT_LAST = """        for late in self._late:
+            aggregate(*late)
+        if not self.layers:
+            self._settle()
+"""
+NONE_YET = "        self._next = 0\n        self._late = []\n        if self.layers and"
+
 FAULTS = {
     "the last batch is dropped": (
         "tests/test_definition.py::test_equals_the_definition",
-        [("pytorch/variance/batches.py", "range(0, len(images), size)", "range(0, len(images) - size + 1, size)")],
+        [("pytorch/variance/batches.py", "order.tensor_split(-(-len(order) // batch_size) or 1)",
+          "order[: len(order) // batch_size * batch_size].tensor_split(len(order) // batch_size or 1)")],
     ),
     "batch ranges overlap": (
         "tests/test_definition.py::test_equals_the_definition",
-        [("pytorch/variance/batches.py", "slice(start, start + size)", "slice(start, start + size + 1)")],
+        [("pytorch/variance/batches.py", "Batch(images[part.to(images.device)], labels[part])",
+          "Batch(images[torch.cat([part, part[:1]])], labels[torch.cat([part, part[:1]])])")],
     ),
     "the last batch of an evaluation is dropped": (
         "tests/test_training.py::test_accuracy_counts_every_sample",
@@ -51,7 +61,7 @@ FAULTS = {
         "tests/test_transformations.py::test_the_same_angle_gives_the_same_image",
         [
             (
-                "pytorch/transformations.py",
+                "pytorch/transformations/rotation.py",
                 "torch.tensor([self.degrees], dtype",
                 "torch.tensor([self.degrees + 2 * torch.rand(()).item() - 1], dtype",
             )
@@ -59,7 +69,7 @@ FAULTS = {
     ),
     "degrees are taken for radians": (
         "tests/test_transformations.py",
-        [("pytorch/transformations.py", "degrees.double() * (math.pi / 180)", "degrees.double() * (180 / 180)")],
+        [("pytorch/transformations/rotation.py", "degrees.double() * (math.pi / 180)", "degrees.double()")],
     ),
     "an evaluation leaves the model in evaluation mode": (
         "tests/test_training.py::test_every_epoch_trains_in_training_mode",
@@ -85,20 +95,19 @@ FAULTS = {
     ),
     "an in-place ReLU overwrites what was recorded": (
         "tests/test_recording.py::test_an_in_place_relu_cannot_change_what_was_recorded",
-        [("pytorch/variance/activations.py", "units.clone()", "units")],
+        [
+            ("pytorch/variance/activations.py", "        aggregate(activation, units)\n", LATER),
+            ("pytorch/variance/activations.py", "        if not self.layers:\n            self._settle()\n", AT_LAST),
+            ("pytorch/variance/activations.py", "        self._next = 0\n        if self.layers and", NONE_YET),
+        ],
     ),
-    "a module called twice keeps its last call": (
+    "a module called twice has one name": (
         "tests/test_recording.py::test_every_call_in_order_of_execution",
         [
             (
                 "pytorch/variance/activations.py",
                 'name if self._calls[name] == 1 else f"{name}#{self._calls[name]}"',
                 "name",
-            ),
-            (
-                "pytorch/variance/activations.py",
-                "self._recorded.append((part, units.clone()))",
-                "self._recorded[:] = [*(r for r in self._recorded if r[0] != part), (part, units.clone())]",
             ),
         ],
     ),
@@ -114,7 +123,7 @@ FAULTS = {
     ),
     "copies of a layer are recorded": (
         "tests/test_models.py::test_each_step_is_computed_and_recorded_once",
-        [("pytorch/variance/activations.py", "    nn.Identity, nn.Flatten, nn.Unflatten,\n", "")],
+        [("pytorch/variance/layers.py", "    nn.Identity, nn.Flatten, nn.Unflatten,\n", "")],
     ),
     "a figure sorts the result": (
         "tests/test_figures.py::test_drawing_changes_no_bit_of_a_result",
@@ -125,7 +134,7 @@ FAULTS = {
         [
             ("pytorch/figures/heatmaps.py", "positions = _per_channel(values)", SORTS),
             ("pytorch/variance/result.py", "units = units.view()\n        units.flags.writeable = False", "pass"),
-            ("pytorch/variance/result.py", "frozen.flags.writeable = False", "pass"),
+            ("pytorch/variance/errors.py", "frozen.flags.writeable = False", "pass"),
             ("pytorch/variance/result.py", "return np.where((tv == 0) & (sv == 0), 1.0, ratio)", "return tv"),
         ],
     ),
@@ -151,17 +160,38 @@ FAULTS = {
     "the variance is a difference of sums": (
         "tests/test_definition.py::test_a_large_offset_costs_no_digits",
         [
-            (
-                "pytorch/variance/moments.py",
-                "sum_by_group(deviations.square_(), groups, len(self.mean)))",
-                "sum_by_group(observations.double() ** 2, groups, len(self.mean))"
-                " - count * (self.mean + shift) ** 2)",
-            )
+            ("pytorch/variance/moments.py", "        deviations = observations - groups.spread(part.mean)\n",
+             "        part.mean = torch.zeros_like(part.mean)\n        deviations = observations.clone()\n"),
         ],
+    ),
+    "the variance over transformations is a difference of sums": (
+        "tests/test_definition.py::test_a_large_offset_costs_no_digits",
+        [("pytorch/variance/block.py", "self._first = values.clone()", "self._first = torch.zeros_like(values)")],
+    ),
+    "errors of units are added as if they had nothing in common": (
+        "tests/test_errors.py::test_intervals_cover_the_value_of_very_many_samples",
+        [("pytorch/variance/accumulator.py", "squares = [part.square_() for part in first]",
+          "squares = [part.square_() / 10 for part in first]")],
+    ),
+    "the bias of few samples is not taken off": (
+        "tests/test_errors.py::test_errors_and_biases_agree_with_the_delete_one_jackknife",
+        [("pytorch/variance/influence.py", "nv * inverse * squares.curvature - products", "-products")],
+    ),
+    "the fast path of attention passes modules by": (
+        "tests/test_zoo.py::test_a_transformer_encoder_is_seen_in_spite_of_its_fast_path",
+        [("pytorch/variance/activations.py", "torch.backends.mha.set_fastpath_enabled(False)", "pass")],
+    ),
+    "a pass stops as soon as it knows the units that vary": (
+        "tests/test_errors.py::test_a_tolerance_waits_for_units_that_may_awake",
+        [("pytorch/variance/stopping.py", "again * awaking / units", "0 * awaking / units")],
+    ),
+    "a control shuffles nothing": (
+        "tests/test_errors.py::test_shuffled_samples_have_a_normalized_variance_of_1",
+        [("pytorch/variance/single_pass.py", "_shuffle(images, generator) if options.shuffled", "images if True")],
     ),
     "hooks stay on the model": (
         "tests/test_recording.py::test_the_model_is_left_as_it_was_found",
-        [("pytorch/variance/activations.py", "            handle.remove()\n", "            pass\n")],
+        [("pytorch/variance/activations.py", "        self._stack.close()\n", "        pass\n")],
     ),
     "a hostile file is run": (
         "tests/test_storage.py::test_a_hostile_file_is_refused_and_runs_nothing",

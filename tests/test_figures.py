@@ -162,6 +162,20 @@ def test_layer_plots_draw_the_layer_means(pair):  # noqa: F811
     assert panels[0].get_ylim() == panels[1].get_ylim()
 
 
+def test_layer_plots_have_bands_and_controls_beside(pair):  # noqa: F811
+    untrained = VariancePair(
+        **{**vars(pair), "control": "random-weights", "results": {"untrained": result(tv_all=np.full(4, 0.5))}}
+    )
+    axes = layers_figure(pair, [untrained]).axes[0]
+    assert len(axes.lines) == 5 + 1  # two models, two groups, the control; and the line at 1
+    band = axes.collections[0].get_paths()[0].vertices[:, 1]
+    low, high = pair.results["unrotated"].layer_intervals()["conv"]
+    assert low in band
+    assert high in band
+    assert "control, before training: untrained model" in texts(layers_figure(pair, [untrained]))
+    assert "before training" in texts(heatmap_figure(untrained, "all"))
+
+
 def test_training_figures(trained, tmp_path):  # noqa: F811
     models = {"unrotated": trained, "rotated": trained}
     shown = texts(accuracy_figure(models))

@@ -13,6 +13,7 @@ from PIL import Image
 
 import experiment_rotation
 import experiment_variance
+import plot_variances_models
 from pytorch.datasets import Normalization, load_dataset
 from pytorch.storage import load_model, load_values, save_model
 
@@ -125,6 +126,40 @@ def test_measuring_twice_gives_the_same_values(home, tmp_path):
     other = load_values(file).results["rotated"]
     assert other.tv_all.tobytes() != before.tv_all.tobytes(), "the option has no effect"
     assert other.global_mean("stratified") == pytest.approx(before.global_mean("stratified"), rel=1e-4)
+
+
+def test_controls_several_aggregations_and_other_transformations(home, tmp_path):
+    shutil.copytree(home / "variance_results", tmp_path / "results")
+    folders = ["--results-dir", str(tmp_path / "results"), "--plots-dir", str(tmp_path / "plots")]
+    small = ["simple_conv", "digits", *folders, "--samples", "30", "--steps", "4"]
+    experiment_variance.main(
+        [*small, "--aggregation", "mean,max", "--control", "random-weights", "--precision", "bf16"]
+    )
+    experiment_variance.main([*small, "--control", "shuffled"])
+    experiment_variance.main([*small, "--transformation", "translation", "--tolerance", "9"])
+    names = {file.stem.removeprefix("simple_conv_digits_") for file in (tmp_path / "results" / "values").iterdir()}
+    assert names == {
+        "rotation_mean", "rotation_mean_random-weights", "rotation_max_random-weights", "rotation_mean_shuffled",
+        "translation_mean",
+    }  # fmt: skip
+    pairs = {name: load_values(tmp_path / "results" / "values" / f"simple_conv_digits_{name}.pickle") for name in names}
+    untrained = pairs["rotation_max_random-weights"]
+    assert list(untrained.results) == ["untrained"]
+    assert (untrained.control, untrained.aggregation, untrained.any_result.precision) == (
+        "random-weights",
+        "max",
+        "bf16",
+    )
+    assert pairs["rotation_mean_shuffled"].any_result.shuffled
+    assert pairs["translation_mean"].any_result.transformations[0] == "translation by -1 right, -1 down"
+    assert pairs["translation_mean"].any_result.samples_offered == 30
+    trained = load_model(tmp_path / "results" / "models" / "simple_conv_digits" / "unrotated.pt")
+    fresh, learned = (trained.network(trained=wanted).conv1.weight for wanted in (False, True))
+    assert not torch.equal(fresh, learned)
+    assert torch.equal(fresh, trained.network(trained=False).conv1.weight)
+    assert plot_variances_models.main(folders) == 0
+    drawn = {file.name for file in (tmp_path / "plots" / "simple_conv_digits").iterdir()}
+    assert {"rotation_max_random-weights_heatmap_all.png", "rotation_mean_shuffled_layers.png"} <= drawn
 
 
 def test_a_trial_does_not_replace_a_measurement(home):
@@ -249,6 +284,10 @@ def test_the_measure_normalizes_by_the_training_split(image_folder, tmp_path, mo
             2,
             ["unknown aggregation 'median'"],
         ),
+        (("experiment_variance.py", "resnet", "digits", "--tolerance", "0"), 2, ["0 must be above 0"]),
+        (("experiment_variance.py", "resnet", "digits", "--precision", "fp8"), 2, ["invalid choice: 'fp8'"]),
+        (("experiment_variance.py", "resnet", "digits", "--aggregation", "max,max"), 2, ["name each aggregation once"]),
+        (("experiment_variance.py", "resnet", "digits", "--control", "luck"), 2, ["invalid choice: 'luck'"]),
         (("experiment_variance.py", "resnet", "digits", "--transformation", "flip"), 2, ["invalid choice: 'flip'"]),
         (("plot_variances_models.py",), 1, ["no measurement in", "experiment_variance.py"]),
         (("plot_variances_models.py", "--results-dir", "/dev/null"), 1, ["no measurement in"]),

@@ -5,7 +5,21 @@ import pytest
 import torch
 
 from pytorch.errors import InputError
-from pytorch.transformations import Rotation, rotate, rotations
+from pytorch.transformations import (
+    Brightness,
+    Composition,
+    DiscMask,
+    Rotation,
+    Scaling,
+    Translation,
+    brightness,
+    compositions,
+    rotate,
+    rotations,
+    scalings,
+    transformation_set,
+    translations,
+)  # fmt: skip
 
 ODD = torch.rand(3, 2, 7, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 OBLONG = torch.rand(2, 1, 5, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -86,3 +100,78 @@ def test_the_grid_of_rotations():
     assert str(rotations(16)[1]) == "rotation by 22.5°"
     with pytest.raises(InputError, match="0 rotations"):
         rotations(0)
+
+
+def test_the_disc_is_what_a_turn_neither_brings_in_nor_loses():
+    """Of an image of ones every turn leaves the same disc, up to the interpolation at its rim."""
+    ones = torch.ones(1, 1, 32, 32)
+    upright, *turned = [turn(ones) for turn in rotations(16, disc=True)]
+    outside = upright == 0
+    assert 0.2 < outside.float().mean() < 0.23  # 1 - pi / 4
+    for image in turned:
+        assert (image[outside] == 0).all()
+        torch.testing.assert_close(image, upright, rtol=0, atol=1e-5)
+    corner = torch.zeros(1, 1, 32, 32)
+    corner[0, 0, :4, :4] = 1
+    assert all((turn(corner) == 0).all() for turn in rotations(16, disc=True))
+
+
+def test_translations_move_pixels_on_a_grid_about_the_middle():
+    shifts = translations(16)
+    assert [(shift.right, shift.down) for shift in shifts[:5]] == [(-3, -3), (-1, -3), (1, -3), (3, -3), (-3, -1)]
+    assert [(shift.right, shift.down) for shift in translations(9)][4] == (0, 0)
+    assert torch.equal(Translation(0, 0)(ODD), ODD)
+    moved = Translation(2, -1)(OBLONG)
+    assert torch.equal(moved[:, :, :-1, 2:], OBLONG[:, :, 1:, :-2])
+    assert (moved[:, :, -1] == 0).all()
+    assert (moved[..., :2] == 0).all()
+
+
+def test_scaling_by_a_half_averages_and_by_two_magnifies():
+    even = torch.rand(2, 1, 8, 8, dtype=torch.float64)
+    assert torch.equal(Scaling(1)(even), even)
+    expected = torch.zeros_like(even)
+    expected[:, :, 2:6, 2:6] = torch.nn.functional.avg_pool2d(even, 2)
+    torch.testing.assert_close(Scaling(0.5)(even), expected)
+    ramp = torch.arange(9.0, dtype=torch.float64).expand(1, 1, 9, 9)
+    torch.testing.assert_close(Scaling(2)(ramp)[0, 0, 4], 4 + (torch.arange(9.0, dtype=torch.float64) - 4) / 2)
+    factors = [scaling.factor for scaling in scalings(5)]
+    assert factors[0] == 1
+    assert factors[-1] == 0.5
+    np.testing.assert_allclose(np.diff(np.log(factors)), np.log(0.5) / 4)
+
+
+def test_brightness_and_compositions():
+    assert torch.equal(Brightness(0.5)(torch.tensor([[[[200]]]], dtype=torch.uint8)), torch.tensor([[[[100.0]]]]))
+    both = compositions(rotations(4), brightness(3))
+    assert len(both) == 12
+    torch.testing.assert_close(both[5](ODD), torch.rot90(ODD, 1, dims=(2, 3)) * 0.25)
+    assert str(Composition((Rotation(90), DiscMask()))) == "rotation by 90°, disc"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: translations(15), "15 translations form no square grid"),
+        (lambda: translations(16, spacing=1), "not of whole pixels"),
+        (lambda: scalings(1), "1 scalings: at least two"),
+        (lambda: scalings(4, smallest=-1), "two different numbers above 0"),
+        (lambda: brightness(4, 1, 1), "two different numbers"),
+        (lambda: transformation_set("shear", 4), "unknown transformation 'shear': there are rotation, rotation-disc"),
+    ],
+)
+def test_sets_that_cannot_be_made(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("name", ["rotation", "rotation-disc", "translation", "scale", "brightness"])
+def test_every_set_of_the_command_line(name):
+    chosen = transformation_set(name, 16)
+    assert len({str(transformation) for transformation in chosen}) == 16
+    pixels = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
+    for transformation in chosen:
+        found = transformation(pixels)
+        assert found.shape == pixels.shape
+        assert found.is_floating_point()
+        assert torch.equal(pixels, pixels.clone())
