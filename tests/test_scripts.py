@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from matplotlib import get_cachedir
 from PIL import Image
 
