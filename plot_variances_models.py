@@ -5,7 +5,7 @@
 
 For each measurement found in <results-dir>/values, into <plots-dir>/<model>_<dataset>/: a heatmap of all samples,
 one stratified by class and one of each class, the layer means of both models, and those of each class. Controls
-(experiment_variance.py --control) are drawn beside the pair that they belong to, and have heatmaps of their own.
+(experiment_variance.py --control) are drawn beside the pair that they belong to, and have two heatmaps of their own.
 Takes some seconds for each measurement.
 """
 
@@ -68,7 +68,8 @@ def draw(pair: VariancePair, controls: list[VariancePair], plots_dir: Path) -> P
     result, top = pair.any_result, scale_top(pair)
     save_figure(layers_figure(pair, controls), folder / f"{prefix}_layers.png")
     save_figure(classes_figure(pair), folder / f"{prefix}_classes.png")
-    for group in tqdm(result.groups, desc=f"{pair.model} {pair.dataset} {prefix}", leave=False, disable=None):
+    groups = result.groups if pair.control is None else result.groups[:2]
+    for group in tqdm(groups, desc=f"{pair.model} {pair.dataset} {prefix}", leave=False, disable=None):
         name = f"{prefix}_heatmap_{file_label(group, result.classes)}.png"
         save_figure(heatmap_figure(pair, group, top), folder / name)
     return folder

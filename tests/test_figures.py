@@ -18,7 +18,8 @@ def texts(figure):
     found = [axes.get_title(loc=loc) for axes in figure.axes for loc in ("left", "center")]
     found += [label.get_text() for axes in figure.axes for label in (*axes.get_xticklabels(), *axes.get_yticklabels())]
     found += [axes.get_xlabel() for axes in figure.axes] + [axes.get_ylabel() for axes in figure.axes]
-    found += [text.get_text() for axes in figure.axes if axes.get_legend() for text in axes.get_legend().get_texts()]
+    legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes if axes.get_legend())]
+    found += [text.get_text() for legend in legends for text in legend.get_texts()]
     return "\n".join([figure.get_suptitle(), *found])
 
 

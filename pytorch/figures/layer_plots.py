@@ -24,7 +24,7 @@ def layers_figure(pair: VariancePair, controls: Sequence[VariancePair] = ()) -> 
         pair: What was measured.
         controls: The same measured as a control; those of other layers are left out.
     """
-    figure = Figure(figsize=(_width(pair), 5), layout="constrained")
+    figure = Figure(figsize=(_width(pair), 5.5), layout="constrained")
     axes = figure.subplots()
     for trained_on, result in pair.results.items():
         for group, line in list(LINES.items())[: len(result.groups)]:
@@ -36,7 +36,7 @@ def layers_figure(pair: VariancePair, controls: Sequence[VariancePair] = ()) -> 
                 label = f"control, {CONTROL_TITLES[control.control]}: {trained_on} model"
                 _draw_means(axes, found, ALL, MODEL_COLOURS[trained_on], label, CONTROL_LINES[control.control])
     _finish(axes, result)
-    axes.legend(fontsize=8, ncols=2 if controls else 1)
+    figure.legend(fontsize=8, ncols=2, loc="outside lower center", frameon=False)
     set_title(figure, pair, "mean of each layer, with its 95 % interval", result.samples)
     return figure
 
