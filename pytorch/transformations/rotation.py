@@ -44,10 +44,11 @@ class Rotation:
 class DiscMask:
     """Keep what lies in the disc inscribed in the image, and set the rest to 0, so that corners cannot speak.
 
-    A pixel is kept if its centre is at most min(H, W) / 2 away from the image's.
+    A pixel is kept if its centre is at most (min(H, W) - 1) / 2 away from the image's: whatever the turn, its value
+    then comes from within the image.
 
-    >>> DiscMask()(torch.ones(1, 1, 4, 4))[0, 0].int().tolist()
-    [[0, 1, 1, 0], [1, 1, 1, 1], [1, 1, 1, 1], [0, 1, 1, 0]]
+    >>> DiscMask()(torch.ones(1, 1, 5, 5))[0, 0].int().tolist()
+    [[0, 0, 1, 0, 0], [0, 1, 1, 1, 0], [1, 1, 1, 1, 1], [0, 1, 1, 1, 0], [0, 0, 1, 0, 0]]
     """
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -55,7 +56,7 @@ class DiscMask:
         height, width = images.shape[2:]
         x = torch.arange(width, device=images.device) - (width - 1) / 2
         y = torch.arange(height, device=images.device) - (height - 1) / 2
-        inside = x.square() + y.square().unsqueeze(1) <= (min(height, width) / 2) ** 2
+        inside = x.square() + y.square().unsqueeze(1) <= ((min(height, width) - 1) / 2) ** 2
         return torch.where(inside, as_floating(images), 0)
 
     def __str__(self) -> str:
