@@ -148,7 +148,7 @@ def _check_replaceable(path: Path, options: argparse.Namespace, samples: int) ->
         "seed": old.seed,
     }
     asked = {name: getattr(options, name) for name in found} | {"samples": samples}
-    if options.samples is None and options.tolerance is None:
+    if options.samples is None and options.tolerance is None and options.control != SHUFFLED:
         del found["seed"]
     differences = [f"{name} {found[name]}, not {asked[name]}" for name in found if found[name] != asked[name]]
     if differences:

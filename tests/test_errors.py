@@ -163,3 +163,21 @@ def test_bfloat16_forward_passes():
         assert short.layer_means("stratified")[name] == pytest.approx(mean, abs=0.01)
     assert short.tv_all.tobytes() != exact.tv_all.tobytes()
     assert short.tv_all.dtype == np.float64
+
+
+def test_samples_without_a_label_are_no_class(reusing_model, images, labels):
+    labelled = (images[:12], labels[:12])
+    alone = measure_variance(reusing_model, [labelled], None, rotations(3))
+    mixed = measure_variance(reusing_model, [labelled, (images[12:], None)], None, rotations(3))
+    assert mixed.samples == 23
+    assert mixed.classes == alone.classes
+    np.testing.assert_allclose(mixed.errors.stratified, alone.errors.stratified, rtol=1e-6)
+    np.testing.assert_allclose(mixed.errors.bias_stratified, alone.errors.bias_stratified, rtol=1e-6)
+
+
+def test_a_class_that_begins_with_one_sample_has_errors(images):
+    model = nn.Sequential(nn.Conv2d(2, 4, 3)).double()
+    batches = [(images[:6], torch.tensor([0, 0, 0, 0, 0, 1])), (images[6:], torch.tensor([0] * 8 + [1] * 9))]
+    result = measure_variance(model, batches, None, rotations(3))
+    for quantity in ("transformation", "sample", "normalized"):
+        assert np.isfinite(result.layer_errors("1", quantity)["0"])

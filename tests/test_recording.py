@@ -80,6 +80,27 @@ def test_a_model_that_changes_its_input_changes_no_other_models(images):
     assert torch.equal(shared, before)
 
 
+def test_a_transformation_that_works_in_place_changes_no_other(images):
+    model, before = nn.Sequential(nn.Conv2d(2, 3, 3)).double(), images.clone()
+    found = measure_variance(model, [(images, None)], None, [lambda x: x, lambda x: x.mul_(0.5), lambda x: x.mul_(3)])
+    expected = measure_variance(model, images, None, [lambda x: x, lambda x: x * 0.5, lambda x: x * 3])
+    np.testing.assert_allclose(found.tv_all, expected.tv_all, rtol=1e-12)
+    assert torch.equal(images, before)
+
+
+def test_layers_of_several_types_in_one_row(images, labels):
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.long, self.short = nn.Conv2d(2, 3, 3).double(), nn.Conv2d(3, 4, 3)
+
+        def forward(self, inputs):
+            return self.short(self.long(inputs).float())
+
+    found = measure_variance(Mixed(), images, labels, rotations(3), aggregation="mean,max", batch_size=8)
+    assert np.isfinite(found["max"].tv_all).all()
+
+
 def test_a_model_that_views_its_input():
     class Flat(nn.Module):
         def forward(self, inputs):

@@ -76,16 +76,17 @@ def aggregate(activation: Tensor, units: dict[str | None, Tensor]) -> None:
 
     Args:
         activation: (B, ...), of any numeric type.
-        units: For each aggregation (B, ...), of the shapes that ``unit_shapes`` gives; float32 or float64.
+        units: For each aggregation (B, ...), of the shapes that ``unit_shapes`` gives; all float32, or all float64.
     """
     positions, values = position_axes(activation), activation.detach()
-    if values.dtype in EXACT_ENOUGH:
+    (kind,) = {out.dtype for out in units.values()}
+    if values.dtype == kind:
         for name, out in units.items():
             AGGREGATIONS[name or "none"](values, positions, out)
         return
     at_once = max(1, CONVERTED_AT_ONCE * len(values) // max(1, values.numel()))
     for start in range(0, len(values), at_once):
         part = slice(start, start + at_once)
-        converted = values[part].to(unit_type(values))
+        converted = values[part].to(kind)
         for name, out in units.items():
             AGGREGATIONS[name or "none"](converted, positions, out[part])

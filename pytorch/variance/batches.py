@@ -35,10 +35,12 @@ class Samples:
     Attributes:
         batches: Can be gone through once.
         total: The number of samples, where it is known.
+        classes: The number of classes, where it is known.
     """
 
     batches: Iterator[Batch]
     total: int | None
+    classes: int | None
 
 
 def in_batches(
@@ -65,7 +67,7 @@ def in_batches(
     if not isinstance(images, (Tensor, np.ndarray)):
         if labels is not None:
             raise InputError("labels must be None where images is an iterable: its batches are (images, labels)")
-        return Samples((batch for batch in _checked(images, class_count) if len(batch.images)), None)
+        return Samples((batch for batch in _checked(images, class_count) if len(batch.images)), None, None)
     images = torch.as_tensor(images)
     if images.ndim != 4:
         raise InputError(f"images have shape {tuple(images.shape)}: (N, C, H, W) is needed")
@@ -74,7 +76,8 @@ def in_batches(
     labels = checked_labels(labels, len(images), class_count)
     order = balanced_order(labels, seed)
     parts = order.tensor_split(-(-len(order) // batch_size) or 1)
-    return Samples((Batch(images[part.to(images.device)], labels[part]) for part in parts if len(part)), len(order))
+    batches = (Batch(images[part.to(images.device)], labels[part]) for part in parts if len(part))
+    return Samples(batches, len(order), len(labels.unique()))
 
 
 def _checked(batches: Iterable[Any], class_count: int | None) -> Iterator[Batch]:

@@ -115,11 +115,12 @@ class UnitBlock:
         self._of_all.add(update, moments.pooled(), self._groups, one=True)
         self._next += 1
 
-    def end(self, counts: Tensor) -> LayerSums:
+    def end(self, counts: Tensor, strata: Tensor) -> LayerSums:
         """Close the batch.
 
         Args:
             counts: (K, 1) float64, the number of samples of each class, the batch included.
+            strata: (K,) bool, the classes that the stratified NV is the mean of.
 
         Returns:
             The sums that the error bars are made of, over the units of each layer.
@@ -134,7 +135,7 @@ class UnitBlock:
         on_all = influences(dispersion, self._of_all, tv_all, sv_all, None)
         on_class = influences(dispersion, self._of_class, tv, sv, self._groups)
         self._has_ratio[here] = has_ratio(tv, sv)
-        in_every = (self._has_ratio | (counts < 2)).all(dim=0, keepdim=True)
+        in_every = self._has_ratio[strata.to(counts.device)].all(dim=0, keepdim=True)
         in_all, in_class = has_ratio(tv_all, sv_all), self._has_ratio[here]
         return LayerSums(*(
             [by_layer(part.double(), self._widths) for part in parts]

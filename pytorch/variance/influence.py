@@ -114,7 +114,8 @@ def influences(
     known = torch.isfinite(tv / sv)
     inverse, nv = torch.where(known, 1 / sv, 0.0), torch.where(known, tv / sv, 0.0)
     on_tv = dispersion - spread(tv)
-    on_sv = squares.sum - spread(squares.centre * sv)
+    # A class of one sample so far has no SV, and its sample no influence on it yet.
+    on_sv = squares.sum - spread(torch.where(sv.isnan() & ~tv.isnan(), 0.0, squares.centre * sv))
     relative_sv = on_sv * spread(inverse)
     on_nv = torch.addcmul(on_tv * spread(inverse), relative_sv, spread(nv), value=-1)
     on_nv = torch.where(spread(known), on_nv, 0.0)

@@ -1,7 +1,7 @@
 """The measure: N·T forward passes give TV, SV and NV of every unit, for every class, stratified and all."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain
 
 import torch
@@ -115,7 +115,8 @@ def measure_variances(
 ) -> list[Measured]:
     """Measure several models on the same transformed batches; arguments as ``measure_variance``, a result for each.
 
-    Where their statistics together would take half of the memory or more, they are measured one after another.
+    Where their statistics together would take half of the memory or more, they are measured one after another; with a
+    tolerance each then stops by itself.
     """
     classes = None if classes is None else list(classes)
     check_class_names(classes or [])
@@ -149,10 +150,9 @@ def measure_variances(
         single = isinstance(aggregation, str) and len(names) == 1
         return [by_name[names[0]] if single else by_name for by_name in measured]
 
-    try:
+    with suppress(TooLargeTogetherError):
         return measure(models)
-    except TooLargeTogetherError:
-        return [measure([model])[0] for model in models]
+    return [measure([model])[0] for model in models]
 
 
 def _check(options: PassOptions, batch_size: int) -> None:
@@ -179,9 +179,10 @@ def _device_of(model: nn.Module) -> torch.device:
 def _on_device(model: nn.Module, device: torch.device | str | None) -> Iterator[None]:
     """Move the model to ``device``, and back afterwards; None: leave it where it is."""
     home = _device_of(model)
-    if device is not None:
-        model.to(device)
     try:
+        if device is not None:
+            model.to(device)
         yield
     finally:
-        model.to(home)
+        if device is not None:
+            model.to(home)

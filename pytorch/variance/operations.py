@@ -77,6 +77,8 @@ class Operations(TorchFunctionMode):
             return False
         if changes_its_argument(func) or kwargs.get("inplace"):
             return True
+        if all(isinstance(tensor, nn.Parameter) for _, tensor in named_tensors("", [args, kwargs])):
+            return False
         given = {tensor.untyped_storage().data_ptr() for _, tensor in named_tensors("", [args, kwargs])}
         return bool(given) and all(tensor.untyped_storage().data_ptr() not in given for tensor in tensors)
 

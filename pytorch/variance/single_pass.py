@@ -69,7 +69,7 @@ def _run(
             rows = _rows(recorders, seen, transformation, options)
             with _precision("fp32", device):
                 if not accumulators:
-                    accumulators = _accumulators(recorders, rows, batch, options, device, samples.total)
+                    accumulators = _accumulators(recorders, rows, batch, options, device, samples)
                     watchers = [Stopping(accumulator, samples.total) for accumulator in accumulators]
                 for accumulator, row in zip(accumulators, rows, strict=True):
                     if step == 0:
@@ -92,7 +92,7 @@ def _rows(
 ) -> list[Tensor]:
     """Transform the images once, and return what each model makes of them, (B, U)."""
     with _precision("fp32", images.device):
-        inputs = transformation(images)
+        inputs = transformation(images.clone())  # which may work in place
         inputs = inputs if options.preprocess is None else options.preprocess(inputs)
     # A model may change its input in place, which is another model's input too, or the caller's.
     return [recorder(_copy(inputs, recorder.memory_format)) for recorder in recorders]
@@ -118,11 +118,11 @@ def _accumulators(
     batch: Batch,
     options: PassOptions,
     device: torch.device,
-    total: int | None,
+    samples: Samples,
 ) -> list[VarianceAccumulator]:
-    steps, known = len(options.transformations), options.class_count or len(batch.labels.unique())
+    steps, known = len(options.transformations), options.class_count or samples.classes or len(batch.labels.unique())
     fits = check_memory([row.shape[1] for row in rows], steps, known, len(batch.labels), device)
-    if not fits and len(recorders) > 1 and total is not None:  # an iterable can be gone through once
+    if not fits and len(recorders) > 1 and samples.total is not None:  # an iterable can be gone through once
         raise TooLargeTogetherError
     return [
         VarianceAccumulator(
