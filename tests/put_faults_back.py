@@ -177,10 +177,6 @@ FAULTS = {
         "tests/test_errors.py::test_errors_and_biases_agree_with_the_delete_one_jackknife",
         [("pytorch/variance/influence.py", "nv * inverse * squares.curvature - products", "-products")],
     ),
-    "the fast path of attention passes modules by": (
-        "tests/test_zoo.py::test_a_transformer_encoder_is_seen_in_spite_of_its_fast_path",
-        [("pytorch/variance/activations.py", "torch.backends.mha.set_fastpath_enabled(False)", "pass")],
-    ),
     "a pass stops as soon as it knows the units that vary": (
         "tests/test_errors.py::test_a_tolerance_waits_for_units_that_may_awake",
         [("pytorch/variance/stopping.py", "again * awaking / units", "0 * awaking / units")],
