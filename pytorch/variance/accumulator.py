@@ -82,7 +82,8 @@ class VarianceAccumulator:
         """Close the batch: fold the dispersion of each of its samples, and its influence, into its class."""
         groups = self._groups
         self.counts[groups.present] += groups.sizes
-        total = self._sums_over_blocks([block.end(self._float_counts(), self.in_strata(2)) for block in self._blocks])
+        counts, strata = self._float_counts(), self.in_strata().to(self._device)
+        total = self._sums_over_blocks([block.end(counts, strata) for block in self._blocks])
         in_all, in_class, in_every = total.finite
         units = [self._units, self._units, in_all, self._units, self._units, groups.spread(in_class), in_every]
         first = [self._means(part, number) for part, number in zip(total.first, units, strict=True)]
@@ -154,17 +155,13 @@ class VarianceAccumulator:
         """
         return _side_by_side(block.sample_variance() for block in self._blocks)
 
-    def in_strata(self, fewest: int) -> Tensor:
-        """Which rows are classes of at least so many samples; those without a label are one only if there is no other.
+    def in_strata(self) -> Tensor:
+        """Which rows are classes that stratified means are taken over, (K,) bool on the CPU.
 
-        Args:
-            fewest: Number of samples.
-
-        Returns:
-            (K,) bool on the CPU.
+        Those of at least two samples; samples without a label are a class only if there is no other.
         """
         labelled = torch.tensor([label >= 0 for label in self.labels], dtype=torch.bool)
-        return (self.counts >= fewest) & (labelled | ~labelled.any())
+        return (self.counts > 1) & (labelled | ~labelled.any())
 
     def constant_units(self) -> tuple[Tensor, Tensor]:
         """Count the units of each layer with TV = SV = 0: of all samples (L,), of each class (K, L), on the CPU."""
@@ -179,7 +176,7 @@ class VarianceAccumulator:
         columns = len(self.layers) + self._wholes.shape[1]
         samples = self.counts.double().unsqueeze(1)
         of_all, of_classes = self._errors_all.means(), self._errors_classes.means()
-        measurable = self.in_strata(2)
+        measurable = self.in_strata()
         squared = (of_classes[:, : 4 * columns] / (samples - 1)).reshape(-1, 4, columns)
         biases = (of_classes[:, 4 * columns :] / samples).reshape(-1, 2, columns)
         return LayerErrors(

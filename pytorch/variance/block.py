@@ -135,7 +135,7 @@ class UnitBlock:
         on_all = influences(dispersion, self._of_all, tv_all, sv_all, None)
         on_class = influences(dispersion, self._of_class, tv, sv, self._groups)
         self._has_ratio[here] = has_ratio(tv, sv)
-        in_every = self._has_ratio[strata.to(counts.device)].all(dim=0, keepdim=True)
+        in_every = self._has_ratio[strata].all(dim=0, keepdim=True)
         in_all, in_class = has_ratio(tv_all, sv_all), self._has_ratio[here]
         return LayerSums(*(
             [by_layer(part.double(), self._widths) for part in parts]

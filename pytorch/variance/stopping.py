@@ -48,7 +48,7 @@ class Stopping:
         widths = []
         for error, awaking in (
             (errors.all[-1], may_awake(before_all, constant_all)),
-            (errors.stratified, may_awake(before, constant)[self._accumulator.in_strata(2)].mean(dim=0)),
+            (errors.stratified, may_awake(before, constant)[self._accumulator.in_strata()].mean(dim=0)),
         ):
             units = torch.tensor(self._accumulator.layers, dtype=torch.float64)
             widths.append(CONFIDENCE_95 * left**0.5 * torch.from_numpy(error[:layers]) + again * awaking / units)
