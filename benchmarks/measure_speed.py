@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=DEFAULT_MODELS)
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[64])
-    parser.add_argument("--batches", type=int, default=2)
+    parser.add_argument("--samples", type=int, default=256)
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5, help="that count, after one that does not")
     parser.add_argument("--bf16", action="store_true", help="also in bf16, its floor likewise")
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     keep_freed_memory()
     print(f"torch {torch.__version__}, {options.device}, {torch.get_num_threads()} threads, {options.steps} rotations, "
-          f"{options.batches} batches, {options.rounds} rounds")  # fmt: skip
+          f"{options.samples} samples, {options.rounds} rounds")  # fmt: skip
     columns = ["model", "batch", "floor, s", "measure / floor", "with mean,max"]
     if options.bf16:
         columns += ["bf16: measure / floor", "fp32 / bf16, measure"]
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def row(name: str, batch_size: int, options: argparse.Namespace) -> list[str]:
     """Time one model at one batch size."""
-    work = Workload.build(name, batch_size * options.batches, batch_size, options.steps, options.device)
+    work = Workload.build(name, options.samples, batch_size, options.steps, options.device)
     inputs = work.inputs()
     works = {
         "floor": lambda: work.floor(inputs, "fp32"),

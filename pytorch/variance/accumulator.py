@@ -69,8 +69,9 @@ class VarianceAccumulator:
         row_of = {label: row for row, label in enumerate(self.labels)}
         rows = torch.tensor([row_of[value] for value in values])
         self._groups = Groups.of(rows, self.counts, self._device)
+        self._everyone = self._groups.as_one()
         for block in self._blocks:
-            block.begin(self._groups)
+            block.begin(self._groups, self._everyone)
 
     def add(self, activations: Tensor) -> None:
         """Take in the activations of the batch under the next transformation, (B, U)."""
@@ -91,7 +92,7 @@ class VarianceAccumulator:
         second = [self._means(part, number) for part, number in zip(total.second, units, strict=True)]
         squares = [part.square_() for part in first]
         of_all = torch.cat(squares[:3], dim=1).sum(dim=0, keepdim=True)
-        self._errors_all.add(torch.cat([of_all, second[0]], dim=1), groups.as_one())
+        self._errors_all.add(torch.cat([of_all, second[0]], dim=1), self._everyone)
         of_class = groups.sum(torch.cat(squares[3:], dim=1))
         self._errors_classes.add(torch.cat([of_class, *second[1:]], dim=1), groups)
 

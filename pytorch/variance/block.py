@@ -92,12 +92,12 @@ class UnitBlock:
         self.dispersion_sum = torch.cat([self.dispersion_sum, more])
         self._has_ratio = torch.cat([self._has_ratio, more.bool()])
 
-    def begin(self, groups: Groups) -> None:
-        """Open a batch, whose samples belong to the given rows of the state."""
-        self._groups = groups
+    def begin(self, groups: Groups, everyone: Groups) -> None:
+        """Open a batch, whose samples belong to the given rows of the state, and all together to one group."""
+        self._groups, self._everyone = groups, everyone
         self._next = 0
         steps = len(self.over_samples)
-        self._of_class, self._of_all = (SquaredDeviations(steps, self._dispersion) for _ in range(2))
+        self._of_class, self._of_all = (SquaredDeviations(of, steps, self._dispersion) for of in (groups, everyone))
 
     def add(self, values: Tensor) -> None:
         """Take in the activations of the batch under the next transformation, (B, U) float64."""
@@ -111,8 +111,8 @@ class UnitBlock:
             self._squares.addcmul_(deviations, deviations)
         moments = self.over_samples[self._next]
         update = moments.update(values, self._groups)
-        self._of_class.add(update, update.moments, self._groups, one=False)
-        self._of_all.add(update, moments.pooled(), self._groups, one=True)
+        self._of_class.add(update, self._groups, update.moments)
+        self._of_all.add(update, self._groups, moments.pooled())
         self._next += 1
 
     def end(self, counts: Tensor, strata: Tensor) -> LayerSums:
@@ -131,12 +131,11 @@ class UnitBlock:
         self.dispersion_sum.index_add_(0, self._groups.rows, self._groups.sum(dispersion))
         here = self._groups.rows
         tv_all, tv = self.transformation_variance(counts)
-        tv, sv_all, sv = tv[here], self._of_all.dispersion, self._of_class.dispersion
-        on_all = influences(dispersion, self._of_all, tv_all, sv_all, None)
-        on_class = influences(dispersion, self._of_class, tv, sv, self._groups)
-        self._has_ratio[here] = has_ratio(tv, sv)
+        on_all = influences(dispersion, self._of_all, tv_all, self._dispersion, self._everyone)
+        on_class = influences(dispersion, self._of_class, tv[here], self._dispersion, self._groups)
+        self._has_ratio[here] = has_ratio(tv[here], self._of_class.dispersion)
         in_every = self._has_ratio[strata].all(dim=0, keepdim=True)
-        in_all, in_class = has_ratio(tv_all, sv_all), self._has_ratio[here]
+        in_all, in_class = has_ratio(tv_all, self._of_all.dispersion), self._has_ratio[here]
         return LayerSums(*(
             [by_layer(part.double(), self._widths) for part in parts]
             for parts in (

@@ -30,53 +30,61 @@ from torch import Tensor
 
 from pytorch.variance.moments import Groups, Moments, Update
 
+SLOPES = {"std": lambda dispersion: (0.5 / dispersion).nan_to_num_(nan=0, posinf=0), "variance": torch.ones_like}
+"""κ, the derivative of a dispersion by the variance, as a function of the dispersion; 0 where there is none."""
+
+CENTRES = {"std": 0.5, "variance": 1.0}
+"""The mean of q over the samples is so many times the dispersion."""
+
 
 class SquaredDeviations:
     """What the error of SV needs of a batch: squared deviations from the means over samples, summed over t.
 
+    float32 is exact enough for an error.
+
     Attributes:
-        sum: (B, U) float32, which is exact enough for an error: mean over t of q_t(x) = κ_t (a(x, t) - m_t)².
-        dispersion: (G, U), SV of the samples so far: the mean over t of the dispersion of each group.
-        curvature: (G, U), the sum over the samples of a group of w(x); over N it is by how much SV is too small.
-        centre: q̄_t is so many times the dispersion.
+        sum: (B, U) float32, mean over t of q_t(x) = κ_t (a(x, t) - m_t)².
+        dispersion: (G, U) float64, SV of the samples so far: the mean over t of the dispersion of each group.
 
     Args:
+        groups: Classes, or all samples of the batch as one.
         transformations: T.
         dispersion: ``"std"`` or ``"variance"``.
     """
 
-    def __init__(self, transformations: int, dispersion: str) -> None:
+    def __init__(self, groups: Groups, transformations: int, dispersion: str) -> None:
         self.sum: Tensor | float = 0.0
         self.dispersion: Tensor | float = 0.0
-        self.curvature: Tensor | float = 0.0
-        self.centre = 0.5 if dispersion == "std" else 1.0
+        self._fourth: Tensor | float = 0.0
+        self._groups = groups
         self._kind = dispersion
         self._steps = transformations
 
-    def add(self, update: Update, moments: Moments, groups: Groups, *, one: bool) -> None:
+    def add(self, update: Update, of: Groups, moments: Moments) -> None:
         """Take in the activations under the next transformation.
 
         Args:
             update: Of the moments over samples by these activations.
-            moments: About which to take the deviations: a row for each group, or one row for all.
-            groups: Of the update.
-            one: Whether there is one row for all.
+            of: The groups of the update.
+            moments: About which to take the deviations, a row for each of ``groups``.
         """
         dispersion = moments.dispersion(self._kind)
         self.dispersion += dispersion / self._steps
-        known = dispersion > 0
-        slope = torch.where(known, 0.5 / dispersion, 0.0) if self.centre == 0.5 else known.double()
+        slope = SLOPES[self._kind](dispersion)
         scale = (slope / self._steps).sqrt_()
-        offset = groups.spread(((update.reference - moments.mean) * scale).float())
-        scale = scale.float() if one else groups.spread(scale.float())
-        squares = torch.addcmul(offset, update.deviations, scale).square_()
+        offset = ((update.reference - moments.mean) * scale).float()
+        scale = self._groups.spread(scale.float())
+        squares = torch.addcmul(of.spread(offset), update.deviations, scale).square_()
         self.sum += squares
-        if self.centre == 0.5:
-            squares.square_()
-            fourth = squares.sum(dim=0, keepdim=True) if one else groups.sum(squares)
-            count = len(squares) if one else groups.counts
-            expected = torch.where(known, dispersion, 0.0) * (count / (8 * self._steps))
-            self.curvature += fourth * slope.mul_(self._steps) - expected
+        if self._kind == "std":
+            self._fourth += self._groups.sum(squares.square_()) * slope
+
+    def curvature(self) -> Tensor:
+        """The sum over the samples of a group of w(x), (G, U); over N it is by how much SV is too small."""
+        if self._kind == "variance":
+            return torch.zeros_like(self.dispersion)
+        # The mean over t of q² / (2 σ) is T times the sum over t of (q / T)² κ, that of q̄² / (2 σ) an eighth of SV.
+        return self._fourth * self._steps - self.dispersion * self._groups.counts / 8
 
 
 @dataclass(frozen=True)
@@ -93,9 +101,7 @@ class Influences:
     second: Tensor
 
 
-def influences(
-    dispersion: Tensor, squares: SquaredDeviations, tv: Tensor, sv: Tensor, groups: Groups | None
-) -> Influences:
+def influences(dispersion: Tensor, squares: SquaredDeviations, tv: Tensor, kind: str, groups: Groups) -> Influences:
     """Compute the influence of each sample of a batch on TV, SV and NV of each unit.
 
     A unit without samples that differ (SV = 0) has an NV of 1 or inf, by definition: no sample has an influence on it.
@@ -103,25 +109,22 @@ def influences(
     Args:
         dispersion: (B, U), s(x).
         squares: Of the batch, complete.
-        tv: (G, U), TV of each group so far, or (1, U) of all samples.
-        sv: Likewise SV.
-        groups: Which row is whose; None where there is one.
+        tv: (G, U), TV of each group so far.
+        kind: A key of ``CENTRES``.
+        groups: Those of ``squares``.
     """
-
-    def spread(rows: Tensor) -> Tensor:
-        return rows if groups is None else groups.spread(rows)
-
+    sv = squares.dispersion
     known = torch.isfinite(tv / sv)
     inverse, nv = torch.where(known, 1 / sv, 0.0), torch.where(known, tv / sv, 0.0)
-    on_tv = dispersion - spread(tv)
+    on_tv = dispersion - groups.spread(tv)
     # A class of one sample so far has no SV, and its sample no influence on it yet.
-    on_sv = squares.sum - spread(torch.where(sv.isnan() & ~tv.isnan(), 0.0, squares.centre * sv))
-    relative_sv = on_sv * spread(inverse)
-    on_nv = torch.addcmul(on_tv * spread(inverse), relative_sv, spread(nv), value=-1)
-    on_nv = torch.where(spread(known), on_nv, 0.0)
-    products = on_nv * relative_sv
-    products = products.sum(dim=0, keepdim=True) if groups is None else groups.sum(products)
-    return Influences([on_tv, on_sv, on_nv], torch.where(known, nv * inverse * squares.curvature - products, 0.0))
+    on_sv = squares.sum - groups.spread(torch.where(sv.isnan() & ~tv.isnan(), 0.0, CENTRES[kind] * sv))
+    relative_sv = on_sv * groups.spread(inverse)
+    on_nv = torch.addcmul(on_tv * groups.spread(inverse), relative_sv, groups.spread(nv), value=-1)
+    on_nv = torch.where(groups.spread(known), on_nv, 0.0)
+    products = groups.sum(on_nv * relative_sv)
+    second = torch.where(known, nv * inverse * squares.curvature() - products, 0.0)
+    return Influences([on_tv, on_sv, on_nv], second)
 
 
 def by_layer(values: Tensor, layers: list[int]) -> Tensor:

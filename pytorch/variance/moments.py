@@ -67,11 +67,13 @@ class Groups:
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum the rows of (B, U) group by group, (G, U)."""
+        if len(self.rows) == 1:
+            return values.sum(dim=0, keepdim=True)
         return values.new_zeros(len(self.rows), values.shape[1]).index_add_(0, self.members, values)
 
     def spread(self, values: Tensor) -> Tensor:
-        """Give each observation the row of its group: (B, U) of (G, U)."""
-        return values.index_select(0, self.members)
+        """Give each observation the row of its group, (B, U) of (G, U); a single row is left to broadcast, (1, U)."""
+        return values if len(self.rows) == 1 else values.index_select(0, self.members)
 
 
 @dataclass
@@ -190,7 +192,7 @@ class Moments:
     def variance(self, ddof: int = 1) -> Tensor:
         """Return m2 / (count - ddof); NaN where there are no more than ``ddof`` observations."""
         freedom = self.count - ddof
-        return torch.where(freedom > 0, self.m2 / freedom, torch.nan)
+        return self.m2 / torch.where(freedom > 0, freedom, torch.nan)
 
     def dispersion(self, kind: str) -> Tensor:
         """Dispersion of the observations, ddof = 1.
