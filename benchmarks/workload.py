@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from pytorch.datasets import Normalization, load_dataset
 from pytorch.models import build_model
+from pytorch.precision import autocast
 from pytorch.transformations import rotations
 from pytorch.variance import measure_variance
 from pytorch.variance.result import VarianceResult
-from pytorch.variance.single_pass import PRECISIONS
 
 CLASSES = 10
 
@@ -67,8 +67,7 @@ class Workload:
 
     def floor(self, inputs: list[Tensor], precision: str) -> None:
         """Run the bare forward passes."""
-        dtype = PRECISIONS[precision]
-        with torch.inference_mode(), torch.autocast(self.images.device.type, dtype=dtype, enabled=dtype is not None):
+        with torch.inference_mode(), autocast(precision, self.images.device):
             for batch in inputs:
                 self.model(batch)
 

@@ -15,9 +15,9 @@ from pytorch.errors import FileError, InputError, ReportedError
 from pytorch.experiment import CONTROLS
 from pytorch.models import MODELS
 from pytorch.names import find_name
+from pytorch.precision import PRECISIONS
 from pytorch.transformations import TRANSFORMATIONS
 from pytorch.variance.aggregation import AGGREGATIONS, aggregation_names
-from pytorch.variance.single_pass import PRECISIONS
 
 RESULTS_DIR = Path("~/variance_results")
 
@@ -59,6 +59,23 @@ def experiment_parser(description: str) -> Parser:
         help="at most so many samples of each split, equally many of each class (default: all)",
     )  # fmt: skip
     return parser
+
+
+def add_training_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a training; their defaults stand in ``pytorch.recipes``."""
+    parser.add_argument("--epochs", type=at_least(1), help="of the unrotated model (default: the recipe's)")
+    parser.add_argument("--rotated-epochs", type=at_least(1), help="of the rotated model (default: in proportion)")
+    parser.add_argument("--batch-size", type=at_least(1), help="samples per step (default: the recipe's)")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="of the training (default: bf16 on cuda where it is built in, else fp32)",
+    )
+    parser.add_argument(
+        "--seeds", type=at_least(1, 1000), default=1,
+        help="train so many pairs, of consecutive seeds, and report mean ± standard deviation (default: 1)",
+    )  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true", help="train anew; the old pair stays until then")
 
 
 def add_measuring_options(parser: argparse.ArgumentParser) -> None:

@@ -1,69 +1,127 @@
 """How well a model classifies upright and rotated data."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from pytorch.datasets import Normalization, Split
 from pytorch.evaluation_mode import evaluation_mode
-from pytorch.transformations import rotate
+from pytorch.transformations import Rotation, rotate
 
 ANGLE_SEED = 0
 """Of the angles of the rotated data: every model is tested on the same."""
 
+ANGLES = tuple(range(-180, 181, 15))
+"""Of an angle curve, in degrees; its two ends are the same."""
 
-def accuracies(
-    model: nn.Module, split: Split, normalization: Normalization, batch_size: int, device: torch.device
-) -> dict[str, float]:
-    """Fraction of the samples of ``split`` that the model classifies right.
 
-    Returns:
-        ``upright``: of the samples as they are; ``rotated``: each turned by an angle of its own, the same in every
-        call, uniform in [-180°, 180°).
+@dataclass(frozen=True)
+class AngleCurve:
+    """Accuracy against the angle by which all test samples are turned.
+
+    Attributes:
+        degrees: A angles, counter-clockwise.
+        right: A lists of K numbers: how many samples of each class are classified right at an angle.
+        counts: K numbers, the samples of each class.
     """
-    degrees = random_degrees(len(split), torch.Generator().manual_seed(ANGLE_SEED))
-    return {
-        "upright": accuracy(model, split, normalization, None, batch_size, device),
-        "rotated": accuracy(model, split, normalization, degrees, batch_size, device),
-    }
+
+    degrees: list[float]
+    right: list[list[int]]
+    counts: list[int]
+
+    @property
+    def accuracy(self) -> np.ndarray:
+        """(A,) float64, of all samples; at 0° that of upright data."""
+        return np.sum(self.right, axis=1) / np.sum(self.counts)
+
+    @property
+    def class_accuracy(self) -> np.ndarray:
+        """(A, K) float64; NaN for a class without samples."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(self.right) / np.asarray(self.counts)
 
 
-def accuracy(
-    model: nn.Module,
-    split: Split,
-    normalization: Normalization,
-    degrees: Tensor | None,
-    batch_size: int,
-    device: torch.device,
-) -> float:
-    """Fraction of samples classified right; the model's mode is left as it was found.
+@dataclass(frozen=True)
+class Evaluator:
+    """Classifies a test split.
 
-    Args:
-        model: On ``device``.
-        split: The samples; every one counts.
+    Attributes:
+        split: Every sample counts.
+        classes: K.
         normalization: Constants of the training split.
-        degrees: (N,), by how much each sample is turned; None: samples stay as they are.
         batch_size: Samples per forward pass.
-        device: Where to compute.
+        device: Where to compute, and where the model is.
     """
-    right = torch.zeros((), dtype=torch.int64, device=device)
-    with evaluation_mode(model), torch.inference_mode():
-        for indices in torch.arange(len(split)).split(batch_size):
-            images = split.images[indices].to(device)
-            inputs = model_inputs(images, None if degrees is None else degrees[indices], normalization)
-            right += (model(inputs).argmax(dim=1) == split.labels[indices].to(device)).sum()
-    return right.item() / len(split)
+
+    split: Split
+    classes: int
+    normalization: Normalization
+    batch_size: int
+    device: torch.device
+
+    def accuracies(self, model: nn.Module) -> dict[str, float]:
+        """Fraction of the samples that the model classifies right.
+
+        Returns:
+            ``upright``: of the samples as they are; ``rotated``: each turned by an angle of its own, the same in every
+            call, uniform in [-180°, 180°).
+        """
+        degrees = random_degrees(len(self.split), torch.Generator().manual_seed(ANGLE_SEED))
+        return {"upright": self.accuracy(model), "rotated": self.accuracy(model, degrees)}
+
+    def accuracy(self, model: nn.Module, degrees: Tensor | None = None) -> float:
+        """Fraction of the samples that the model classifies right.
+
+        Args:
+            model: Its mode is left as it was found.
+            degrees: (N,), by how much each sample is turned; None: they stay as they are.
+        """
+
+        def turned(images: Tensor, rows: Tensor) -> Tensor:
+            return images if degrees is None else rotate(images, degrees[rows].to(images.device))
+
+        return self._right(model, turned).double().mean().item()
+
+    def angle_curve(self, model: nn.Module, name: str | None = None) -> AngleCurve:
+        """Turn all samples by each of ``ANGLES``.
+
+        Args:
+            model: Its mode is left as it was found.
+            name: What to call the work on a progress bar; None: no bar.
+        """
+        labels = self.split.labels
+        counts = torch.bincount(labels, minlength=self.classes)
+        right = []
+        for angle in tqdm(ANGLES[:-1], desc=name, unit=" angles", leave=False, disable=name is None or None):
+            turn = Rotation(angle)
+            found = self._right(model, lambda images, _, turn=turn: turn(images))
+            right.append(torch.bincount(labels[found], minlength=self.classes).tolist())
+        return AngleCurve([float(angle) for angle in ANGLES], [*right, right[0]], counts.tolist())
+
+    def _right(self, model: nn.Module, turned: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """Which samples are classified right, (N,) bool on the CPU."""
+        right = []
+        with evaluation_mode(model), torch.inference_mode():
+            for rows in torch.arange(len(self.split)).split(self.batch_size):
+                images = turned(self.split.images[rows].to(self.device), rows)
+                right.append(model(model_inputs(images, None, self.normalization)).argmax(dim=1))
+        return torch.cat(right).cpu() == self.split.labels
 
 
 def model_inputs(images: Tensor, degrees: Tensor | None, normalization: Normalization) -> Tensor:
     """Turn each image by its angle, normalise, and lay out as convolutions like it.
 
     Args:
-        images: (B, C, H, W) uint8.
-        degrees: (B,), on any device; None: images stay as they are.
+        images: (B, C, H, W).
+        degrees: (B,), on the same device; None: images stay as they are.
         normalization: Constants of the training split.
     """
     if degrees is not None:
-        images = rotate(images, degrees.to(images.device))
+        images = rotate(images, degrees)
     return normalization(images).contiguous(memory_format=torch.channels_last)
 
 

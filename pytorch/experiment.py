@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pytorch.datasets import Dataset, Normalization
 from pytorch.errors import InputError
+from pytorch.evaluation import AngleCurve
 from pytorch.models import build_model
 from pytorch.recipes import Recipe
 from pytorch.training import Epoch
@@ -44,10 +45,12 @@ class TrainedModel:
         classes: Names of the classes.
         normalization: Constants of its training split.
         recipe: How it was trained.
+        precision: In what its training computed.
         seed: Of its weights, of the order of samples, and of the angles.
         samples: Number of training samples.
         history: A record of each epoch.
         accuracy: On ``upright`` and on ``rotated`` test data, as fractions.
+        angle_curve: Accuracy against the angle of the test data; None: not evaluated.
         test_samples: Number of test samples.
         weights: The state of the network.
         versions: Of Python and of the libraries.
@@ -61,10 +64,12 @@ class TrainedModel:
     classes: list[str]
     normalization: Normalization
     recipe: Recipe
+    precision: str
     seed: int
     samples: int
     history: list[Epoch]
     accuracy: dict[str, float]
+    angle_curve: AngleCurve | None
     test_samples: int
     weights: dict[str, Tensor]
     versions: dict[str, str]
@@ -78,6 +83,8 @@ class TrainedModel:
     @property
     def settings(self) -> dict[str, Any]:
         """What the weights follow from, but for the number of epochs: the same for both models of a pair."""
+        recipe = asdict(self.recipe)
+        del recipe["epochs"], recipe["rotated_epochs"]
         return {
             "model": self.model,
             "dataset": self.dataset,
@@ -85,9 +92,8 @@ class TrainedModel:
             "classes": self.classes,
             "training samples": self.samples,
             "seed": self.seed,
-            "batch size": self.recipe.batch_size,
-            "learning rate": self.recipe.learning_rate,
-            "weight decay": self.recipe.weight_decay,
+            "precision": self.precision,
+            **{name.replace("_", " "): value for name, value in recipe.items()},
         }
 
     def network(self, *, trained: bool = True) -> nn.Module:
@@ -126,6 +132,7 @@ class TrainedModel:
             "normalization": Normalization(**normalization),
             "recipe": Recipe(**content["recipe"]),
             "history": [Epoch(**epoch) for epoch in content["history"]],
+            "angle_curve": content["angle_curve"] and AngleCurve(**content["angle_curve"]),
         }
         return cls(**{**content, **parts})
 

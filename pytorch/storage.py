@@ -1,18 +1,21 @@
 """What lies where in the results folder, and how it is written and read.
 
-    models/<model>_<dataset>/{unrotated,rotated}.pt
+    models/<model>_<dataset>/{unrotated,rotated}.pt, and of further seeds in seed<n>/
     values/<model>_<dataset>_<transformation>_<aggregation>[_<control>].pickle
 
 and in the folder of figures
 
     <model>_<dataset>/*.png
 
-A file is written whole or not at all, says everything about itself, and carries the version of its format.
+A model under way has a .checkpoint beside it, and one that waits to replace another is called .new. A file is written
+whole or not at all, says everything about itself, and carries the version of its format.
 """
 
+import io
 import pickle
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -21,8 +24,11 @@ from pytorch.errors import FileError
 from pytorch.experiment import TrainedModel, VariancePair
 from pytorch.whole_file import whole_file
 
-MODEL_FORMAT = {"format": "variance-experiments model", "version": 1}
+MODEL_FORMAT = {"format": "variance-experiments model", "version": 2}
+CHECKPOINT_FORMAT = {"format": "variance-experiments checkpoint", "version": 1}
 VALUES_FORMAT = {"format": "variance-experiments values", "version": 2}
+
+Content = TypeVar("Content")
 
 
 def pair_name(model: str, dataset: str) -> str:
@@ -30,9 +36,14 @@ def pair_name(model: str, dataset: str) -> str:
     return f"{model}_{dataset}"
 
 
+def model_folder(results_dir: Path, model: str, dataset: str) -> Path:
+    """Where the models of a pair are kept."""
+    return results_dir / "models" / pair_name(model, dataset)
+
+
 def model_file(results_dir: Path, model: str, dataset: str, trained_on: str) -> Path:
     """Where a trained model is kept."""
-    return results_dir / "models" / pair_name(model, dataset) / f"{trained_on}.pt"
+    return model_folder(results_dir, model, dataset) / f"{trained_on}.pt"
 
 
 def values_file(
@@ -50,8 +61,7 @@ def values_files(results_dir: Path) -> list[Path]:
 
 def save_model(path: Path, trained: TrainedModel) -> None:
     """Write a trained model."""
-    with whole_file(path) as file:
-        torch.save({**MODEL_FORMAT, "content": trained.to_dict()}, file)
+    _save_tensors(path, MODEL_FORMAT, trained.to_dict())
 
 
 def load_model(path: Path) -> TrainedModel:
@@ -61,15 +71,46 @@ def load_model(path: Path) -> TrainedModel:
         FileError: The file is none that ``save_model`` wrote.
         FileNotFoundError: There is none.
     """
+    return _load_tensors(path, MODEL_FORMAT, "a trained model", TrainedModel.from_dict)
+
+
+def save_checkpoint(path: Path, settings: dict[str, Any], state: dict[str, Any]) -> None:
+    """Write a training that is under way: what its weights follow from, and its state."""
+    _save_tensors(path, CHECKPOINT_FORMAT, {"settings": settings, "state": state})
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read what ``save_checkpoint`` wrote; nothing in the file is executed.
+
+    Raises:
+        FileError: The file is none of these.
+        FileNotFoundError: There is none.
+    """
+
+    def both(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        return content["settings"], content["state"]
+
+    return _load_tensors(path, CHECKPOINT_FORMAT, "a training under way", both)
+
+
+def _save_tensors(path: Path, form: dict[str, Any], content: dict[str, Any]) -> None:
+    buffer = io.BytesIO()  # torch.save hides why a file could not be written
+    torch.save({**form, "content": content}, buffer)
+    with whole_file(path) as file:
+        file.write(buffer.getbuffer())
+
+
+def _load_tensors(
+    path: Path, expected: dict[str, Any], what: str, rebuild: Callable[[dict[str, Any]], Content]
+) -> Content:
     try:
-        container = torch.load(path, map_location="cpu", weights_only=True)
-        return TrainedModel.from_dict(_content(container, MODEL_FORMAT))
+        return rebuild(_content(torch.load(path, map_location="cpu", weights_only=True), expected))
     except FileNotFoundError:
         raise
     except pickle.UnpicklingError as error:  # its text recommends to load the file unsafely
-        raise _unreadable(path, "a trained model", ValueError("damaged, or more than weights")) from error
+        raise _unreadable(path, what, ValueError("damaged, or more than tensors")) from error
     except Exception as error:
-        raise _unreadable(path, "a trained model", error) from error
+        raise _unreadable(path, what, error) from error
 
 
 def save_values(path: Path, pair: VariancePair) -> None:

@@ -1,7 +1,30 @@
-"""What a person wants to read at the end of a measurement."""
+"""What a person wants to read at the end of a training and of a measurement."""
 
-from pytorch.experiment import VariancePair
+import numpy as np
+
+from pytorch.experiment import PAIR, ROTATED, TrainedModel, VariancePair
 from pytorch.variance.result import ALL, STRATIFIED
+
+
+def print_accuracies(pairs: list[dict[str, TrainedModel]]) -> None:
+    """Print the four accuracies as a table; of several pairs each, and mean ± standard deviation (ddof = 1)."""
+    heads = [f"{trained_on} model, {data}" for trained_on in PAIR for data in ("upright", "rotated")]
+    print(f"\naccuracy on {pairs[0][ROTATED].test_samples} test samples, upright and rotated")
+    print(f"  {'seed':<6}{''.join(f'{head:>25}' for head in heads)}")
+    for pair in pairs:
+        row = [f"{accuracy:.2%}" for accuracy in four_accuracies(pair)]
+        print(f"  {pair[ROTATED].seed:<6}{''.join(f'{cell:>25}' for cell in row)}")
+    if len(pairs) > 1:
+        table = 100 * np.array([four_accuracies(pair) for pair in pairs])
+        row = [
+            f"{mean:.2f} ± {sd:.2f} %" for mean, sd in zip(table.mean(axis=0), table.std(axis=0, ddof=1), strict=True)
+        ]
+        print(f"  {'mean':<6}{''.join(f'{cell:>25}' for cell in row)}")
+
+
+def four_accuracies(pair: dict[str, TrainedModel]) -> list[float]:
+    """Accuracy of the unrotated model on upright and on rotated data, and of the rotated model."""
+    return [pair[trained_on].accuracy[data] for trained_on in PAIR for data in ("upright", "rotated")]
 
 
 def print_summary(pair: VariancePair) -> None:

@@ -1,16 +1,19 @@
-"""One model, from a recipe to trained weights."""
+"""One model, from a recipe to trained weights, epoch by epoch."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import repeat
+from typing import Any
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from pytorch.datasets import Normalization, Split
 from pytorch.errors import TrainingError
-from pytorch.evaluation import model_inputs, random_degrees
+from pytorch.evaluation import model_inputs
+from pytorch.precision import autocast
+from pytorch.progress import EpochBar
 from pytorch.recipes import Recipe
 
 
@@ -19,7 +22,7 @@ class Epoch:
     """What an epoch came to, over its training samples as they were seen.
 
     Attributes:
-        loss: Mean negative log-likelihood, in nats.
+        loss: Mean negative log-likelihood, in nats, smoothed as the recipe says.
         accuracy: Fraction classified right.
         seconds: Wall time.
     """
@@ -29,83 +32,144 @@ class Epoch:
     seconds: float
 
 
-def train(
-    model: nn.Module,
-    split: Split,
-    normalization: Normalization,
-    recipe: Recipe,
-    *,
-    rotated: bool,
-    seed: int,
-    device: torch.device,
-    name: str | None = None,
-) -> list[Epoch]:
-    """Train ``model`` in place.
+class Training:
+    """The training of a model, which can be left after any epoch and taken up again, bit for bit.
 
     Every sample is seen once an epoch, in a new random order: unmodified, or, if ``rotated``, turned by an angle of
-    its own, drawn anew in each epoch, uniform in [-180°, 180°). The order of the samples depends on the seed alone,
-    not on ``rotated``.
+    its own, drawn anew in each epoch, uniform in [-180°, 180°). Everything random in an epoch (order, angles,
+    dropout) follows from the seed and the number of the epoch alone; the order and the dropout not from ``rotated``.
+
+    Attributes:
+        model: Trained in place.
+        recipe: How.
+        epochs: How many there will be.
+        history: A record of each epoch so far.
 
     Args:
         model: Returns log-probabilities; on ``device``.
-        split: The training samples.
+        split: The training samples; they are moved to ``device``.
         normalization: Constants of the training split.
-        recipe: Epochs, batch size and optimiser.
+        recipe: Epochs, batch size, optimiser.
         rotated: Whether to turn the samples.
-        seed: Of the order, the angles and the dropout.
+        seed: Of everything random.
         device: Where to compute.
-        name: What to call the work on the progress bar and in the line that each epoch prints; None: neither.
-
-    Returns:
-        A record of each epoch.
-
-    Raises:
-        TrainingError: The loss is no longer a finite number.
+        precision: ``"fp32"`` or ``"bf16"``: in what convolutions and matrix products are computed.
     """
-    epochs = recipe.rotated_epochs if rotated else recipe.epochs
-    orders, angles = (torch.Generator().manual_seed(seed + offset) for offset in (0, 1))
-    images, labels = split.images.to(device), split.labels.to(device)
-    steps = -(-len(split) // recipe.batch_size)
-    model.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=epochs * steps)
-    history = []
-    bar = tqdm(desc=name, total=epochs * len(split), unit=" images", disable=name is None or None)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), bar:
-        torch.manual_seed(seed)
-        for epoch in range(1, epochs + 1):
-            start = time.perf_counter()
-            model.train()
-            loss_sum, right = torch.zeros((), device=device), torch.zeros((), device=device)
-            # Parts of nearly equal size, rather than a last one so small that its batch statistics mean nothing.
-            for indices in torch.randperm(len(split), generator=orders).tensor_split(steps):
-                degrees = random_degrees(len(indices), angles) if rotated else None
-                inputs = model_inputs(images[indices], degrees, normalization)
-                loss, correct = _step(model, inputs, labels[indices], optimizer)
-                schedule.step()
-                loss_sum += loss * len(indices)
-                right += correct
-                bar.update(len(indices))
-            record = Epoch(loss_sum.item() / len(split), right.item() / len(split), time.perf_counter() - start)
-            history.append(record)
-            _report(bar, name, f"epoch {epoch}/{epochs}", record)
-            if not torch.isfinite(loss_sum):
-                raise TrainingError(f"the loss became {loss_sum.item()} in epoch {epoch}: try a larger --batch-size")
-    return history
+
+    def __init__(
+        self,
+        model: nn.Module,
+        split: Split,
+        normalization: Normalization,
+        recipe: Recipe,
+        *,
+        rotated: bool,
+        seed: int,
+        device: torch.device,
+        precision: str = "fp32",
+    ) -> None:
+        self.model = model.to(memory_format=torch.channels_last)
+        self.recipe = recipe
+        self.epochs = recipe.rotated_epochs if rotated else recipe.epochs
+        self.history: list[Epoch] = []
+        self._images, self._labels = split.images.to(device), split.labels.to(device)
+        self._normalization = normalization
+        self._rotated = rotated
+        self._seed = seed
+        self._device = device
+        self._precision = precision
+        self._steps = -(-len(split) // recipe.batch_size)
+        self._optimizer = recipe.optimizer_for(model)
+        self._schedule = recipe.schedule_for(self._optimizer, self.epochs * self._steps)
+
+    def run_epoch(self, name: str | None = None) -> Epoch:
+        """Train for one more epoch.
+
+        Args:
+            name: What to call the work on the progress bar and in the line that the epoch prints; None: neither.
+
+        Returns:
+            Its record, which is in ``history`` too.
+
+        Raises:
+            TrainingError: The loss is no longer a finite number, or the device is out of memory.
+        """
+        start = time.perf_counter()
+        number = len(self.history) + 1
+        bar = EpochBar(name, number, self.epochs, len(self._labels))
+        devices = [self._device] if self._device.type == "cuda" else []
+        try:
+            with bar, torch.random.fork_rng(devices=devices):
+                torch.manual_seed(derived_seed(self._seed, number, "dropout"))
+                loss, right = self._pass_over_samples(number, bar)
+        except torch.OutOfMemoryError as error:
+            size = self.recipe.batch_size
+            raise TrainingError(
+                f"{self._device} is out of memory with batches of {size}: try --batch-size {max(1, size // 2)}"
+            ) from error
+        count = len(self._labels)
+        record = Epoch(loss.item() / count, right.item() / count, time.perf_counter() - start)
+        if not np.isfinite(record.loss):
+            raise TrainingError(f"the loss became {record.loss} in epoch {number}: try a larger --batch-size")
+        self.history.append(record)
+        bar.report(record.loss, record.accuracy, record.seconds)
+        return record
+
+    def _pass_over_samples(self, epoch: int, bar: EpochBar) -> tuple[Tensor, Tensor]:
+        """Take all steps of an epoch; return the sum of the losses and the number classified right."""
+        loss_sum, right = (torch.zeros((), dtype=kind, device=self._device) for kind in (torch.float64, torch.int64))
+        order = self._draw("order", epoch, torch.randperm)
+        degrees = self._draw("angles", epoch, torch.rand) * 360 - 180 if self._rotated else None
+        self.model.train()
+        # Parts of nearly equal size, rather than a last one so small that its batch statistics mean nothing.
+        parts = order.tensor_split(self._steps)
+        turns = repeat(None) if degrees is None else degrees.tensor_split(self._steps)
+        for indices, turn in zip(parts, turns, strict=False):
+            inputs = model_inputs(self._images[indices], turn, self._normalization)
+            loss, correct = self._step(inputs, self._labels[indices])
+            loss_sum += loss * len(indices)
+            right += correct
+            bar.update(len(indices), loss_sum, right)
+        return loss_sum, right
+
+    def _draw(self, purpose: str, epoch: int, draw: Any) -> Tensor:
+        """Draw a random number for each sample, on the CPU, so that it is the same on every device."""
+        generator = torch.Generator().manual_seed(derived_seed(self._seed, epoch, purpose))
+        return draw(len(self._labels), generator=generator).to(self._device)
+
+    def _step(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Take one step of gradient descent; return the mean loss and the number classified right."""
+        with autocast(self._precision, self._device):  # around each step: it keeps the weights as it converted them
+            log_probabilities = self.model(inputs)
+        loss = self.recipe.loss(log_probabilities, labels)
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        self._schedule.step()
+        return loss.detach(), (log_probabilities.argmax(dim=1) == labels).sum()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the epochs to come depend on: plain containers and tensors."""
+        return {
+            "weights": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "history": [asdict(epoch) for epoch in self.history],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a training where ``state_dict`` was called; everything else must be as it was there."""
+        self.model.load_state_dict(state["weights"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        self.history = [Epoch(**epoch) for epoch in state["history"]]
 
 
-def _step(model: nn.Module, inputs: Tensor, labels: Tensor, optimizer: torch.optim.Optimizer) -> tuple[Tensor, Tensor]:
-    """Take one step of gradient descent; return the mean loss and the number classified right."""
-    log_probabilities = model(inputs)
-    loss = F.nll_loss(log_probabilities, labels)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return loss.detach(), (log_probabilities.argmax(dim=1) == labels).sum()
+def derived_seed(seed: int, epoch: int, purpose: str) -> int:
+    """A seed for one purpose in one epoch, unlike that of any other.
 
-
-def _report(bar: tqdm, name: str | None, epoch: str, record: Epoch) -> None:
-    result = f"loss {record.loss:.4f}, accuracy {record.accuracy:.2%}"
-    bar.set_postfix_str(f"{epoch}, {result}")
-    if name is not None:
-        bar.write(f"{name}: {epoch}, {result}, {record.seconds:.1f} s")
+    >>> derived_seed(0, 1, "order") == derived_seed(0, 1, "angles")
+    False
+    """
+    words = np.random.SeedSequence([seed, epoch, *purpose.encode()]).generate_state(2)
+    return int(words[0]) << 31 | int(words[1]) >> 1

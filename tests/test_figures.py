@@ -1,6 +1,7 @@
 """Figures show what they must, and change nothing."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,15 @@ from test_result import result
 from test_storage import pair, trained  # noqa: F401 (fixtures)
 
 from pytorch.experiment import VariancePair
-from pytorch.figures import accuracy_figure, classes_figure, heatmap_figure, layers_figure, save_figure, training_figure
+from pytorch.figures import (
+    accuracy_figure,
+    angle_figure,
+    classes_figure,
+    heatmap_figure,
+    layers_figure,
+    save_figure,
+    training_figure,
+)
 from pytorch.figures.heatmaps import MARKS, scale_top
 
 
@@ -179,11 +188,31 @@ def test_layer_plots_have_bands_and_controls_beside(pair):  # noqa: F811
 
 def test_training_figures(trained, tmp_path):  # noqa: F811
     models = {"unrotated": trained, "rotated": trained}
-    shown = texts(accuracy_figure(models))
+    shown = texts(accuracy_figure([models]))
     assert "upright test data" in shown
-    heights = [bar.get_height() for bar in accuracy_figure(models).axes[0].patches]
+    heights = [bar.get_height() for bar in accuracy_figure([models]).axes[0].patches]
     assert heights == [0.5, 0.25, 0.5, 0.25]
     assert "training loss (nats per sample)" in texts(training_figure(models))
+
+
+def test_several_pairs_are_drawn_with_their_spread(trained):  # noqa: F811
+    better = replace(trained, accuracy={"upright": 0.7, "rotated": 0.25})
+    pairs = [{"unrotated": model, "rotated": model} for model in (trained, better)]
+    figure = accuracy_figure(pairs)
+    assert "mean ± sd of 2 seeds" in texts(figure)
+    (whisker,) = {tuple(np.round(path.vertices[:, 1], 4)) for path in figure.axes[0].collections[0].get_paths()[:1]}
+    np.testing.assert_allclose(whisker, [0.6 - np.sqrt(0.02), 0.6 + np.sqrt(0.02)], atol=1e-3)
+
+
+def test_accuracy_against_angle(trained):  # noqa: F811
+    """Right: 2 + 1 + 1 samples; at 0° one of the first class, at 90° one of the second."""
+    both, unrotated, rotated = angle_figure([{"unrotated": trained, "rotated": trained}]).axes
+    assert [line.get_ydata().tolist() for line in both.get_lines()] == [[0.25, 0.25]] * 2
+    for axes in (unrotated, rotated):
+        lines = {line.get_label(): line.get_ydata().tolist() for line in axes.get_lines()}
+        assert lines["best: b"] == [0, 1]
+        assert lines["worst: c"] == [0, 0]
+        assert [0.5, 0] in lines.values()
 
 
 def test_a_saved_picture_shows_its_columns(pair, tmp_path):  # noqa: F811

@@ -4,9 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from matplotlib import get_cachedir
@@ -16,10 +18,15 @@ import experiment_rotation
 import experiment_variance
 import plot_variances_models
 from pytorch.datasets import Normalization, load_dataset
+from pytorch.errors import InputError
+from pytorch.evaluation import Evaluator
+from pytorch.experiment import PAIR
 from pytorch.storage import load_model, load_values, save_model
+from pytorch.training import Training
 
 ROOT = Path(__file__).parents[1]
 SMALL = ("--epochs", "1", "--samples", "40")
+KILLS = int(os.environ.get("KILLS", "3"))
 
 
 def run(home, script, *arguments):
@@ -62,9 +69,12 @@ def test_training_leaves_a_pair_that_says_everything(home):
         assert trained.test_samples == 40
         assert len(trained.history) == epochs
         assert set(trained.accuracy) == {"upright", "rotated"}
+        curve = trained.angle_curve
+        assert curve.accuracy[curve.degrees.index(0)] == trained.accuracy["upright"]
+        assert len(curve.degrees) == 25
         assert trained.normalization == Normalization.of(load_dataset("digits", None, 40).train.images)
     out = (home / "experiment_rotation.py.out").read_text()
-    assert "accuracy on 40 test samples   upright    rotated" in out
+    assert "accuracy on 40 test samples, upright and rotated" in out
     assert "rotated model: epoch 3/3, loss" in out
 
 
@@ -86,7 +96,7 @@ def test_drawing_leaves_every_figure(home):
     figures = {path.name for path in (home / "plots" / "simple_conv_digits").iterdir()}
     groups = ["all", "stratified", *(f"class{digit}_{digit}" for digit in range(10))]
     assert figures == {
-        "training.png", "accuracy.png", "rotation_mean_layers.png", "rotation_mean_classes.png",
+        "training.png", "accuracy.png", "angles.png", "rotation_mean_layers.png", "rotation_mean_classes.png",
         *(f"rotation_mean_heatmap_{group}.png" for group in groups),
     }  # fmt: skip
     for path in (home / "plots" / "simple_conv_digits").iterdir():
@@ -177,20 +187,95 @@ def test_the_old_pair_stays_until_the_new_one_is_complete(home, tmp_path, monkey
     before = {path.name: path.read_bytes() for path in models.iterdir()}
     folders = ["--results-dir", str(tmp_path / "variance_results"), "--plots-dir", str(tmp_path / "plots")]
     command = ["simple_conv", "digits", *SMALL, "--seed", "1", "--overwrite", *folders]
-    original = experiment_rotation.train
+    original = Training.run_epoch
+    epochs = []
 
-    def interrupted(*arguments, rotated, **options):
-        if rotated:
+    def interrupted(training, name):
+        epochs.append(name)
+        if epochs.count("rotated model") == 2:
             raise KeyboardInterrupt
-        return original(*arguments, rotated=rotated, **options)
+        return original(training, name)
 
-    monkeypatch.setattr(experiment_rotation, "train", interrupted)
+    monkeypatch.setattr(Training, "run_epoch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         experiment_rotation.main(command)
-    monkeypatch.undo()
-    assert {path.name: path.read_bytes() for path in models.iterdir()} == before
+    assert {name: (models / name).read_bytes() for name in before} == before
+    assert {path.name for path in models.iterdir()} == {*before, "unrotated.new", "rotated.checkpoint"}
     experiment_rotation.main(command)
-    assert [load_model(path).seed for path in models.iterdir()] == [1, 1]
+    assert epochs == ["unrotated model"] + ["rotated model"] * 4, "finished work was repeated"
+    assert {path.name: load_model(path).seed for path in models.iterdir()} == {"unrotated.pt": 1, "rotated.pt": 1}
+
+
+def weights(home):
+    folder = home / "variance_results" / "models" / "simple_conv_digits"
+    assert {path.name for path in folder.iterdir()} == {"unrotated.pt", "rotated.pt"}
+    return [load_model(folder / f"{trained_on}.pt").weights for trained_on in PAIR]
+
+
+def test_a_training_killed_again_and_again_ends_with_the_same_weights(home, tmp_path):
+    """SIGKILL, each time at another moment after an epoch; the same command continues."""
+    random = np.random.default_rng(KILLS)
+    command = [sys.executable, str(ROOT / "experiment_rotation.py"), "simple_conv", "digits", *SMALL]
+    environment = {**os.environ, "HOME": str(tmp_path), "MPLCONFIGDIR": get_cachedir()}
+    for _ in range(KILLS):
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+        for line in process.stdout:
+            if ": epoch" in line or "already trained" in line:
+                break
+        time.sleep(random.uniform(0, 0.3))
+        process.kill()
+        process.communicate()
+    last = run(tmp_path, "experiment_rotation.py", "simple_conv", "digits", *SMALL)
+    assert last.returncode == 0, last.stderr
+    assert "taken up after epoch" in last.stdout or "already trained" in last.stdout
+    for interrupted, undisturbed in zip(weights(tmp_path), weights(home), strict=True):
+        assert all(torch.equal(interrupted[name], undisturbed[name]) for name in undisturbed)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="limits are set between fork and exec")
+def test_a_full_disk_gets_one_line(tmp_path):
+    import resource
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+
+    command = [sys.executable, str(ROOT / "experiment_rotation.py"), "simple_conv", "digits", *SMALL]
+    environment = {**os.environ, "HOME": str(tmp_path), "MPLCONFIGDIR": get_cachedir()}
+    process = subprocess.run(
+        command, cwd=tmp_path, env=environment, preexec_fn=limit, capture_output=True, text=True, check=False
+    )
+    assert_one_line(process, 1, "unrotated.checkpoint cannot be written: File too large")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_training_under_way_with_other_settings_is_not_lost(home, tmp_path, monkeypatch):
+    folders = ["--results-dir", str(tmp_path / "results"), "--plots-dir", str(tmp_path / "plots")]
+    command = ["simple_conv", "digits", *folders, "--samples", "40"]
+    monkeypatch.setattr(Evaluator, "accuracies", lambda *arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        experiment_rotation.main([*command, "--epochs", "1"])
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="a training under way with number of epochs = 1, not 2: finish that one"):
+        experiment_rotation.main([*command, "--epochs", "2"])
+    experiment_rotation.main([*command, "--epochs", "2", "--overwrite"])
+    folder = tmp_path / "results" / "models" / "simple_conv_digits"
+    assert {path.name: len(load_model(path).history) for path in folder.iterdir()} == {
+        "unrotated.pt": 2,
+        "rotated.pt": 6,
+    }
+
+
+def test_several_seeds(home, tmp_path, capsys):
+    folders = ["--results-dir", str(tmp_path / "results"), "--plots-dir", str(tmp_path / "plots")]
+    experiment_rotation.main(["simple_conv", "digits", *folders, *SMALL, "--seeds", "2"])
+    folder = tmp_path / "results" / "models" / "simple_conv_digits"
+    pairs = [[load_model(place / f"{name}.pt") for name in PAIR] for place in (folder, folder / "seed1")]
+    assert [[trained.seed for trained in pair] for pair in pairs] == [[0, 0], [1, 1]]
+    assert torch.equal(pairs[0][0].weights["conv1.weight"], weights(home)[0]["conv1.weight"])
+    assert not torch.equal(pairs[0][0].weights["conv1.weight"], pairs[1][0].weights["conv1.weight"])
+    found = 100 * np.array([pair[1].accuracy["rotated"] for pair in pairs])
+    table = capsys.readouterr().out
+    assert f"{found.mean():.2f} ± {found.std(ddof=1):.2f} %" in table
 
 
 def test_models_that_are_no_pair_are_not_measured(home, tmp_path):

@@ -1,5 +1,6 @@
 """Files: whole or absent, complete in themselves, and harmless whoever made them."""
 
+import fcntl
 import os
 import pickle
 from dataclasses import replace
@@ -12,6 +13,7 @@ from test_result import result
 
 from pytorch.datasets import Normalization
 from pytorch.errors import FileError, InputError
+from pytorch.evaluation import AngleCurve
 from pytorch.experiment import TrainedModel, VariancePair, versions
 from pytorch.models import build_model
 from pytorch.recipes import Recipe
@@ -39,10 +41,12 @@ def trained():
         classes=["a", "b", "c"],
         normalization=Normalization((0.25,), (0.5,)),
         recipe=Recipe(1, 2),
+        precision="fp32",
         seed=4,
         samples=10,
         history=[Epoch(2.0, 0.5, 1.0)],
         accuracy={"upright": 0.5, "rotated": 0.25},
+        angle_curve=AngleCurve([0.0, 90.0], [[1, 0, 0], [0, 1, 0]], [2, 1, 1]),
         test_samples=4,
         weights=network.state_dict(),
         versions=versions(),
@@ -217,7 +221,21 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
             file.write(b"half of the new")
             raise OSError("disk full")
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(FileError, match="file cannot be written: disk full"):
         fail()
     assert path.read_bytes() == b"old"
     assert os.listdir(path.parent) == ["file"]
+
+
+def test_what_a_killed_writer_left_is_removed_and_a_living_one_is_left_alone(tmp_path):
+    path = tmp_path / "file"
+    abandoned, foreign = tmp_path / ".file.1.part", tmp_path / ".other.1.part"
+    for part in (abandoned, foreign):
+        part.write_bytes(b"half")
+    (tmp_path / ".file.2.part").touch()
+    with (tmp_path / ".file.2.part").open("rb") as living:
+        fcntl.flock(living, fcntl.LOCK_EX)
+        with whole_file(path) as file:
+            file.write(b"new")
+        assert {part.name for part in tmp_path.iterdir()} == {"file", ".other.1.part", ".file.2.part"}
+    assert path.read_bytes() == b"new"

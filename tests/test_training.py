@@ -1,17 +1,20 @@
 """Training: what a model sees, in which mode, and that the same seed gives the same weights."""
 
+import io
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from pytorch.datasets import Normalization, Split
-from pytorch.errors import TrainingError
-from pytorch.evaluation import accuracies, accuracy
+from pytorch.datasets import DATASETS, Normalization, Split
+from pytorch.errors import InputError, TrainingError
+from pytorch.evaluation import Evaluator
 from pytorch.evaluation_mode import evaluation_mode
-from pytorch.recipes import Recipe, recipe_for
-from pytorch.training import train
+from pytorch.models import MODELS
+from pytorch.recipes import OPTIMIZERS, Recipe, recipe_for
+from pytorch.training import Training
 from pytorch.transformations import rotate
 
 CPU = torch.device("cpu")
@@ -45,8 +48,18 @@ def split():
     return Split(images, torch.arange(10) % 2)
 
 
-def run(model, split, rotated=False, seed=0, recipe=RECIPE):
-    return train(model, split, PIXELS, recipe, rotated=rotated, seed=seed, device=CPU)
+def training_of(model, split, rotated=False, seed=0, recipe=RECIPE, **options):
+    return Training(model, split, PIXELS, recipe, rotated=rotated, seed=seed, device=CPU, **options)
+
+
+def run(model, split, **options):
+    """Train to the end; the history."""
+    training = training_of(model, split, **options)
+    return [training.run_epoch() for _ in range(training.epochs)]
+
+
+def evaluator(split, batch_size, classes=2):
+    return Evaluator(split, classes, PIXELS, batch_size, CPU)
 
 
 def test_every_epoch_trains_in_training_mode(split):
@@ -54,7 +67,7 @@ def test_every_epoch_trains_in_training_mode(split):
     spy = Spy()
 
     def evaluate(weight):
-        accuracy(spy, split, PIXELS, None, batch_size=10, device=CPU)
+        evaluator(split, 10).accuracy(spy)
 
     spy.linear.weight.register_post_accumulate_grad_hook(evaluate)
     run(spy, split)
@@ -135,12 +148,12 @@ def test_a_simple_task_is_learned(split):
     history = run(model, task, recipe=replace(RECIPE, epochs=30, learning_rate=0.01))
     assert history[-1].loss < history[0].loss / 2
     assert history[-1].accuracy == 1
-    assert accuracy(model, task, PIXELS, None, batch_size=3, device=CPU) == 1
+    assert evaluator(task, 3).accuracy(model) == 1
 
 
 def test_a_diverging_run_is_reported(split):
-    with pytest.raises(TrainingError, match="the loss became nan in epoch"):
-        train(Spy(), split, Normalization((float("nan"),), (1.0,)), RECIPE, rotated=False, seed=0, device=CPU)
+    with pytest.raises(TrainingError, match="the loss became nan in epoch 1"):
+        run(Spy(), Split(split.images, split.labels), recipe=replace(RECIPE, learning_rate=1e38))
 
 
 class ReadsTheCentre(nn.Module):
@@ -158,22 +171,108 @@ def test_accuracy_counts_every_sample(batch_size):
     images[5:, :, :, 1] = 255
     task = Split(images, torch.tensor([1, 1, 1, 1, 0, 0, 1]))
     model = ReadsTheCentre()
-    assert accuracy(model, task, PIXELS, None, batch_size, CPU) == 5 / 7
+    assert evaluator(task, batch_size).accuracy(model) == 5 / 7
     half_turn = torch.full((7,), 180.0)
-    assert accuracy(model, task, PIXELS, half_turn, batch_size, CPU) == 2 / 7
+    assert evaluator(task, batch_size).accuracy(model, half_turn) == 2 / 7
 
 
 def test_rotated_data_are_the_same_in_every_call(split):
     spies = [Spy().eval(), Spy().eval()]
     for spy in spies:
-        accuracies(spy, split, PIXELS, batch_size=10, device=CPU)
+        evaluator(split, 10).accuracies(spy)
     assert torch.equal(spies[0].inputs[1], spies[1].inputs[1])
     assert not torch.equal(spies[0].inputs[0], spies[0].inputs[1])
 
 
+def test_the_angle_curve_counts_every_class_at_every_angle(split):
+    images = torch.zeros(7, 1, 9, 9, dtype=torch.uint8)
+    images[:5, :, :, 6] = 255
+    images[5:, :, :, 1] = 255
+    task = Split(images, torch.tensor([1, 1, 1, 1, 0, 0, 1]))
+    curve = evaluator(task, 3, classes=3).angle_curve(ReadsTheCentre())
+    right = dict(zip(curve.degrees, curve.right, strict=True))
+    assert curve.counts == [2, 5, 0]
+    assert right[0] == [1, 4, 0]
+    assert right[180] == right[-180] == [1, 1, 0]
+    assert len(right) == 25
+    accuracy = dict(zip(curve.degrees, curve.accuracy, strict=True))
+    assert accuracy[0] == evaluator(task, 7).accuracy(ReadsTheCentre()) == 5 / 7
+    assert np.isnan(curve.class_accuracy[:, 2]).all()
+    np.testing.assert_array_equal(curve.class_accuracy[:, 1] * 5, [row[1] for row in curve.right])
+
+
+def test_the_angle_curve_turns_by_the_angle(split):
+    seen = []
+
+    class Keeps(nn.Module):
+        def forward(self, inputs):
+            seen.append(inputs)
+            return inputs.flatten(1)[:, :2]
+
+    curve = evaluator(split, 10).angle_curve(Keeps())
+    upright = split.images.float() / 255
+    for angle, found in zip(curve.degrees[:-1], seen, strict=True):
+        torch.testing.assert_close(found, rotate(upright, torch.tensor([angle])), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("stop", [1, 2])
+def test_a_training_taken_up_again_ends_with_the_same_weights(split, optimizer, stop):
+    """Bit for bit, with dropout, and by way of a file."""
+    recipe = replace(RECIPE, rotated_epochs=3, optimizer=optimizer)
+    whole, first, second = (training_of(Spy(), split, rotated=True, recipe=recipe) for _ in range(3))
+    for _ in range(3):
+        whole.run_epoch()
+    for _ in range(stop):
+        first.run_epoch()
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    file.seek(0)
+    torch.rand(7)
+    second.load_state_dict(torch.load(file, weights_only=True))
+    while len(second.history) < second.epochs:
+        second.run_epoch()
+    assert torch.equal(second.model.linear.weight, whole.model.linear.weight)
+    assert [epoch.loss for epoch in second.history] == [epoch.loss for epoch in whole.history]
+
+
+def test_bfloat16_steps_use_the_weights_of_the_moment(split):
+    """Autocast keeps converted weights: were it around the whole epoch, only the first step would see the truth."""
+    recipe = replace(RECIPE, epochs=10, learning_rate=0.01)
+    short = run(Spy(), split, recipe=recipe, precision="bf16")
+    exact = run(Spy(), split, recipe=recipe)
+    assert short[-1].loss == pytest.approx(exact[-1].loss, abs=0.02)
+    assert short[-1].loss != exact[-1].loss
+
+
+def test_label_smoothing_is_that_of_torch():
+    scores, labels = torch.randn(8, 5), torch.arange(8) % 5
+    loss = replace(RECIPE, label_smoothing=0.1).loss(scores.log_softmax(dim=1), labels)
+    torch.testing.assert_close(loss, nn.functional.cross_entropy(scores, labels, label_smoothing=0.1))
+
+
+def test_out_of_memory_names_a_smaller_batch(split):
+    class Hungry(Spy):
+        def forward(self, inputs):
+            raise torch.OutOfMemoryError
+
+    with pytest.raises(TrainingError, match="out of memory with batches of 4: try --batch-size 2"):
+        run(Hungry(), split)
+
+
 def test_recipes():
-    assert recipe_for("resnet", "folder-pets") == recipe_for("resnet", "cifar10")
+    assert recipe_for("resnet", "folder-pets") == recipe_for("resnet50", "cifar10")
     recipe = recipe_for("simple_conv", "mnist")
     assert recipe.with_options(None, None, None) == recipe
     assert recipe.with_options(1, 5, 32).rotated_epochs == 5
     assert recipe.with_options(1, 5, 32).batch_size == 32
+    with pytest.raises(InputError, match="unknown optimizer 'adam': choose adamw or sgd"):
+        replace(recipe, optimizer="adam").optimizer_for(nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("model", MODELS)
+def test_there_is_a_recipe_for_every_model_and_data_set(model, dataset):
+    recipe = recipe_for(model, dataset)
+    assert recipe.rotated_epochs >= recipe.epochs
+    assert recipe.optimizer in OPTIMIZERS

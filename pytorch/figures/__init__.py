@@ -6,10 +6,11 @@ Nothing here goes through ``pyplot``: there is no current figure, no window, and
 from pytorch.figures.heatmaps import heatmap_figure, scale_top
 from pytorch.figures.layer_plots import classes_figure, layers_figure
 from pytorch.figures.saving import save_figure
-from pytorch.figures.training_plots import accuracy_figure, training_figure
+from pytorch.figures.training_plots import accuracy_figure, angle_figure, training_figure
 
 __all__ = [
     "accuracy_figure",
+    "angle_figure",
     "classes_figure",
     "heatmap_figure",
     "layers_figure",

@@ -1,9 +1,11 @@
 """How a pair was trained, and how well it classifies."""
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pytorch.experiment import PAIR, UNROTATED, TrainedModel
-from pytorch.figures.style import MODEL_COLOURS, TITLE_SIZE, fit
+from pytorch.figures.style import MODEL_COLOURS, TITLE_SIZE, fit, plain
 
 
 def training_figure(pair: dict[str, TrainedModel]) -> Figure:
@@ -26,26 +28,80 @@ def training_figure(pair: dict[str, TrainedModel]) -> Figure:
     return figure
 
 
-def accuracy_figure(pair: dict[str, TrainedModel]) -> Figure:
-    """Draw the four accuracies: both models, on upright and on rotated test data."""
+def accuracy_figure(pairs: list[dict[str, TrainedModel]]) -> Figure:
+    """Draw the four accuracies: both models, on upright and on rotated test data.
+
+    Args:
+        pairs: Of one model and one data set; of several, the mean is drawn with whiskers of one standard deviation.
+    """
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     for index, trained_on in enumerate(PAIR):
-        accuracy = pair[trained_on].accuracy
+        found = np.array([[pair[trained_on].accuracy[data] for data in ("upright", "rotated")] for pair in pairs])
         places = [place + 0.38 * (index - 0.5) for place in range(2)]
-        bars = axes.bar(places, [accuracy["upright"], accuracy["rotated"]], width=0.36, color=MODEL_COLOURS[trained_on],
+        bars = axes.bar(places, found.mean(axis=0), width=0.36, color=MODEL_COLOURS[trained_on],
+                        yerr=found.std(axis=0, ddof=1) if len(pairs) > 1 else None, capsize=4,
                         label=f"{trained_on} model")  # fmt: skip
         axes.bar_label(bars, labels=[f"{100 * bar.get_height():.1f} %" for bar in bars], padding=2, fontsize=9)
     axes.set_xticks(range(2), ["upright test data", "rotated test data"])
-    axes.set_ylim(0, 1.25)
-    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
-    axes.set_ylabel(f"accuracy on {pair[UNROTATED].test_samples:,} samples")
+    _percent_axis(axes, 1.25)
+    axes.set_ylabel(f"accuracy on {pairs[0][UNROTATED].test_samples:,} samples")
     axes.legend(loc="upper center", ncols=2, frameon=False)
-    axes.set_title(_title(pair, figure), fontsize=TITLE_SIZE)
+    axes.set_title(_title(pairs[0], figure, len(pairs)), fontsize=TITLE_SIZE)
     return figure
 
 
-def _title(pair: dict[str, TrainedModel], figure: Figure) -> str:
+def angle_figure(pairs: list[dict[str, TrainedModel]]) -> Figure:
+    """Draw accuracy against the angle of the test data: of both models, and of each by class.
+
+    Args:
+        pairs: Of one model and one data set; of several, the mean is drawn in a band of one standard deviation.
+    """
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    both, *by_class = figure.subplots(1, 3, sharey=True)
+    for axes, trained_on in zip(by_class, PAIR, strict=True):
+        curves = [pair[trained_on].angle_curve for pair in pairs]
+        degrees, accuracy = curves[0].degrees, np.array([curve.accuracy for curve in curves])
+        mean, spread = accuracy.mean(axis=0), accuracy.std(axis=0, ddof=1) if len(pairs) > 1 else 0
+        both.plot(degrees, mean, color=MODEL_COLOURS[trained_on], marker="o", markersize=3, label=f"{trained_on} model")
+        both.fill_between(degrees, mean - spread, mean + spread, color=MODEL_COLOURS[trained_on], alpha=0.25, lw=0)
+        of_classes = np.mean([curve.class_accuracy for curve in curves], axis=0)
+        _class_lines(axes, degrees, of_classes, pairs[0][trained_on].classes)
+        axes.plot(degrees, mean, color=MODEL_COLOURS[trained_on], lw=2.5)
+        axes.set_title(f"{trained_on} model, by class", fontsize=10)
+    for axes in (both, *by_class):
+        axes.set_xticks(range(-180, 181, 90))
+        axes.set_xlabel("all test data turned by (degrees, counter-clockwise)")
+        axes.grid(color="#EEEEEE")
+    _percent_axis(both, 1.02)
+    both.set_ylabel(f"accuracy on {pairs[0][UNROTATED].test_samples:,} samples")
+    both.set_title("all classes", fontsize=10)
+    both.legend(loc="lower left", fontsize=8)
+    figure.suptitle(_title(pairs[0], figure, len(pairs)), fontsize=TITLE_SIZE)
+    return figure
+
+
+def _class_lines(axes: Axes, degrees: list[float], accuracy: np.ndarray, classes: list[str]) -> None:
+    """Draw a thin line for each class, and name those of the highest and the lowest accuracy on average."""
+    means = np.nan_to_num(accuracy.mean(axis=0), nan=0.5)
+    best, worst = int(means.argmax()), int(means.argmin())
+    for index, line in enumerate(accuracy.T):
+        if index in (best, worst) and best != worst:
+            style, which = ("-", "best") if index == best else ("--", "worst")
+            axes.plot(degrees, line, color="black", lw=1, ls=style, label=plain(f"{which}: {classes[index]}"))
+        else:
+            axes.plot(degrees, line, color="#AAAAAA", lw=0.8, zorder=1)
+    if best != worst:
+        axes.legend(loc="lower left", fontsize=8)
+
+
+def _percent_axis(axes: Axes, top: float) -> None:
+    axes.set_ylim(0, top)
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
+
+
+def _title(pair: dict[str, TrainedModel], figure: Figure, pairs: int = 1) -> str:
     trained = pair[UNROTATED]
-    samples = f"{trained.samples:,} training samples, seed {trained.seed}"
+    seeds = f"seed {trained.seed}" if pairs == 1 else f"mean ± sd of {pairs} seeds"
+    samples = f"{trained.samples:,} training samples, {seeds}"
     return f"{fit(f'{trained.model} on {trained.dataset}', figure)}\n{samples}"

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from pytorch.errors import InputError
 from pytorch.evaluation_mode import evaluation_mode
+from pytorch.precision import PRECISIONS
 from pytorch.variance.activations import ActivationRecorder
 from pytorch.variance.aggregation import aggregation_names
 from pytorch.variance.batches import in_batches
@@ -17,7 +18,7 @@ from pytorch.variance.layers import LayerChoice
 from pytorch.variance.moments import DISPERSIONS
 from pytorch.variance.outcome import results
 from pytorch.variance.result import VarianceResult, check_class_names
-from pytorch.variance.single_pass import PRECISIONS, PassOptions, TooLargeTogetherError, Transformation, single_pass
+from pytorch.variance.single_pass import PassOptions, TooLargeTogetherError, Transformation, single_pass
 
 Images = Tensor | Iterable[tuple[Tensor, Tensor | None]]
 Measured = VarianceResult | dict[str, VarianceResult]

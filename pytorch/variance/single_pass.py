@@ -8,6 +8,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pytorch.errors import InputError
+from pytorch.precision import autocast
 from pytorch.variance.accumulator import VarianceAccumulator
 from pytorch.variance.activations import ActivationRecorder
 from pytorch.variance.batches import Batch, Samples
@@ -15,9 +16,6 @@ from pytorch.variance.memory import check_memory
 from pytorch.variance.stopping import Stopping
 
 Transformation = Callable[[Tensor], Tensor]
-
-PRECISIONS: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16}
-"""In what the forward passes multiply; with ``"fp32"`` in the model's own type, float64 if it is that."""
 
 
 class TooLargeTogetherError(Exception):
@@ -48,7 +46,7 @@ def single_pass(
         TooLargeTogetherError: The models should be measured one after another.
     """
     # Around all of it, so that weights are converted once; transformations and statistics are taken out of it again.
-    with _precision(options.precision, device):
+    with autocast(options.precision, device):
         accumulators = _run(recorders, samples, options, device, bar)
     if not accumulators or accumulators[0].counts.sum() < 2:
         count = int(accumulators[0].counts.sum()) if accumulators else 0
@@ -67,7 +65,7 @@ def _run(
         for step, transformation in enumerate(options.transformations):
             seen = _shuffle(images, generator) if options.shuffled else images
             rows = _rows(recorders, seen, transformation, options)
-            with _precision("fp32", device):
+            with autocast("fp32", device):
                 if not accumulators:
                     accumulators = _accumulators(recorders, rows, batch, options, device, samples)
                     watchers = [Stopping(accumulator, samples.total) for accumulator in accumulators]
@@ -75,7 +73,7 @@ def _run(
                     if step == 0:
                         accumulator.begin(batch.labels)
                     accumulator.add(row)
-        with _precision("fp32", device):
+        with autocast("fp32", device):
             for accumulator in accumulators:
                 accumulator.end()
             bar.update(len(images))
@@ -91,16 +89,11 @@ def _rows(
     recorders: list[ActivationRecorder], images: Tensor, transformation: Transformation, options: PassOptions
 ) -> list[Tensor]:
     """Transform the images once, and return what each model makes of them, (B, U)."""
-    with _precision("fp32", images.device):
+    with autocast("fp32", images.device):
         inputs = transformation(images.clone())  # which may work in place
         inputs = inputs if options.preprocess is None else options.preprocess(inputs)
     # A model may change its input in place, which is another model's input too, or the caller's.
     return [recorder(_copy(inputs, recorder.memory_format)) for recorder in recorders]
-
-
-def _precision(name: str, device: torch.device) -> torch.autocast:
-    dtype = PRECISIONS[name]
-    return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
 
 
 def _copy(inputs: Tensor, memory_format: torch.memory_format) -> Tensor:
