@@ -22,6 +22,7 @@ demo: install
 	@echo
 	@echo "Figures in demo/plots/simple_conv_digits:"
 	@echo "  accuracy.png                         both models on upright and on rotated test data"
+	@echo "  angles.png                           accuracy against the angle of the test data, over all and by class"
 	@echo "  training.png                         loss and accuracy, epoch by epoch"
 	@echo "  rotation_mean_layers.png             normalized variance of each layer, rotated against unrotated"
 	@echo "  rotation_mean_classes.png            the same, a line for each class"
@@ -36,11 +37,13 @@ test: install
 faults: install
 	$(RUN) tests/put_faults_back.py
 
-# What the measure costs beyond the forward passes that it needs, its peak memory, and, where it is installed, tmeasures.
+# What the measure costs beyond the forward passes that it needs, its peak memory, tmeasures where it is installed, and
+# what training costs beyond its bare steps.
 bench: install
 	PYTHONPATH=. $(RUN) benchmarks/measure_speed.py --bf16
 	PYTHONPATH=. $(RUN) benchmarks/peak_memory.py
 	PYTHONPATH=. $(RUN) benchmarks/compare_tmeasures.py
+	PYTHONPATH=. $(RUN) benchmarks/train_speed.py
 
 lint: install
 	$(RUN) -m ruff check .

@@ -5,10 +5,12 @@ In reading order:
 - ``variance``: the measure, for any ``torch.nn.Module``; start at ``variance.measure``.
 - ``transformations``: what inputs are put through, rotations first.
 - ``models``, ``datasets``: what the experiments measure, by name.
-- ``recipes``, ``training``, ``evaluation``: from fresh weights to a trained pair and its accuracies.
+- ``recipes``, ``training``, ``evaluation``: from fresh weights to a trained model and its accuracies;
+  ``pair_training``: a pair of them, taken up where it was left.
 - ``experiment``: what the experiments keep, trained models and pairs of measurements; ``storage``: what lies where
   in the results folder; ``figures``: from results to pictures.
-- ``cli``: the options that the three scripts share; ``summary``: what a measurement prints at its end.
-- ``allocation``, ``errors``, ``names``, ``evaluation_mode``, ``torchvision_import``, ``whole_file``, ``safe_pickle``:
-  small things that several of these need.
+- ``cli``: the options that the three scripts share; ``progress`` and ``summary``: what they print on the way and at
+  the end.
+- ``allocation``, ``errors``, ``names``, ``precision``, ``evaluation_mode``, ``torchvision_import``, ``whole_file``,
+  ``safe_pickle``: small things that several of these need.
 """

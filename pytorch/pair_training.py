@@ -52,38 +52,52 @@ class PairTraining:
             InputError: What is there was trained otherwise.
             TrainingError: The training came to nothing.
         """
-        pair = {trained_on: self._trained(trained_on) for trained_on in PAIR}
-        for trained_on in PAIR:
-            if self._replacement(trained_on).exists():
-                self._replacement(trained_on).replace(self._file(trained_on))
-                self.say(f"{trained_on} model: {self._file(trained_on)}")
+        kept = {trained_on: self._kept(trained_on) for trained_on in PAIR}
+        pair = {trained_on: kept[trained_on] or self._trained(trained_on) for trained_on in PAIR}
+        for trained_on in PAIR if self.overwrite else ():
+            self._target(trained_on).replace(self._file(trained_on))
+            self.say(f"{trained_on} model: {self._file(trained_on)}")
         return pair
 
     def _file(self, trained_on: str) -> Path:
         return self.folder / f"{trained_on}.pt"
 
-    def _replacement(self, trained_on: str) -> Path:
-        return self.folder / f"{trained_on}.new"
+    def _target(self, trained_on: str) -> Path:
+        """Where a model is put when it is done: in its place, or beside the old one until its partner is done too."""
+        return self._file(trained_on).with_suffix(".new") if self.overwrite else self._file(trained_on)
 
     def _checkpoint(self, trained_on: str) -> Path:
         return self.folder / f"{trained_on}.checkpoint"
 
+    def _kept(self, trained_on: str) -> TrainedModel | None:
+        """Load the model if it is there."""
+        path = self._target(trained_on)
+        if not path.exists():
+            return None
+        kept, asked = load_model(path), settings(self._untrained(trained_on))
+        if self.precision is None:
+            asked["precision"] = kept.precision
+        differs = difference(settings(kept), asked)
+        if not differs:
+            self.say(f"{trained_on} model: already trained, {path}")
+            self._forget_checkpoint(kept)
+            return kept
+        if self.overwrite:
+            return None
+        raise InputError(
+            f"{path} was trained with {differs}: --overwrite trains it anew, another --results-dir keeps both"
+        )
+
+    def _forget_checkpoint(self, finished: TrainedModel) -> None:
+        """Remove the checkpoint that a finished model came from, if it is still there; others are not touched."""
+        path = self._checkpoint(finished.trained_on)
+        if path.exists() and load_checkpoint(path)[0] == settings(finished):
+            path.unlink()
+
     def _trained(self, trained_on: str) -> TrainedModel:
-        """Load the model if it is there, else train, evaluate and save it."""
-        asked = self._untrained(trained_on)
-        path = self._replacement(trained_on) if self.overwrite else self._file(trained_on)
-        if path.exists():
-            kept = load_model(path)
-            differs = difference(settings(kept), self._settings(asked, kept.precision))
-            if not differs:
-                self.say(f"{trained_on} model: already trained, {path}")
-                self._checkpoint(trained_on).unlink(missing_ok=True)
-                return kept
-            if not self.overwrite:
-                raise InputError(
-                    f"{path} was trained with {differs}: --overwrite trains it anew, another --results-dir keeps both"
-                )
-        trained = self._train(asked)
+        """Train, evaluate and save the model."""
+        trained = self._train(self._untrained(trained_on))
+        path = self._target(trained_on)
         save_model(path, trained)
         self._checkpoint(trained_on).unlink(missing_ok=True)
         if not self.overwrite:
@@ -119,7 +133,7 @@ class PairTraining:
         if not path.exists():
             return
         begun, state = load_checkpoint(path)
-        differs = difference(begun, self._settings(asked, begun["precision"]))
+        differs = difference(begun, settings(asked))
         if not differs:
             training.load_state_dict(state)
             self.say(f"{asked.trained_on} model: taken up after epoch {len(training.history)}, {path}")
@@ -127,11 +141,6 @@ class PairTraining:
             raise InputError(
                 f"{path} is of a training under way with {differs}: finish that one, or begin anew with --overwrite"
             )
-
-    def _settings(self, asked: TrainedModel, found_precision: str) -> dict[str, Any]:
-        """What is asked for, beside something that was found to be of a precision."""
-        asked_settings = settings(asked)
-        return asked_settings if self.precision else {**asked_settings, "precision": found_precision}
 
     def _untrained(self, trained_on: str) -> TrainedModel:
         """What will be trained, so far without weights."""

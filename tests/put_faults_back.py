@@ -42,8 +42,8 @@ FAULTS = {
         [
             (
                 "pytorch/evaluation.py",
-                "torch.arange(len(split)).split(batch_size)",
-                "torch.arange(len(split) // batch_size * batch_size).split(batch_size)",
+                "torch.arange(len(self.split)).split(self.batch_size)",
+                "torch.arange(len(self.split) // self.batch_size * self.batch_size).split(self.batch_size)",
             )
         ],
     ),
@@ -77,7 +77,35 @@ FAULTS = {
     ),
     "training does not set its mode": (
         "tests/test_training.py::test_training_leaves_no_epoch_in_evaluation_mode",
-        [("pytorch/training.py", "            model.train()\n", "")],
+        [("pytorch/training.py", "        self.model.train()\n", "")],
+    ),
+    "a training that is taken up begins its optimiser anew": (
+        "tests/test_training.py::test_a_training_taken_up_again_ends_with_the_same_weights",
+        [("pytorch/training.py", "        self._optimizer.load_state_dict(state[\"optimizer\"])\n", "")],
+    ),
+    "random numbers go on from wherever the process is": (
+        "tests/test_training.py::test_a_training_taken_up_again_ends_with_the_same_weights",
+        [("pytorch/training.py", "torch.manual_seed(derived_seed(self._seed, number, \"dropout\"))", "pass")],
+    ),
+    "steps use the weights that an epoch began with": (
+        "tests/test_training.py::test_bfloat16_steps_use_the_weights_of_the_moment",
+        [("pytorch/training.py", "            with bar, torch.random.fork_rng(devices=devices):\n",
+          "            with bar, torch.random.fork_rng(devices=devices), autocast(self._precision, self._device):\n")],
+    ),
+    "a checkpoint takes its name before it is whole": (
+        "tests/test_storage.py::test_a_failed_write_leaves_the_old_file_and_no_litter",
+        [("pytorch/whole_file.py", 'path.with_name(f".{path.name}.{os.getpid()}.part")', "path")],
+    ),
+    "a new model takes the place of the old one before its partner is there": (
+        "tests/test_scripts.py::test_the_old_pair_stays_until_the_new_one_is_complete",
+        [("pytorch/pair_training.py",
+          'self._file(trained_on).with_suffix(".new") if self.overwrite else self._file(trained_on)',
+          "self._file(trained_on)")],
+    ),
+    "the angle curve counts all classes as one": (
+        "tests/test_training.py::test_the_angle_curve_counts_every_class_at_every_angle",
+        [("pytorch/evaluation.py", "torch.bincount(labels[found], minlength=self.classes)",
+          "torch.bincount(0 * labels[found], minlength=self.classes)")],
     ),
     "the classes of CIFAR-10 are in the wrong order": (
         "tests/test_datasets.py::test_cifar10_classes_are_in_their_published_order",
@@ -155,7 +183,7 @@ FAULTS = {
     ),
     "a folder that cannot be written is found out after the work": (
         "tests/test_scripts.py::test_bad_input_gets_one_line",
-        [("experiment_rotation.py", "        check_writable(folder)\n", "        pass\n")],
+        [("experiment_rotation.py", "        check_writable(place)\n", "        pass\n")],
     ),
     "the variance is a difference of sums": (
         "tests/test_definition.py::test_a_large_offset_costs_no_digits",
@@ -175,7 +203,7 @@ FAULTS = {
     ),
     "the bias of few samples is not taken off": (
         "tests/test_errors.py::test_errors_and_biases_agree_with_the_delete_one_jackknife",
-        [("pytorch/variance/influence.py", "nv * inverse * squares.curvature - products", "-products")],
+        [("pytorch/variance/influence.py", "nv * inverse * squares.curvature() - products", "-products")],
     ),
     "a pass stops as soon as it knows the units that vary": (
         "tests/test_errors.py::test_a_tolerance_waits_for_units_that_may_awake",

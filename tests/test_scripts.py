@@ -201,6 +201,10 @@ def test_the_old_pair_stays_until_the_new_one_is_complete(home, tmp_path, monkey
         experiment_rotation.main(command)
     assert {name: (models / name).read_bytes() for name in before} == before
     assert {path.name for path in models.iterdir()} == {*before, "unrotated.new", "rotated.checkpoint"}
+    monkeypatch.undo()
+    experiment_rotation.main(["simple_conv", "digits", *SMALL, *folders])
+    assert {name: (models / name).read_bytes() for name in before} == before, "half of a new pair took its place"
+    monkeypatch.setattr(Training, "run_epoch", interrupted)
     experiment_rotation.main(command)
     assert epochs == ["unrotated model"] + ["rotated model"] * 4, "finished work was repeated"
     assert {path.name: load_model(path).seed for path in models.iterdir()} == {"unrotated.pt": 1, "rotated.pt": 1}
