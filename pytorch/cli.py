@@ -69,7 +69,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
-        help="of the training (default: bf16 on cuda where it is built in, else fp32)",
+        help="of training and evaluation (default: bf16 where the device has it built in, else fp32)",
     )
     parser.add_argument(
         "--seeds", type=at_least(1, 1000), default=1,

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from pytorch.datasets import Normalization, Split
 from pytorch.evaluation_mode import evaluation_mode
+from pytorch.precision import autocast
 from pytorch.transformations import Rotation, rotate
 
 ANGLE_SEED = 0
@@ -55,6 +56,7 @@ class Evaluator:
         normalization: Constants of the training split.
         batch_size: Samples per forward pass.
         device: Where to compute, and where the model is.
+        precision: In what, a key of ``PRECISIONS``.
     """
 
     split: Split
@@ -62,6 +64,7 @@ class Evaluator:
     normalization: Normalization
     batch_size: int
     device: torch.device
+    precision: str = "fp32"
 
     def accuracies(self, model: nn.Module) -> dict[str, float]:
         """Fraction of the samples that the model classifies right.
@@ -108,7 +111,10 @@ class Evaluator:
         with evaluation_mode(model), torch.inference_mode():
             for rows in torch.arange(len(self.split)).split(self.batch_size):
                 images = turned(self.split.images[rows].to(self.device), rows)
-                right.append(model(model_inputs(images, None, self.normalization)).argmax(dim=1))
+                inputs = model_inputs(images, None, self.normalization)
+                with autocast(self.precision, self.device):
+                    scores = model(inputs)
+                right.append(scores.argmax(dim=1))
         return torch.cat(right).cpu() == self.split.labels
 
 

@@ -45,7 +45,7 @@ class TrainedModel:
         classes: Names of the classes.
         normalization: Constants of its training split.
         recipe: How it was trained.
-        precision: In what its training computed.
+        precision: In what it was trained and evaluated.
         seed: Of its weights, of the order of samples, and of the angles.
         samples: Number of training samples.
         history: A record of each epoch.

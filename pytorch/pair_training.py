@@ -117,8 +117,9 @@ class PairTraining:
             training.run_epoch(name)
             save_checkpoint(self._checkpoint(asked.trained_on), settings(asked), training.state_dict())
         evaluator = Evaluator(
-            self.dataset.test, len(asked.classes), asked.normalization, self.recipe.batch_size, self.device
-        )
+            self.dataset.test, len(asked.classes), asked.normalization, self.recipe.batch_size, self.device,
+            asked.precision,
+        )  # fmt: skip
         return replace(
             asked,
             history=training.history,

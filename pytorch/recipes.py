@@ -99,7 +99,7 @@ RECIPES = {
     ("all_convolutional", "digits"): Recipe(8, 24, batch_size=64, **GENTLE),
     ("vgg16", "digits"): Recipe(8, 24, batch_size=64, **GENTLE),
     ("resnet", "digits"): Recipe(8, 24, batch_size=64),
-    ("simple_conv", "mnist"): Recipe(3, 6),
+    ("simple_conv", "mnist"): Recipe(3, 7),
     ("all_convolutional", "mnist"): Recipe(3, 6, **GENTLE),
     ("vgg16", "mnist"): Recipe(3, 6, **GENTLE),
     ("resnet", "mnist"): Recipe(3, 6),

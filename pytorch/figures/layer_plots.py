@@ -2,12 +2,19 @@
 
 from collections.abc import Sequence
 
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pytorch.experiment import RANDOM_WEIGHTS, SHUFFLED, VariancePair
-from pytorch.figures.style import CONTROL_TITLES, MODEL_COLOURS, group_title, name_layers, plain, set_title
+from pytorch.figures.style import (
+    CONTROL_TITLES,
+    MODEL_COLOURS,
+    class_colour,
+    group_title,
+    name_layers,
+    plain,
+    set_title,
+)
 from pytorch.variance import VarianceResult
 from pytorch.variance.result import ALL, STRATIFIED
 
@@ -55,7 +62,7 @@ def classes_figure(pair: VariancePair) -> Figure:
     panels = figure.subplots(len(pair.results), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     for axes, (trained_on, result) in zip(panels, pair.results.items(), strict=True):
         for index, name in enumerate(result.classes):
-            axes.plot(list(result.layer_means(name).values()), color=_class_colour(index, len(result.classes)),
+            axes.plot(list(result.layer_means(name).values()), color=class_colour(index, len(result.classes)),
                       linewidth=1, marker=".", markersize=4, label=plain(name))  # fmt: skip
         summary = STRATIFIED if result.classes else ALL
         axes.plot(list(result.layer_means(summary).values()), "k--", label=group_title(summary))
@@ -69,10 +76,6 @@ def classes_figure(pair: VariancePair) -> Figure:
 
 def _width(pair: VariancePair) -> float:
     return max(7, 2 + 0.2 * max(len(result.layer_names) for result in pair.results.values()))
-
-
-def _class_colour(index: int, count: int) -> tuple[float, ...]:
-    return colormaps["tab10"](index) if count <= 10 else colormaps["turbo"](index / (count - 1))
 
 
 def _finish(axes: Axes, result: VarianceResult) -> None:

@@ -2,6 +2,7 @@
 
 import textwrap
 
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -61,6 +62,11 @@ def plain(text: str) -> str:
     """
     escaped = text.replace("$", r"\$")
     return f" {escaped}" if escaped.startswith("_") else escaped
+
+
+def class_colour(index: int, count: int) -> tuple[float, ...]:
+    """Colour of a class among ``count``."""
+    return colormaps["tab10"](index) if count <= 10 else colormaps["turbo"](index / (count - 1))
 
 
 def name_layers(axes: Axes, labels: list[str]) -> None:

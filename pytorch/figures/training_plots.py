@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pytorch.experiment import PAIR, UNROTATED, TrainedModel
-from pytorch.figures.style import MODEL_COLOURS, TITLE_SIZE, fit, plain
+from pytorch.figures.style import MODEL_COLOURS, TITLE_SIZE, class_colour, fit, plain
 
 
 def training_figure(pair: dict[str, TrainedModel]) -> Figure:
@@ -66,33 +66,22 @@ def angle_figure(pairs: list[dict[str, TrainedModel]]) -> Figure:
         both.plot(degrees, mean, color=MODEL_COLOURS[trained_on], marker="o", markersize=3, label=f"{trained_on} model")
         both.fill_between(degrees, mean - spread, mean + spread, color=MODEL_COLOURS[trained_on], alpha=0.25, lw=0)
         of_classes = np.mean([curve.class_accuracy for curve in curves], axis=0)
-        _class_lines(axes, degrees, of_classes, pairs[0][trained_on].classes)
-        axes.plot(degrees, mean, color=MODEL_COLOURS[trained_on], lw=2.5)
+        classes = pairs[0][trained_on].classes
+        for index, (name, line) in enumerate(zip(classes, of_classes.T, strict=True)):
+            axes.plot(degrees, line, color=class_colour(index, len(classes)), lw=1, label=plain(name))
+        axes.plot(degrees, mean, "k--", label="all")
         axes.set_title(f"{trained_on} model, by class", fontsize=10)
     for axes in (both, *by_class):
         axes.set_xticks(range(-180, 181, 90))
-        axes.set_xlabel("all test data turned by (degrees, counter-clockwise)")
+        axes.set_xlabel("turn of the test data (degrees)")
         axes.grid(color="#EEEEEE")
     _percent_axis(both, 1.02)
     both.set_ylabel(f"accuracy on {pairs[0][UNROTATED].test_samples:,} samples")
     both.set_title("all classes", fontsize=10)
     both.legend(loc="lower left", fontsize=8)
+    by_class[1].legend(title="class", fontsize=7, title_fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     figure.suptitle(_title(pairs[0], figure, len(pairs)), fontsize=TITLE_SIZE)
     return figure
-
-
-def _class_lines(axes: Axes, degrees: list[float], accuracy: np.ndarray, classes: list[str]) -> None:
-    """Draw a thin line for each class, and name those of the highest and the lowest accuracy on average."""
-    means = np.nan_to_num(accuracy.mean(axis=0), nan=0.5)
-    best, worst = int(means.argmax()), int(means.argmin())
-    for index, line in enumerate(accuracy.T):
-        if index in (best, worst) and best != worst:
-            style, which = ("-", "best") if index == best else ("--", "worst")
-            axes.plot(degrees, line, color="black", lw=1, ls=style, label=plain(f"{which}: {classes[index]}"))
-        else:
-            axes.plot(degrees, line, color="#AAAAAA", lw=0.8, zorder=1)
-    if best != worst:
-        axes.legend(loc="lower left", fontsize=8)
 
 
 def _percent_axis(axes: Axes, top: float) -> None:
