@@ -19,7 +19,7 @@ import argparse
 from pytorch.cli import add_training_options, check_writable, experiment_parser, parse, run
 from pytorch.datasets import dataset_name, load_dataset
 from pytorch.figures import accuracy_figure, angle_figure, save_figure, training_figure
-from pytorch.pair_training import PairTraining
+from pytorch.pair_training import PairTraining, run_pairs, settle
 from pytorch.recipes import recipe_for
 from pytorch.storage import model_folder, pair_name
 from pytorch.summary import print_accuracies
@@ -40,22 +40,21 @@ def main(arguments: list[str] | None = None) -> None:
         options.epochs, options.rotated_epochs, options.batch_size
     )
     print(f"{dataset.name}: {len(dataset.train)} training samples, {len(dataset.test)} test samples")
-    pairs = []
-    for seed in range(options.seed, options.seed + options.seeds):
-        if options.seeds > 1:
-            print(f"seed {seed}:")
-        pairs.append(
-            PairTraining(
-                model=options.model,
-                dataset=dataset,
-                recipe=recipe,
-                seed=seed,
-                precision=options.precision,
-                device=options.device,
-                folder=folder if seed == options.seed else folder / f"seed{seed}",
-                overwrite=options.overwrite,
-            ).run()
+    trainings = [
+        PairTraining(
+            model=options.model,
+            dataset=dataset,
+            recipe=recipe,
+            seed=seed,
+            precision=options.precision,
+            device=options.device,
+            folder=folder if seed == options.seed else folder / f"seed{seed}",
+            overwrite=options.overwrite,
+            say=lambda line, seed=seed: print(f"seed {seed}, {line}" if options.seeds > 1 else line),
         )
+        for seed in range(options.seed, options.seed + options.seeds)
+    ]
+    pairs = run_pairs(trainings)
     print_accuracies(pairs)
     figures = {
         "training": training_figure(pairs[0]),
@@ -64,6 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
     }
     for name, figure in figures.items():
         print(f"figure: {save_figure(figure, plots / f'{name}.png')}")
+    settle(folder)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -144,6 +144,7 @@ def check_writable(folder: Path) -> None:
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Run a script's ``main`` and exit: 0 done, 1 failed with one line, 130 interrupted."""
     keep_freed_memory()
+    torch.backends.cudnn.allow_tf32 = False  # on by default: convolutions of fp32 models with 10 bits of mantissa
     sys.stdout.reconfigure(line_buffering=True)  # lines of long work show up in a redirected log as they come
     try:
         code = main() or 0

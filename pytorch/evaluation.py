@@ -85,7 +85,7 @@ class Evaluator:
         """
 
         def turned(images: Tensor, rows: Tensor) -> Tensor:
-            return images if degrees is None else rotate(images, degrees[rows].to(images.device))
+            return images if degrees is None else rotate(images, degrees[rows])
 
         return self._right(model, turned).double().mean().item()
 
@@ -109,9 +109,10 @@ class Evaluator:
         """Which samples are classified right, (N,) bool on the CPU."""
         right = []
         with evaluation_mode(model), torch.inference_mode():
+            images = self.split.images.to(self.device)
             for rows in torch.arange(len(self.split)).split(self.batch_size):
-                images = turned(self.split.images[rows].to(self.device), rows)
-                inputs = model_inputs(images, None, self.normalization)
+                seen = turned(images[rows[0] : rows[-1] + 1], rows)
+                inputs = model_inputs(seen, None, self.normalization)
                 with autocast(self.precision, self.device):
                     scores = model(inputs)
                 right.append(scores.argmax(dim=1))
@@ -123,7 +124,7 @@ def model_inputs(images: Tensor, degrees: Tensor | None, normalization: Normaliz
 
     Args:
         images: (B, C, H, W).
-        degrees: (B,), on the same device; None: images stay as they are.
+        degrees: (B,), on any device; None: images stay as they are.
         normalization: Constants of the training split.
     """
     if degrees is not None:

@@ -48,6 +48,7 @@ class TrainedModel:
         precision: In what it was trained and evaluated.
         seed: Of its weights, of the order of samples, and of the angles.
         samples: Number of training samples.
+        samples_seed: Of their choice; None: all there are.
         history: A record of each epoch.
         accuracy: On ``upright`` and on ``rotated`` test data, as fractions.
         angle_curve: Accuracy against the angle of the test data; None: not evaluated.
@@ -67,6 +68,7 @@ class TrainedModel:
     precision: str
     seed: int
     samples: int
+    samples_seed: int | None
     history: list[Epoch]
     accuracy: dict[str, float]
     angle_curve: AngleCurve | None
@@ -91,6 +93,7 @@ class TrainedModel:
             "fingerprint of the data": self.fingerprint,
             "classes": self.classes,
             "training samples": self.samples,
+            "seed of their choice": self.samples_seed,
             "seed": self.seed,
             "precision": self.precision,
             **{name.replace("_", " "): value for name, value in recipe.items()},

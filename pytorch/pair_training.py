@@ -1,6 +1,7 @@
-"""Training the two models of a pair: begun, taken up where it was left, and put in the place of an older one."""
+"""Training pairs of models: begun, taken up where they were left, and put in the place of older ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,16 @@ from typing import Any
 import torch
 
 from pytorch.datasets import Dataset
-from pytorch.errors import InputError
+from pytorch.errors import FileError, InputError
 from pytorch.evaluation import Evaluator
 from pytorch.experiment import PAIR, ROTATED, TrainedModel, initial_network, versions
 from pytorch.precision import usual_precision
 from pytorch.recipes import Recipe
 from pytorch.storage import load_checkpoint, load_model, save_checkpoint, save_model
 from pytorch.training import Training
+from pytorch.whole_file import whole_file
+
+Pair = dict[str, TrainedModel]
 
 
 @dataclass(frozen=True)
@@ -28,10 +32,10 @@ class PairTraining:
         dataset: Its training split is trained on, its test split is evaluated on.
         recipe: How.
         seed: Of weights, orders, angles and dropout.
-        precision: In what the training computes; None: what suits the device, or what is there was trained in.
+        precision: In what to train and evaluate; None: as what is there already, else what suits the device.
         device: Where to compute.
         folder: Where the two models are kept.
-        overwrite: Whether to train anew what is there; the old pair stays until the new one is complete.
+        overwrite: Whether to train anew what is there; new models wait beside the old ones.
         say: Told, line by line, what happens.
     """
 
@@ -45,96 +49,114 @@ class PairTraining:
     overwrite: bool
     say: Callable[[str], None] = print
 
-    def run(self) -> dict[str, TrainedModel]:
+    def run(self) -> Pair:
         """Load what is there, and train, evaluate and save the rest.
 
         Raises:
             InputError: What is there was trained otherwise.
             TrainingError: The training came to nothing.
         """
-        kept = {trained_on: self._kept(trained_on) for trained_on in PAIR}
-        pair = {trained_on: kept[trained_on] or self._trained(trained_on) for trained_on in PAIR}
-        for trained_on in PAIR if self.overwrite else ():
-            self._target(trained_on).replace(self._file(trained_on))
-            self.say(f"{trained_on} model: {self._file(trained_on)}")
-        return pair
+        decided = self.decided()
+        kept = {trained_on: decided.kept(trained_on) for trained_on in PAIR}
+        return {trained_on: kept[trained_on] or decided.train(trained_on) for trained_on in PAIR}
 
-    def _file(self, trained_on: str) -> Path:
-        return self.folder / f"{trained_on}.pt"
+    def decided(self) -> "PairTraining":
+        """The same with its precision decided."""
+        return replace(self, precision=self.precision or self._found_precision() or usual_precision(self.device))
 
-    def _target(self, trained_on: str) -> Path:
-        """Where a model is put when it is done: in its place, or beside the old one until its partner is done too."""
-        return self._file(trained_on).with_suffix(".new") if self.overwrite else self._file(trained_on)
+    def kept(self, trained_on: str) -> TrainedModel | None:
+        """Load a model of the pair if it is there; None if it is not, or is to be trained anew.
 
-    def _checkpoint(self, trained_on: str) -> Path:
-        return self.folder / f"{trained_on}.checkpoint"
-
-    def _kept(self, trained_on: str) -> TrainedModel | None:
-        """Load the model if it is there."""
+        Raises:
+            InputError: It is there, but was trained otherwise.
+        """
         path = self._target(trained_on)
-        if not path.exists():
+        kept = self._load(path)
+        if kept is None:
             return None
-        kept, asked = load_model(path), settings(self._untrained(trained_on))
-        if self.precision is None:
-            asked["precision"] = kept.precision
-        differs = difference(settings(kept), asked)
-        if not differs:
-            self.say(f"{trained_on} model: already trained, {path}")
-            self._forget_checkpoint(kept)
-            return kept
-        if self.overwrite:
+        asked = self._untrained(trained_on)
+        differs = difference(settings(kept), settings(asked))
+        if self.overwrite and (differs or kept.versions != asked.versions):
             return None
-        raise InputError(
-            f"{path} was trained with {differs}: --overwrite trains it anew, another --results-dir keeps both"
-        )
+        if differs:
+            raise InputError(
+                f"{path} was trained with {differs}: --overwrite trains it anew, another --results-dir keeps both"
+            )
+        self.say(f"{trained_on} model: already trained, {path}")
+        with suppress(FileNotFoundError, FileError):  # left by a kill between saving the model and removing it
+            if load_checkpoint(self._checkpoint(trained_on))[0] == _under_way(kept):
+                self._checkpoint(trained_on).unlink()
+        return kept
 
-    def _forget_checkpoint(self, finished: TrainedModel) -> None:
-        """Remove the checkpoint that a finished model came from, if it is still there; others are not touched."""
-        path = self._checkpoint(finished.trained_on)
-        if path.exists() and load_checkpoint(path)[0] == settings(finished):
-            path.unlink()
-
-    def _trained(self, trained_on: str) -> TrainedModel:
-        """Train, evaluate and save the model."""
-        trained = self._train(self._untrained(trained_on))
-        path = self._target(trained_on)
-        save_model(path, trained)
-        self._checkpoint(trained_on).unlink(missing_ok=True)
-        if not self.overwrite:
-            self.say(f"{trained_on} model: {path}")
-        return trained
-
-    def _train(self, asked: TrainedModel) -> TrainedModel:
-        """Train from the beginning, or from the last checkpoint, and evaluate."""
+    def train(self, trained_on: str) -> TrainedModel:
+        """Train a model of the pair, from its beginning or its last checkpoint, evaluate and save it."""
+        asked = self._untrained(trained_on)
         network = initial_network(self.model, asked.channels, len(asked.classes), self.seed).to(self.device)
         training = Training(
             network, self.dataset.train, asked.normalization, self.recipe,
-            rotated=asked.trained_on == ROTATED, seed=self.seed, device=self.device, precision=asked.precision,
+            rotated=trained_on == ROTATED, seed=self.seed, device=self.device, precision=asked.precision,
         )  # fmt: skip
         self._resume(training, asked)
-        name = f"{asked.trained_on} model"
+        name = f"{trained_on} model"
         while len(training.history) < training.epochs:
             training.run_epoch(name)
-            save_checkpoint(self._checkpoint(asked.trained_on), settings(asked), training.state_dict())
+            save_checkpoint(self._checkpoint(trained_on), _under_way(asked), training.state_dict())
         evaluator = Evaluator(
             self.dataset.test, len(asked.classes), asked.normalization, self.recipe.batch_size, self.device,
             asked.precision,
         )  # fmt: skip
-        return replace(
+        trained = replace(
             asked,
             history=training.history,
             accuracy=evaluator.accuracies(network),
             angle_curve=evaluator.angle_curve(network, f"{name}, accuracy against angle"),
             weights={name: value.cpu() for name, value in network.state_dict().items()},
         )
+        save_model(self._target(trained_on), trained)
+        self._checkpoint(trained_on).unlink(missing_ok=True)
+        self.say(f"{name}: {self._target(trained_on)}")
+        return trained
+
+    def _target(self, trained_on: str) -> Path:
+        """Where a model is put when it is done."""
+        return self.folder / f"{trained_on}{'.new' if self.overwrite else '.pt'}"
+
+    def _checkpoint(self, trained_on: str) -> Path:
+        return self.folder / f"{trained_on}.checkpoint"
+
+    def _load(self, path: Path) -> TrainedModel | None:
+        """Load a model if it is there; one that cannot be read is not there for those who overwrite."""
+        with suppress(FileNotFoundError):
+            try:
+                return load_model(path)
+            except FileError:
+                if not self.overwrite:
+                    raise
+        return None
+
+    def _found_precision(self) -> str | None:
+        """In what a part of the pair was trained already."""
+        for trained_on in PAIR:
+            kept = self._load(self._target(trained_on))
+            if kept is not None:
+                return kept.precision
+        for trained_on in PAIR:
+            with suppress(FileNotFoundError, FileError, KeyError):
+                return load_checkpoint(self._checkpoint(trained_on))[0]["precision"]
+        return None
 
     def _resume(self, training: Training, asked: TrainedModel) -> None:
         """Take up the training where its last checkpoint left it, if there is one."""
         path = self._checkpoint(asked.trained_on)
-        if not path.exists():
+        try:
+            begun, state = load_checkpoint(path)
+        except FileNotFoundError:
             return
-        begun, state = load_checkpoint(path)
-        differs = difference(begun, settings(asked))
+        except FileError:
+            if self.overwrite:
+                return
+            raise
+        differs = difference(begun, _under_way(asked))
         if not differs:
             training.load_state_dict(state)
             self.say(f"{asked.trained_on} model: taken up after epoch {len(training.history)}, {path}")
@@ -153,9 +175,10 @@ class PairTraining:
             classes=self.dataset.classes,
             normalization=self.dataset.normalization,
             recipe=self.recipe,
-            precision=self.precision or usual_precision(self.device),
+            precision=self.precision,
             seed=self.seed,
             samples=len(self.dataset.train),
+            samples_seed=None if self.dataset.samples is None else self.dataset.seed,
             history=[],
             accuracy={},
             angle_curve=None,
@@ -166,9 +189,63 @@ class PairTraining:
         )
 
 
+def run_pairs(trainings: Sequence[PairTraining]) -> list[Pair]:
+    """Run the trainings of one model and one data set; new pairs take the place of old ones once all are complete.
+
+    That is many renamings, and a kill may come between two. So a mark is set first, and whoever finds it finishes
+    them; it stays until ``settle`` is called, and tells that what ``overwrite`` asks for has been done.
+
+    Args:
+        trainings: Of any seeds; the folders of all lie in that of the first.
+    """
+    folder, overwrite = trainings[0].folder, trainings[0].overwrite
+    if _mark(folder).exists():
+        _replace_old(folder)
+        if overwrite and all(_is_done(training) for training in trainings):
+            trainings = [replace(training, overwrite=False) for training in trainings]
+            overwrite = False
+        else:
+            settle(folder)
+    pairs = [training.run() for training in trainings]
+    if overwrite:
+        with whole_file(_mark(folder)):
+            pass
+        _replace_old(folder)
+    return pairs
+
+
+def settle(folder: Path) -> None:
+    """End what ``run_pairs`` has begun: overwriting once more means to train once more."""
+    _mark(folder).unlink(missing_ok=True)
+
+
+def _mark(folder: Path) -> Path:
+    return folder / "complete"
+
+
+def _replace_old(folder: Path) -> None:
+    """Give all new models of a folder, and of those in it, the place of the old ones."""
+    for path in folder.rglob("*.new"):
+        path.replace(path.with_suffix(".pt"))
+
+
+def _is_done(training: PairTraining) -> bool:
+    """Whether a pair that was to be overwritten has just been."""
+    try:
+        in_place = replace(training, overwrite=False, say=lambda line: None).decided()
+        return all(in_place.kept(trained_on) for trained_on in PAIR)
+    except (InputError, FileError):
+        return False
+
+
 def settings(trained: TrainedModel) -> dict[str, Any]:
     """What the weights of a model follow from."""
     return {**trained.settings, "number of epochs": trained.epochs}
+
+
+def _under_way(asked: TrainedModel) -> dict[str, Any]:
+    """What must be the same for a training to be taken up."""
+    return {**settings(asked), "versions": asked.versions}
 
 
 def difference(found: dict[str, Any], asked: dict[str, Any]) -> str:

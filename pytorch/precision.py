@@ -22,5 +22,5 @@ def usual_precision(device: torch.device) -> str:
     if device.type == "cuda":
         built_in = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        built_in = torch.cpu._is_avx512_bf16_supported()
+        built_in = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
     return "bf16" if built_in else "fp32"

@@ -4,7 +4,8 @@ No augmentation: the unrotated model sees its samples unmodified, and the rotate
 alone and by its number of epochs, because all the angles of a sample take longer to learn than one.
 
 The learning rate follows one cycle in every recipe: it rises to its highest in the first 30 % of the steps and falls
-to nothing in the rest (Smith & Topin 2017, as ``torch.optim.lr_scheduler.OneCycleLR``). The optimiser is AdamW
+to nothing in the rest, while the momentum (of AdamW its β1) goes from 0.95 to 0.85 and back (Smith & Topin 2017, as
+``torch.optim.lr_scheduler.OneCycleLR``). The optimiser is AdamW
 (Loshchilov & Hutter 2017), or SGD with Nesterov's momentum where every layer is normalised and the images are natural:
 there its solutions generalise better, once weight decay is as strong as it may be with it.
 """
@@ -19,6 +20,11 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from pytorch.errors import InputError
 
 OPTIMIZERS = ("adamw", "sgd")
+
+HIGHEST_MOMENTUM = 0.95
+
+SHORTEST_CYCLE = 4
+"""In steps; in a shorter one the learning rate would be next to nothing throughout."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +72,14 @@ class Recipe:
         if self.optimizer == "adamw":
             return torch.optim.AdamW(model.parameters(), **options)
         if self.optimizer == "sgd":
-            return torch.optim.SGD(model.parameters(), momentum=0.9, nesterov=True, **options)
+            return torch.optim.SGD(model.parameters(), momentum=HIGHEST_MOMENTUM, nesterov=True, **options)
         raise InputError(f"unknown optimizer {self.optimizer!r}: choose {' or '.join(OPTIMIZERS)}")
 
     def schedule_for(self, optimizer: Optimizer, steps: int) -> LRScheduler:
         """Return the schedule of an optimiser over ``steps`` steps."""
-        return OneCycleLR(optimizer, self.learning_rate, total_steps=steps)
+        return OneCycleLR(
+            optimizer, self.learning_rate, total_steps=max(steps, SHORTEST_CYCLE), max_momentum=HIGHEST_MOMENTUM
+        )
 
     def loss(self, log_probabilities: Tensor, labels: Tensor) -> Tensor:
         """Mean negative log-likelihood of smoothed labels, in nats, a scalar.

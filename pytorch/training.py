@@ -104,13 +104,15 @@ class Training:
                 loss, right = self._pass_over_samples(number, bar)
         except torch.OutOfMemoryError as error:
             size = self.recipe.batch_size
-            raise TrainingError(
-                f"{self._device} is out of memory with batches of {size}: try --batch-size {max(1, size // 2)}"
-            ) from error
+            advice = f"begin anew with --overwrite --batch-size {size // 2}" if size > 1 else "another device is needed"
+            raise TrainingError(f"{self._device} is out of memory with batches of {size}: {advice}") from error
         count = len(self._labels)
         record = Epoch(loss.item() / count, right.item() / count, time.perf_counter() - start)
         if not np.isfinite(record.loss):
-            raise TrainingError(f"the loss became {record.loss} in epoch {number}: try a larger --batch-size")
+            raise TrainingError(
+                f"the loss became {record.loss} in epoch {number}: "
+                "begin anew, with --overwrite and a larger --batch-size"
+            )
         self.history.append(record)
         bar.report(record.loss, record.accuracy, record.seconds)
         return record
@@ -135,7 +137,7 @@ class Training:
     def _draw(self, purpose: str, epoch: int, draw: Any) -> Tensor:
         """Draw a random number for each sample, on the CPU, so that it is the same on every device."""
         generator = torch.Generator().manual_seed(derived_seed(self._seed, epoch, purpose))
-        return draw(len(self._labels), generator=generator).to(self._device)
+        return draw(len(self._labels), generator=generator).to(self._device, non_blocking=True)
 
     def _step(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Take one step of gradient descent; return the mean loss and the number classified right."""

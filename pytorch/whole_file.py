@@ -45,16 +45,22 @@ def _remove_abandoned(path: Path) -> None:
     """Remove the parts of a file that no process is writing: a writer holds a lock, which dies with it."""
     for part in path.parent.iterdir():
         if part.name.startswith(f".{path.name}.") and part.suffix == ".part":
-            with suppress(OSError), part.open("rb") as file:
+            with suppress(OSError), part.open("r+b") as file:
                 _lock(file)
                 part.unlink()
 
 
 def _lock(file: BinaryIO) -> None:
-    """Lock a file until it is closed.
+    """Lock a file until it is closed, where its file system knows locks.
 
     Raises:
-        OSError: Another process has locked it.
+        BlockingIOError: Another process has locked it.
     """
-    if fcntl is not None:
+    if fcntl is None:
+        return
+    try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        pass

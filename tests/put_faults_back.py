@@ -34,7 +34,7 @@ FAULTS = {
     ),
     "batch ranges overlap": (
         "tests/test_definition.py::test_equals_the_definition",
-        [("pytorch/variance/batches.py", "Batch(images[part.to(images.device)], labels[part])",
+        [("pytorch/variance/batches.py", "Batch(images[part.to(images.device, non_blocking=True)], labels[part])",
           "Batch(images[torch.cat([part, part[:1]])], labels[torch.cat([part, part[:1]])])")],
     ),
     "the last batch of an evaluation is dropped": (

@@ -10,6 +10,7 @@ from PIL import Image
 from test_result import result
 from test_storage import pair, trained  # noqa: F401 (fixtures)
 
+from pytorch.evaluation import AngleCurve
 from pytorch.experiment import VariancePair
 from pytorch.figures import (
     accuracy_figure,
@@ -211,6 +212,15 @@ def test_accuracy_against_angle(trained):  # noqa: F811
     for axes in (unrotated, rotated):
         lines = {line.get_label(): line.get_ydata().tolist() for line in axes.get_lines()}
         assert lines == {"a": [0.5, 0], "b": [0, 1], "c": [0, 0], "all": [0.25, 0.25]}
+
+
+@pytest.mark.parametrize("classes", [1, 30, 200])
+def test_curves_of_many_classes_leave_room_for_the_axes(trained, classes, tmp_path):  # noqa: F811
+    curve = AngleCurve([0.0, 90.0], [[1] * classes, [0] * classes], [1] * classes)
+    many = replace(trained, classes=[f"class number {index}" for index in range(classes)], angle_curve=curve)
+    figure = angle_figure([{"unrotated": many, "rotated": many}])
+    save_figure(figure, tmp_path / "angles.png")
+    assert all(axes.get_position().width > 0.15 for axes in figure.axes)
 
 
 def test_a_saved_picture_shows_its_columns(pair, tmp_path):  # noqa: F811

@@ -25,7 +25,7 @@ from pytorch.storage import load_model, load_values, save_model
 from pytorch.training import Training
 
 ROOT = Path(__file__).parents[1]
-SMALL = ("--epochs", "1", "--samples", "40")
+SMALL = ("--epochs", "1", "--samples", "40", "--batch-size", "16")
 KILLS = int(os.environ.get("KILLS", "3"))
 
 
@@ -114,7 +114,7 @@ def test_finished_training_is_not_repeated(home):
 
 def test_training_with_other_settings_keeps_the_old_pair(home):
     process = run(home, "experiment_rotation.py", "simple_conv", "digits", *SMALL, "--seed", "3")
-    assert_one_line(process, 1, "unrotated.pt was trained with seed = 0, not 3", "--overwrite")
+    assert_one_line(process, 1, "unrotated.pt was trained with", "; seed = 0, not 3: --overwrite")
 
 
 def test_more_epochs_of_the_rotated_model_alone_concern_it_alone(home):
@@ -231,7 +231,7 @@ def test_a_training_killed_again_and_again_ends_with_the_same_weights(home, tmp_
         process.communicate()
     last = run(tmp_path, "experiment_rotation.py", "simple_conv", "digits", *SMALL)
     assert last.returncode == 0, last.stderr
-    assert "taken up after epoch" in last.stdout or "already trained" in last.stdout
+    assert last.stdout.count(": epoch") < 4, "nothing was taken up"
     for interrupted, undisturbed in zip(weights(tmp_path), weights(home), strict=True):
         assert all(torch.equal(interrupted[name], undisturbed[name]) for name in undisturbed)
 
@@ -280,6 +280,54 @@ def test_several_seeds(home, tmp_path, capsys):
     found = 100 * np.array([pair[1].accuracy["rotated"] for pair in pairs])
     table = capsys.readouterr().out
     assert f"{found.mean():.2f} ± {found.std(ddof=1):.2f} %" in table
+
+
+@pytest.mark.parametrize("moment", range(5))
+def test_new_pairs_take_the_place_of_the_old_ones_whenever_it_is_killed(home, tmp_path, monkeypatch, moment):
+    """Stopped at each of the renamings of two pairs and after them; nothing is trained twice."""
+    shutil.copytree(home / "variance_results", tmp_path / "variance_results")
+    folders = ["--results-dir", str(tmp_path / "variance_results"), "--plots-dir", str(tmp_path / "plots")]
+    command = ["simple_conv", "digits", *SMALL, *folders, "--seeds", "2", "--overwrite", "--rotated-epochs", "1"]
+    replaced = []
+    original = Path.replace
+
+    def killed(path, target):
+        if path.suffix == ".new":
+            if len(replaced) == moment:
+                raise KeyboardInterrupt
+            replaced.append(path)
+        return original(path, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    if moment == 4:
+        monkeypatch.setattr(experiment_rotation, "print_accuracies", lambda pairs: 1 / 0)
+    with pytest.raises((KeyboardInterrupt, ZeroDivisionError)):
+        experiment_rotation.main(command)
+    assert len(replaced) == moment
+    monkeypatch.undo()
+    monkeypatch.setattr(Training, "run_epoch", lambda *arguments: pytest.fail("trained again"))
+    experiment_rotation.main(command)
+    folder = tmp_path / "variance_results" / "models" / "simple_conv_digits"
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert files == {"unrotated.pt", "rotated.pt", "seed1/unrotated.pt", "seed1/rotated.pt"}
+    assert load_model(folder / "rotated.pt").epochs == 1
+
+
+def test_a_pair_stays_in_the_precision_it_was_begun_in(home, tmp_path):
+    shutil.copytree(home / "variance_results", tmp_path / "results")
+    folder = tmp_path / "results" / "models" / "simple_conv_digits"
+    for path in folder.iterdir():
+        save_model(path, replace(load_model(path), precision="bf16"))
+    (folder / "rotated.pt").unlink()
+    for precision in (None, "fp32"):
+        command = ["simple_conv", "digits", *SMALL, "--results-dir", str(tmp_path / "results")]
+        command += ["--plots-dir", str(tmp_path / "plots")] + (["--precision", precision] if precision else [])
+        if precision:
+            with pytest.raises(InputError, match="precision = bf16, not fp32"):
+                experiment_rotation.main(command)
+        else:
+            experiment_rotation.main(command)
+            assert load_model(folder / "rotated.pt").precision == "bf16"
 
 
 def test_models_that_are_no_pair_are_not_measured(home, tmp_path):

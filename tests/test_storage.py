@@ -44,6 +44,7 @@ def trained():
         precision="fp32",
         seed=4,
         samples=10,
+        samples_seed=None,
         history=[Epoch(2.0, 0.5, 1.0)],
         accuracy={"upright": 0.5, "rotated": 0.25},
         angle_curve=AngleCurve([0.0, 90.0], [[1, 0, 0], [0, 1, 0]], [2, 1, 1]),

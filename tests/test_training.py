@@ -152,7 +152,7 @@ def test_a_simple_task_is_learned(split):
 
 
 def test_a_diverging_run_is_reported(split):
-    with pytest.raises(TrainingError, match="the loss became nan in epoch 1"):
+    with pytest.raises(TrainingError, match="the loss became nan in epoch 1: begin anew"):
         run(Spy(), Split(split.images, split.labels), recipe=replace(RECIPE, learning_rate=1e38))
 
 
@@ -236,6 +236,28 @@ def test_a_training_taken_up_again_ends_with_the_same_weights(split, optimizer, 
     assert [epoch.loss for epoch in second.history] == [epoch.loss for epoch in whole.history]
 
 
+def test_a_normalised_convolution_in_bfloat16_is_taken_up_bit_for_bit(split):
+    def network():
+        torch.manual_seed(0)
+        layers = (
+            nn.Conv2d(1, 4, 3),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(4, 2),
+        )
+        return nn.Sequential(*layers, nn.LogSoftmax(dim=1))
+
+    whole, first, second = (training_of(network(), split, rotated=True, precision="bf16") for _ in range(3))
+    for training in (whole, whole, first):
+        training.run_epoch()
+    second.load_state_dict(first.state_dict())
+    second.run_epoch()
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(second.model.state_dict()[name], value)
+
+
 def test_bfloat16_steps_use_the_weights_of_the_moment(split):
     """Autocast keeps converted weights: were it around the whole epoch, only the first step would see the truth."""
     recipe = replace(RECIPE, epochs=10, learning_rate=0.01)
@@ -256,7 +278,9 @@ def test_out_of_memory_names_a_smaller_batch(split):
         def forward(self, inputs):
             raise torch.OutOfMemoryError
 
-    with pytest.raises(TrainingError, match="out of memory with batches of 4: try --batch-size 2"):
+    with pytest.raises(
+        TrainingError, match="out of memory with batches of 4: begin anew with --overwrite --batch-size 2"
+    ):
         run(Hungry(), split)
 
 

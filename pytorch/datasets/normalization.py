@@ -44,5 +44,7 @@ class Normalization:
     def __call__(self, images: Tensor) -> Tensor:
         """Normalise images on the scale 0 to 255, (B, C, H, W) of any type; the result is floating point."""
         images = as_floating(images)
-        mean, std = (images.new_tensor(constants).reshape(-1, 1, 1) for constants in (self.mean, self.std))
+        constants = torch.tensor([self.mean, self.std], dtype=images.dtype)
+        # Without waiting for the device, as a copy would that blocks.
+        mean, std = constants.to(images.device, non_blocking=True).reshape(2, -1, 1, 1)
         return (images - 255 * mean) / (255 * std)

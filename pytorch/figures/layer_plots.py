@@ -10,6 +10,7 @@ from pytorch.figures.style import (
     CONTROL_TITLES,
     MODEL_COLOURS,
     class_colour,
+    class_legend,
     group_title,
     name_layers,
     plain,
@@ -69,7 +70,7 @@ def classes_figure(pair: VariancePair) -> Figure:
         axes.set_title(f"{trained_on} model", fontsize=10)
         _finish(axes, result)
     panels[0].set_xlabel("")
-    panels[0].legend(title="class", fontsize=7, title_fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    class_legend(panels[0], len(pair.any_result.classes))
     set_title(figure, pair, "mean of each layer, class by class", result.samples)
     return figure
 

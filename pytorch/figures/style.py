@@ -22,6 +22,9 @@ TRANSFORMATION_TITLES = {
 
 CONTROL_TITLES = {RANDOM_WEIGHTS: "before training", SHUFFLED: "samples shuffled"}
 
+MOST_CLASSES_NAMED, CLASSES_OF_COLUMN = 40, 15
+"""In legends."""
+
 TITLE_SIZE = 11
 CHARACTERS_PER_INCH = 11
 """Of titles of that size, on the safe side."""
@@ -67,6 +70,13 @@ def plain(text: str) -> str:
 def class_colour(index: int, count: int) -> tuple[float, ...]:
     """Colour of a class among ``count``."""
     return colormaps["tab10"](index) if count <= 10 else colormaps["turbo"](index / (count - 1))
+
+
+def class_legend(axes: Axes, classes: int) -> None:
+    """Name the lines of ``axes`` to its right, if there are not too many classes to tell apart."""
+    if classes <= MOST_CLASSES_NAMED:
+        axes.legend(title="class", fontsize=7, title_fontsize=8, loc="upper left", bbox_to_anchor=(1, 1),
+                    ncols=1 + classes // CLASSES_OF_COLUMN)  # fmt: skip
 
 
 def name_layers(axes: Axes, labels: list[str]) -> None:

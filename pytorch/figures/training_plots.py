@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pytorch.experiment import PAIR, UNROTATED, TrainedModel
-from pytorch.figures.style import MODEL_COLOURS, TITLE_SIZE, class_colour, fit, plain
+from pytorch.figures.style import MODEL_COLOURS, TITLE_SIZE, class_colour, class_legend, fit, plain
 
 
 def training_figure(pair: dict[str, TrainedModel]) -> Figure:
@@ -79,7 +79,7 @@ def angle_figure(pairs: list[dict[str, TrainedModel]]) -> Figure:
     both.set_ylabel(f"accuracy on {pairs[0][UNROTATED].test_samples:,} samples")
     both.set_title("all classes", fontsize=10)
     both.legend(loc="lower left", fontsize=8)
-    by_class[1].legend(title="class", fontsize=7, title_fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    class_legend(by_class[1], len(classes))
     figure.suptitle(_title(pairs[0], figure, len(pairs)), fontsize=TITLE_SIZE)
     return figure
 

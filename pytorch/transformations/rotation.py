@@ -34,7 +34,7 @@ class Rotation:
         quarters, rest = divmod(self.degrees, 90)
         if rest == 0 and (images.shape[2] == images.shape[3] or quarters % 2 == 0):
             return torch.rot90(images, int(quarters), dims=(2, 3)).contiguous()
-        return rotate(images, torch.tensor([self.degrees], dtype=torch.float64, device=images.device))
+        return rotate(images, torch.tensor([self.degrees], dtype=torch.float64))
 
     def __str__(self) -> str:
         return f"rotation by {self.degrees:g}°"
@@ -92,12 +92,13 @@ def rotate(images: Tensor, degrees: Tensor) -> Tensor:
 
     Args:
         images: (B, C, H, W).
-        degrees: (B,), counter-clockwise, or (1,) for all images.
+        degrees: (B,), counter-clockwise, or (1,) for all images; on any device.
 
     Returns:
         (B, C, H, W), floating point.
     """
-    radians = degrees.double() * (math.pi / 180)
+    # Without waiting for the device, should the angles come from elsewhere.
+    radians = degrees.to(images.device, non_blocking=True).double() * (math.pi / 180)
     cosine, sine = torch.cos(radians), torch.sin(radians)
     maps = torch.stack([torch.stack([cosine, -sine], dim=-1), torch.stack([sine, cosine], dim=-1)], dim=-2)
     return warp(as_floating(images), maps)

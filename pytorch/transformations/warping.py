@@ -29,8 +29,8 @@ def warp(images: Tensor, maps: Tensor) -> Tensor:
     x = torch.arange(width, dtype=torch.float64, device=images.device) - (width - 1) / 2
     y = torch.arange(height, dtype=torch.float64, device=images.device) - (height - 1) / 2
     places = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
-    half_sizes = torch.tensor([width / 2, height / 2], dtype=torch.float64, device=images.device)
-    grid = (torch.einsum("bij,hwj->bhwi", maps, places) / half_sizes).to(images.dtype)
+    found_x, found_y = torch.einsum("bij,hwj->bhwi", maps, places).unbind(dim=-1)
+    grid = torch.stack([found_x / (width / 2), found_y / (height / 2)], dim=-1).to(images.dtype)
     # One grid serves the whole batch when its images are laid out as channels of a single one.
     stacked = images.reshape(1, batch * channels, height, width) if len(maps) == 1 else images
     moved = F.grid_sample(stacked, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

@@ -69,7 +69,7 @@ class VarianceAccumulator:
         row_of = {label: row for row, label in enumerate(self.labels)}
         rows = torch.tensor([row_of[value] for value in values])
         self._groups = Groups.of(rows, self.counts, self._device)
-        self._everyone = self._groups.as_one()
+        self._everyone = self._groups if len(self.labels) == 1 else self._groups.as_one()
         for block in self._blocks:
             block.begin(self._groups, self._everyone)
 
@@ -83,7 +83,8 @@ class VarianceAccumulator:
         """Close the batch: fold the dispersion of each of its samples, and its influence, into its class."""
         groups = self._groups
         self.counts[groups.present] += groups.sizes
-        counts, strata = self._float_counts(), self.in_strata().to(self._device)
+        counts = self._float_counts()
+        strata = self.in_strata().nonzero().flatten().to(self._device, non_blocking=True)
         total = self._sums_over_blocks([block.end(counts, strata) for block in self._blocks])
         in_all, in_class, in_every = total.finite
         units = [self._units, self._units, in_all, self._units, self._units, groups.spread(in_class), in_every]
@@ -190,7 +191,7 @@ class VarianceAccumulator:
         )
 
     def _float_counts(self) -> Tensor:
-        return self.counts.double().unsqueeze(1).to(self._device)
+        return self.counts.double().unsqueeze(1).to(self._device, non_blocking=True)
 
 
 def _side_by_side(parts: Iterable[tuple[Tensor, Tensor]]) -> tuple[np.ndarray, np.ndarray]:

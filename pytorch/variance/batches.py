@@ -76,7 +76,7 @@ def in_batches(
     labels = checked_labels(labels, len(images), class_count)
     order = balanced_order(labels, seed)
     parts = order.tensor_split(-(-len(order) // batch_size) or 1)
-    batches = (Batch(images[part.to(images.device)], labels[part]) for part in parts if len(part))
+    batches = (Batch(images[part.to(images.device, non_blocking=True)], labels[part]) for part in parts if len(part))
     return Samples(batches, len(order), len(labels.unique()))
 
 

@@ -93,11 +93,15 @@ class UnitBlock:
         self._has_ratio = torch.cat([self._has_ratio, more.bool()])
 
     def begin(self, groups: Groups, everyone: Groups) -> None:
-        """Open a batch, whose samples belong to the given rows of the state, and all together to one group."""
+        """Open a batch, whose samples belong to the given rows of the state, and all together to one group.
+
+        Where there is but one class, ``everyone`` is ``groups`` itself.
+        """
         self._groups, self._everyone = groups, everyone
         self._next = 0
         steps = len(self.over_samples)
-        self._of_class, self._of_all = (SquaredDeviations(of, steps, self._dispersion) for of in (groups, everyone))
+        self._of_class = SquaredDeviations(groups, steps, self._dispersion)
+        self._of_all = self._of_class if everyone is groups else SquaredDeviations(everyone, steps, self._dispersion)
 
     def add(self, values: Tensor) -> None:
         """Take in the activations of the batch under the next transformation, (B, U) float64."""
@@ -112,7 +116,8 @@ class UnitBlock:
         moments = self.over_samples[self._next]
         update = moments.update(values, self._groups)
         self._of_class.add(update, self._groups, update.moments)
-        self._of_all.add(update, self._groups, moments.pooled())
+        if self._of_all is not self._of_class:
+            self._of_all.add(update, self._groups, moments.pooled())
         self._next += 1
 
     def end(self, counts: Tensor, strata: Tensor) -> LayerSums:
@@ -120,7 +125,7 @@ class UnitBlock:
 
         Args:
             counts: (K, 1) float64, the number of samples of each class, the batch included.
-            strata: (K,) bool, the classes that the stratified NV is the mean of.
+            strata: Rows of the classes that the stratified NV is the mean of.
 
         Returns:
             The sums that the error bars are made of, over the units of each layer.

@@ -170,7 +170,7 @@ class ErrorSums:
         full = groups.present[(inside > 0) & (inside >= self.before[groups.present])]
         if len(full):
             self.before[full] += self.counts[1, full]
-            for parts, rows in ((self.counts, full), (self.sums, full.to(self.sums.device))):
+            for parts, rows in ((self.counts, full), (self.sums, full.to(self.sums.device, non_blocking=True))):
                 parts[0, rows] = parts[1, rows]
                 parts[1, rows] = 0
         self.counts[1, groups.present] += groups.sizes

@@ -53,12 +53,16 @@ class Groups:
         >>> Groups.of(torch.tensor([4, 1, 4]), seen=torch.zeros(5)).counts.flatten().tolist()
         [1.0, 2.0]
         """
+
+        def there(values: Tensor) -> Tensor:
+            return values.to(device, non_blocking=True)
+
         present, members, sizes = rows.unique(return_inverse=True, return_counts=True)
         first = torch.empty_like(present).scatter_(0, members, torch.arange(len(rows)))
         unseen = (seen[present] == 0).nonzero().flatten()
-        new = (unseen.to(device), first[unseen].to(device)) if len(unseen) else None
-        counts = sizes.double().unsqueeze(1).to(device)
-        return cls(present, sizes, present.to(device), members.to(device), counts, new)
+        new = (there(unseen), there(first[unseen])) if len(unseen) else None
+        counts = there(sizes.double().unsqueeze(1))
+        return cls(present, sizes, there(present), there(members), counts, new)
 
     def as_one(self) -> "Groups":
         """Take all observations for one group, whose row, the only one, has had observations before."""

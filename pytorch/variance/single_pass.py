@@ -102,7 +102,7 @@ def _copy(inputs: Tensor, memory_format: torch.memory_format) -> Tensor:
 
 def _shuffle(images: Tensor, generator: torch.Generator) -> Tensor:
     """Put other samples of the batch in the place of each."""
-    return images[torch.randperm(len(images), generator=generator).to(images.device)]
+    return images[torch.randperm(len(images), generator=generator).to(images.device, non_blocking=True)]
 
 
 def _accumulators(
