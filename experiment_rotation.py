@@ -11,7 +11,7 @@ A checkpoint follows each epoch: after an interruption, of whatever kind, the sa
 weights that it would have had. A model that is already there is not trained again.
 
 Expect the unrotated model to fail on rotated data, and the rotated one to do nearly as well on both. On two CPU
-cores simple_conv takes a minute on digits and ten on mnist; deeper models on cifar10 want a GPU.
+cores simple_conv takes a minute on digits and eight on mnist; deeper models on cifar10 want a GPU.
 """
 
 import argparse
