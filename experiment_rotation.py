@@ -19,7 +19,8 @@ import argparse
 from pytorch.cli import add_training_options, check_writable, experiment_parser, parse, run
 from pytorch.datasets import dataset_name, load_dataset
 from pytorch.figures import accuracy_figure, angle_figure, save_figure, training_figure
-from pytorch.pair_training import PairTraining, run_pairs, settle
+from pytorch.pair_replacement import run_pairs, settle
+from pytorch.pair_training import PairTraining
 from pytorch.recipes import recipe_for
 from pytorch.storage import model_folder, pair_name
 from pytorch.summary import print_accuracies

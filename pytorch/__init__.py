@@ -6,7 +6,7 @@ In reading order:
 - ``transformations``: what inputs are put through, rotations first.
 - ``models``, ``datasets``: what the experiments measure, by name.
 - ``recipes``, ``training``, ``evaluation``: from fresh weights to a trained model and its accuracies;
-  ``pair_training``: a pair of them, taken up where it was left.
+  ``pair_training``, ``pair_replacement``: pairs of them, taken up where they were left, and put in place together.
 - ``experiment``: what the experiments keep, trained models and pairs of measurements; ``storage``: what lies where
   in the results folder; ``figures``: from results to pictures.
 - ``cli``: the options that the three scripts share; ``progress`` and ``summary``: what they print on the way and at

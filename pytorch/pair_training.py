@@ -1,6 +1,6 @@
-"""Training pairs of models: begun, taken up where they were left, and put in the place of older ones."""
+"""Training the two models of a pair: begun, and taken up where they were left."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +16,6 @@ from pytorch.precision import usual_precision
 from pytorch.recipes import Recipe
 from pytorch.storage import load_checkpoint, load_model, save_checkpoint, save_model
 from pytorch.training import Training
-from pytorch.whole_file import whole_file
 
 Pair = dict[str, TrainedModel]
 
@@ -187,55 +186,6 @@ class PairTraining:
             versions=versions(),
             fingerprint=self.dataset.source.fingerprint,
         )
-
-
-def run_pairs(trainings: Sequence[PairTraining]) -> list[Pair]:
-    """Run the trainings of one model and one data set; new pairs take the place of old ones once all are complete.
-
-    That is many renamings, and a kill may come between two. So a mark is set first, and whoever finds it finishes
-    them; it stays until ``settle`` is called, and tells that what ``overwrite`` asks for has been done.
-
-    Args:
-        trainings: Of any seeds; the folders of all lie in that of the first.
-    """
-    folder, overwrite = trainings[0].folder, trainings[0].overwrite
-    if _mark(folder).exists():
-        _replace_old(folder)
-        if overwrite and all(_is_done(training) for training in trainings):
-            trainings = [replace(training, overwrite=False) for training in trainings]
-            overwrite = False
-        else:
-            settle(folder)
-    pairs = [training.run() for training in trainings]
-    if overwrite:
-        with whole_file(_mark(folder)):
-            pass
-        _replace_old(folder)
-    return pairs
-
-
-def settle(folder: Path) -> None:
-    """End what ``run_pairs`` has begun: overwriting once more means to train once more."""
-    _mark(folder).unlink(missing_ok=True)
-
-
-def _mark(folder: Path) -> Path:
-    return folder / "complete"
-
-
-def _replace_old(folder: Path) -> None:
-    """Give all new models of a folder, and of those in it, the place of the old ones."""
-    for path in folder.rglob("*.new"):
-        path.replace(path.with_suffix(".pt"))
-
-
-def _is_done(training: PairTraining) -> bool:
-    """Whether a pair that was to be overwritten has just been."""
-    try:
-        in_place = replace(training, overwrite=False, say=lambda line: None).decided()
-        return all(in_place.kept(trained_on) for trained_on in PAIR)
-    except (InputError, FileError):
-        return False
 
 
 def settings(trained: TrainedModel) -> dict[str, Any]:
