@@ -78,7 +78,7 @@ def angle_figure(pairs: list[dict[str, TrainedModel]]) -> Figure:
     _percent_axis(both, 1.02)
     both.set_ylabel(f"accuracy on {pairs[0][UNROTATED].test_samples:,} samples")
     both.set_title("all classes", fontsize=10)
-    both.legend(loc="lower left", fontsize=8)
+    both.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=8, frameon=False)
     class_legend(by_class[1], len(classes))
     figure.suptitle(_title(pairs[0], figure, len(pairs)), fontsize=TITLE_SIZE)
     return figure
