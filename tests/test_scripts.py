@@ -26,7 +26,7 @@ from pytorch.training import Training
 
 ROOT = Path(__file__).parents[1]
 SMALL = ("--epochs", "1", "--samples", "40", "--batch-size", "16")
-KILLS = int(os.environ.get("KILLS", "3"))
+KILLS = int(os.environ.get("KILLS", "2"))
 
 
 def run(home, script, *arguments):
@@ -282,7 +282,7 @@ def test_several_seeds(home, tmp_path, capsys):
     assert f"{found.mean():.2f} ± {found.std(ddof=1):.2f} %" in table
 
 
-@pytest.mark.parametrize("moment", [0, 1, 4])
+@pytest.mark.parametrize("moment", [1, 4])
 def test_new_pairs_take_the_place_of_the_old_ones_whenever_it_is_killed(home, tmp_path, monkeypatch, moment):
     """Stopped at each of the renamings of two pairs and after them; nothing is trained twice."""
     shutil.copytree(home / "variance_results", tmp_path / "variance_results")
