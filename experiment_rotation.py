@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
             device=options.device,
             folder=folder if seed == options.seed else folder / f"seed{seed}",
             overwrite=options.overwrite,
-            say=lambda line, seed=seed: print(f"seed {seed}, {line}" if options.seeds > 1 else line),
+            label=f"seed {seed}, " if options.seeds > 1 else "",
         )
         for seed in range(options.seed, options.seed + options.seeds)
     ]

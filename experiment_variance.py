@@ -34,7 +34,8 @@ from pytorch.experiment import (
     check_pair,
     versions,
 )  # fmt: skip
-from pytorch.storage import load_model, load_values, model_file, save_values, values_file
+from pytorch.pair_replacement import check_settled
+from pytorch.storage import load_model, load_values, model_file, model_folder, save_values, values_file
 from pytorch.summary import print_summary
 from pytorch.transformations import transformation_set
 from pytorch.variance import VarianceResult, measure_variances
@@ -44,6 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the measurement with the given command line."""
     options = parse(_parser(), arguments)
     check_writable(options.results_dir / "values")
+    check_settled(model_folder(options.results_dir, options.model, dataset_name(options.dataset)))
     models = {trained_on: _load(options, trained_on) for trained_on in PAIR}
     dataset = load_dataset(options.dataset, options.data_dir, options.samples, options.seed)
     check_pair(models, dataset)

@@ -160,7 +160,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         code = _fail(f"{error.strerror}: {error.filename}" if error.filename else str(error))
     except KeyboardInterrupt:
         code = INTERRUPTED
-        print("\ninterrupted: the files that are already there are whole, and are kept", file=sys.stderr)
+        print("\ninterrupted: the files that are there are whole; the same command goes on from them", file=sys.stderr)
     sys.exit(code)
 
 

@@ -21,6 +21,8 @@ def run_pairs(trainings: Sequence[PairTraining]) -> list[Pair]:
         trainings: Of any seeds; the folders of all lie in that of the first.
     """
     folder, overwrite = trainings[0].folder, trainings[0].overwrite
+    precision = trainings[0].decided().precision
+    trainings = [replace(training, precision=precision) for training in trainings]
     if _mark(folder).exists():
         _replace_old(folder)
         if overwrite and all(_is_done(training) for training in trainings):
@@ -35,6 +37,16 @@ def run_pairs(trainings: Sequence[PairTraining]) -> list[Pair]:
         _replace_old(folder)
         trainings[0].say(f"the new models are in their place, {folder}")
     return pairs
+
+
+def check_settled(folder: Path) -> None:
+    """Check that the two models of a folder belong together.
+
+    Raises:
+        FileError: New models were being put in the place of old ones.
+    """
+    if _mark(folder).exists():
+        raise FileError(f"new models were being put in place, {folder}: run that experiment_rotation.py once more")
 
 
 def settle(folder: Path) -> None:

@@ -35,6 +35,7 @@ class PairTraining:
         device: Where to compute.
         folder: Where the two models are kept.
         overwrite: Whether to train anew what is there; new models wait beside the old ones.
+        label: What to put before the names of the models in what is said.
         say: Told, line by line, what happens.
     """
 
@@ -46,6 +47,7 @@ class PairTraining:
     device: torch.device
     folder: Path
     overwrite: bool
+    label: str = ""
     say: Callable[[str], None] = print
 
     def run(self) -> Pair:
@@ -81,7 +83,7 @@ class PairTraining:
             raise InputError(
                 f"{path} was trained with {differs}: --overwrite trains it anew, another --results-dir keeps both"
             )
-        self.say(f"{trained_on} model: already trained, {path}")
+        self.say(f"{self._name(trained_on)}: already trained, {path}")
         with suppress(FileNotFoundError, FileError):  # left by a kill between saving the model and removing it
             if load_checkpoint(self._checkpoint(trained_on))[0] == _under_way(kept):
                 self._checkpoint(trained_on).unlink()
@@ -96,7 +98,7 @@ class PairTraining:
             rotated=trained_on == ROTATED, seed=self.seed, device=self.device, precision=asked.precision,
         )  # fmt: skip
         self._resume(training, asked)
-        name = f"{trained_on} model"
+        name = self._name(trained_on)
         while len(training.history) < training.epochs:
             training.run_epoch(name)
             save_checkpoint(self._checkpoint(trained_on), _under_way(asked), training.state_dict())
@@ -115,6 +117,9 @@ class PairTraining:
         self._checkpoint(trained_on).unlink(missing_ok=True)
         self.say(f"{name}: {self._target(trained_on)}")
         return trained
+
+    def _name(self, trained_on: str) -> str:
+        return f"{self.label}{trained_on} model"
 
     def _target(self, trained_on: str) -> Path:
         """Where a model is put when it is done."""
@@ -158,7 +163,7 @@ class PairTraining:
         differs = difference(begun, _under_way(asked))
         if not differs:
             training.load_state_dict(state)
-            self.say(f"{asked.trained_on} model: taken up after epoch {len(training.history)}, {path}")
+            self.say(f"{self._name(asked.trained_on)}: taken up after epoch {len(training.history)}, {path}")
         elif not self.overwrite:
             raise InputError(
                 f"{path} is of a training under way with {differs}: finish that one, or begin anew with --overwrite"

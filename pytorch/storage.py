@@ -104,11 +104,13 @@ def _load_tensors(
     path: Path, expected: dict[str, Any], what: str, rebuild: Callable[[dict[str, Any]], Content]
 ) -> Content:
     try:
-        return rebuild(_content(torch.load(path, map_location="cpu", weights_only=True), expected))
-    except FileNotFoundError:
+        container = torch.load(path, map_location="cpu", weights_only=True)
+    except (FileNotFoundError, MemoryError):
         raise
-    except pickle.UnpicklingError as error:  # its text recommends to load the file unsafely
+    except Exception as error:  # whose text is long, and recommends to load the file unsafely
         raise _unreadable(path, what, ValueError("damaged, or more than tensors")) from error
+    try:
+        return rebuild(_content(container, expected))
     except Exception as error:
         raise _unreadable(path, what, error) from error
 

@@ -9,7 +9,8 @@ from pytorch.variance.result import ALL, STRATIFIED
 def print_accuracies(pairs: list[dict[str, TrainedModel]]) -> None:
     """Print the four accuracies as a table; of several pairs each, and mean ± standard deviation (ddof = 1)."""
     heads = [f"{trained_on} model, {data}" for trained_on in PAIR for data in ("upright", "rotated")]
-    print(f"\naccuracy on {pairs[0][ROTATED].test_samples} test samples, upright and rotated")
+    trained = pairs[0][ROTATED]
+    print(f"\naccuracy on {trained.test_samples} test samples, upright and rotated, {trained.precision}")
     print(f"  {'seed':<6}{''.join(f'{head:>25}' for head in heads)}")
     for pair in pairs:
         row = [f"{accuracy:.2%}" for accuracy in four_accuracies(pair)]

@@ -484,3 +484,10 @@ def test_importing_does_no_work():
         "assert torch.equal(state, torch.get_rng_state())"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True)
+
+
+def test_models_that_are_being_replaced_are_not_measured(home, tmp_path):
+    shutil.copytree(home / "variance_results", tmp_path / "variance_results")
+    (tmp_path / "variance_results" / "models" / "simple_conv_digits" / "complete").write_text('["."]')
+    process = run(tmp_path, "experiment_variance.py", "simple_conv", "digits", "--samples", "30", "--steps", "4")
+    assert_one_line(process, 1, "new models were being put in place", "run that experiment_rotation.py once more")

@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from pytorch.experiment import PAIR, UNROTATED, TrainedModel
 from pytorch.figures.style import MODEL_COLOURS, TITLE_SIZE, class_colour, class_legend, fit, plain
@@ -16,14 +17,16 @@ def training_figure(pair: dict[str, TrainedModel]) -> Figure:
             values = [getattr(epoch, quantity) for epoch in trained.history]
             axes.plot(range(1, len(values) + 1), values, color=MODEL_COLOURS[trained_on], marker="o", markersize=3,
                       label=f"{trained_on} model")  # fmt: skip
+        longest = max(len(trained.history) for trained in pair.values())
         axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_xlim(0.5, longest + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(color="#EEEEEE")
         axes.legend()
     figure.axes[0].set_ylabel("training loss (nats per sample)")
-    figure.axes[0].set_ylim(bottom=0)
+    figure.axes[0].set_ylim(0, 1.08 * max(epoch.loss for trained in pair.values() for epoch in trained.history))
     figure.axes[1].set_ylabel("training accuracy")
-    figure.axes[1].set_ylim(0, 1.02)
+    _percent_axis(figure.axes[1], 1.04)
     figure.suptitle(_title(pair, figure), fontsize=TITLE_SIZE)
     return figure
 
@@ -70,12 +73,14 @@ def angle_figure(pairs: list[dict[str, TrainedModel]]) -> Figure:
         for index, (name, line) in enumerate(zip(classes, of_classes.T, strict=True)):
             axes.plot(degrees, line, color=class_colour(index, len(classes)), lw=1, label=plain(name))
         axes.plot(degrees, mean, "k--", label="all")
-        axes.set_title(f"{trained_on} model, by class", fontsize=10)
+        means = ", means" if len(pairs) > 1 else ""
+        axes.set_title(f"{trained_on} model, by class{means}", fontsize=10)
     for axes in (both, *by_class):
         axes.set_xticks(range(-180, 181, 90))
         axes.set_xlabel("turn of the test data (degrees)")
         axes.grid(color="#EEEEEE")
     _percent_axis(both, 1.02)
+    both.set_ylim(bottom=-0.02)
     both.set_ylabel(f"accuracy on {pairs[0][UNROTATED].test_samples:,} samples")
     both.set_title("all classes", fontsize=10)
     both.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=8, frameon=False)
