@@ -30,10 +30,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the experiment with the given command line."""
     options = parse(_parser(), arguments)
     name = dataset_name(options.dataset)
-    folder, plots = (
-        model_folder(options.results_dir, options.model, name),
-        options.plots_dir / pair_name(options.model, name),
-    )
+    folder = model_folder(options.results_dir, options.model, name)
+    plots = options.plots_dir / pair_name(options.model, name)
     for place in (folder, plots):
         check_writable(place)
     dataset = load_dataset(options.dataset, options.data_dir, options.samples, options.seed)

@@ -17,7 +17,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from workload import Workload, ratio, rounds
+from workload import Workload, ratio, rounds, table_head
 
 from pytorch.allocation import keep_freed_memory
 from pytorch.models import MODELS
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.samples} samples x {options.steps} "
           f"rotations, batches of {options.batch_size}, {dtype}, {options.rounds} rounds")  # fmt: skip
     columns = ["model", "mean: tmeasures / ours", "none", "none, without labels", "TV, SV differ by"]
-    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    print(table_head(columns))
     for name in options.models:
         work = Workload.build(name, options.samples, options.batch_size, options.steps, dtype=dtype)
         theirs = Theirs(copy(work), dtype)

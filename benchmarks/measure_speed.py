@@ -15,7 +15,7 @@ import statistics
 
 import torch
 from tqdm import tqdm
-from workload import Workload, ratio, rounds
+from workload import Workload, ratio, rounds, table_head
 
 from pytorch.allocation import keep_freed_memory
 from pytorch.models import MODELS
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
     columns = ["model", "batch", "floor, s", "measure / floor", "with mean,max"]
     if options.bf16:
         columns += ["bf16: measure / floor", "fp32 / bf16, measure"]
-    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    print(table_head(columns))
     cases = [(name, size) for name in options.models for size in options.batch_sizes]
     for name, size in tqdm(cases, leave=False, disable=None):
         print(f"| {' | '.join(row(name, size, options))} |", flush=True)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
-from workload import Workload, ratio, rounds
+from workload import Workload, ratio, rounds, table_head
 
 from pytorch.allocation import keep_freed_memory
 from pytorch.datasets import Normalization, Split
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"torch {torch.__version__}, {options.device}, {torch.get_num_threads()} threads, {options.samples} samples, "
           f"{options.precision}, {options.rounds} rounds")  # fmt: skip
     columns = ["model", "images/s", "upright / floor", "rotated / floor", "loader / rotated"]
-    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    print(table_head(columns))
     for name in tqdm(options.models, leave=False, disable=None):
         print(f"| {' | '.join(row(name, options))} |", flush=True)
 

@@ -97,3 +97,8 @@ def ratio(seconds: dict[str, list[float]], work: str, to: str) -> str:
     """Median of the ratios of two works, round by round, with the lowest and the highest."""
     ratios = [one / other for one, other in zip(seconds[work], seconds[to], strict=True)]
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def table_head(columns: list[str]) -> str:
+    """The first two lines of a Markdown table."""
+    return f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}"

@@ -109,10 +109,9 @@ class Evaluator:
         """Which samples are classified right, (N,) bool on the CPU."""
         right = []
         with evaluation_mode(model), torch.inference_mode():
-            images = self.split.images.to(self.device)
-            for rows in torch.arange(len(self.split)).split(self.batch_size):
-                seen = turned(images[rows[0] : rows[-1] + 1], rows)
-                inputs = model_inputs(seen, None, self.normalization)
+            batches = self.split.images.to(self.device).split(self.batch_size)
+            for images, rows in zip(batches, torch.arange(len(self.split)).split(self.batch_size), strict=True):
+                inputs = model_inputs(turned(images, rows), None, self.normalization)
                 with autocast(self.precision, self.device):
                     scores = model(inputs)
                 right.append(scores.argmax(dim=1))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pytorch.datasets import Normalization, Split
 from pytorch.errors import TrainingError
-from pytorch.evaluation import model_inputs
+from pytorch.evaluation import model_inputs, random_degrees
 from pytorch.precision import autocast
 from pytorch.progress import EpochBar
 from pytorch.recipes import Recipe
@@ -120,8 +120,13 @@ class Training:
     def _pass_over_samples(self, epoch: int, bar: EpochBar) -> tuple[Tensor, Tensor]:
         """Take all steps of an epoch; return the sum of the losses and the number classified right."""
         loss_sum, right = (torch.zeros((), dtype=kind, device=self._device) for kind in (torch.float64, torch.int64))
-        order = self._draw("order", epoch, torch.randperm)
-        degrees = self._draw("angles", epoch, torch.rand) * 360 - 180 if self._rotated else None
+        # Drawn on the CPU, so that they are the same on every device.
+        orders, angles = (
+            torch.Generator().manual_seed(derived_seed(self._seed, epoch, purpose)) for purpose in ("order", "angles")
+        )
+        count = len(self._labels)
+        order = torch.randperm(count, generator=orders).to(self._device, non_blocking=True)
+        degrees = random_degrees(count, angles).to(self._device, non_blocking=True) if self._rotated else None
         self.model.train()
         # Parts of nearly equal size, rather than a last one so small that its batch statistics mean nothing.
         parts = order.tensor_split(self._steps)
@@ -133,11 +138,6 @@ class Training:
             right += correct
             bar.update(len(indices), loss_sum, right)
         return loss_sum, right
-
-    def _draw(self, purpose: str, epoch: int, draw: Any) -> Tensor:
-        """Draw a random number for each sample, on the CPU, so that it is the same on every device."""
-        generator = torch.Generator().manual_seed(derived_seed(self._seed, epoch, purpose))
-        return draw(len(self._labels), generator=generator).to(self._device, non_blocking=True)
 
     def _step(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Take one step of gradient descent; return the mean loss and the number classified right."""

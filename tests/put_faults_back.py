@@ -42,7 +42,7 @@ FAULTS = {
         [
             (
                 "pytorch/evaluation.py",
-                "torch.arange(len(self.split)).split(self.batch_size)",
+                "torch.arange(len(self.split)).split(self.batch_size), strict=True",
                 "torch.arange(len(self.split) // self.batch_size * self.batch_size).split(self.batch_size)",
             )
         ],
