@@ -16,12 +16,14 @@ three minutes.
 
 import argparse
 import shlex
+import time
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from pytorch.cli import RESULTS_DIR, add_measuring_options, check_writable, experiment_parser, parse, run
-from pytorch.datasets import dataset_name, load_dataset
+from pytorch.datasets import dataset_name, dataset_source, load_dataset
 from pytorch.errors import FileError, InputError
 from pytorch.experiment import (
     PAIR,
@@ -32,13 +34,14 @@ from pytorch.experiment import (
     TrainedModel,
     VariancePair,
     check_pair,
-    versions,
+    weights_digest,
 )  # fmt: skip
 from pytorch.pair_replacement import check_settled
+from pytorch.provenance import command_line, machine, now, versions
 from pytorch.storage import load_model, load_values, model_file, model_folder, save_values, values_file
 from pytorch.summary import print_summary
 from pytorch.transformations import transformation_set
-from pytorch.variance import VarianceResult, measure_variances
+from pytorch.variance import measure_variances
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -56,10 +59,12 @@ def main(arguments: list[str] | None = None) -> None:
         )
         for name in options.aggregation
     }
+    networks = _networks(models, options.control)
+    weights = {name: weights_digest(network) for name, network in networks.items()}
     for path in paths.values():
         if path.exists() and not options.overwrite:
-            _check_replaceable(path, options, len(dataset.test))
-    networks = _networks(models, options.control)
+            _check_replaceable(path, options, len(dataset.test), weights)
+    begun = time.perf_counter()
     measured = measure_variances(
         list(networks.values()),
         dataset.test.images,
@@ -76,9 +81,25 @@ def main(arguments: list[str] | None = None) -> None:
         seed=options.seed,
         progress="measuring",
     )
+    seconds = time.perf_counter() - begun
     for name, path in paths.items():
         results = {network: by_name[name] for network, by_name in zip(networks, measured, strict=True)}
-        pair = _pair(options, dataset.name, results, models)
+        pair = VariancePair(
+            model=options.model,
+            dataset=dataset.name,
+            transformation=options.transformation,
+            control=options.control,
+            results=results,
+            **_origin(models, options.control),
+            weights=weights,
+            source=dataset_source(options.dataset),
+            seed=options.seed,
+            command=command_line(__file__, arguments),
+            machine=machine(options.device),
+            date=now(),
+            seconds=seconds,
+            versions=versions(),
+        )
         save_values(path, pair)
         print_summary(pair)
         print(f"values: {path}")
@@ -114,28 +135,20 @@ def _networks(models: dict[str, TrainedModel], control: str | None) -> dict[str,
     return {trained_on: trained.network() for trained_on, trained in models.items()}
 
 
-def _pair(
-    options: argparse.Namespace, dataset: str, results: dict[str, VarianceResult], models: dict[str, TrainedModel]
-) -> VariancePair:
-    """Put together what is kept of a measurement."""
-    training = {name: {**trained.settings, "epochs": trained.epochs} for name, trained in models.items()}
-    if options.control == RANDOM_WEIGHTS:
-        training = {UNTRAINED: {**models[UNROTATED].settings, "epochs": 0}}
-    return VariancePair(
-        model=options.model,
-        dataset=dataset,
-        transformation=options.transformation,
-        control=options.control,
-        results=results,
-        accuracy={name: trained.accuracy for name, trained in models.items() if name in results},
-        training=training,
-        seed=options.seed,
-        versions=versions(),
-    )
+def _origin(models: dict[str, TrainedModel], control: str | None) -> dict[str, dict[str, Any]]:
+    """How well the networks that are measured classify, and how they were trained."""
+    if control == RANDOM_WEIGHTS:
+        settings = {**models[UNROTATED].settings, "epochs": 0}
+        return {"accuracy": {}, "angle_curves": {}, "training": {UNTRAINED: settings}}
+    return {
+        "accuracy": {name: trained.accuracy for name, trained in models.items()},
+        "angle_curves": {name: trained.angle_curve for name, trained in models.items() if trained.angle_curve},
+        "training": {name: {**trained.settings, "epochs": trained.epochs} for name, trained in models.items()},
+    }
 
 
-def _check_replaceable(path: Path, options: argparse.Namespace, samples: int) -> None:
-    """Refuse to replace a measurement by another one than the same again; all samples have no seed.
+def _check_replaceable(path: Path, options: argparse.Namespace, samples: int, weights: dict[str, str]) -> None:
+    """Refuse to replace a measurement by one of other samples or another precision; all samples have no seed.
 
     Raises:
         InputError: It would be.
@@ -158,6 +171,8 @@ def _check_replaceable(path: Path, options: argparse.Namespace, samples: int) ->
             f"{path} was measured with {'; '.join(differences)}: "
             "--overwrite replaces it, another --results-dir keeps both"
         )
+    if old.weights != weights:
+        print(f"{path} is of models that were since replaced: it will be, too")
 
 
 if __name__ == "__main__":

@@ -34,6 +34,15 @@ class AngleCurve:
     right: list[list[int]]
     counts: list[int]
 
+    def __post_init__(self) -> None:
+        """Check that the lists belong together.
+
+        Raises:
+            ValueError: They do not.
+        """
+        if np.shape(self.right) != (len(self.degrees), len(self.counts)):
+            raise ValueError("an angle curve needs a count for each angle and class")
+
     @property
     def accuracy(self) -> np.ndarray:
         """(A,) float64, of all samples; at 0° that of upright data."""

@@ -1,10 +1,9 @@
 """What the experiments produce and keep: trained models, and pairs of measurements."""
 
-import platform
+import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -31,6 +30,15 @@ def initial_network(model: str, channels: int, classes: int, seed: int) -> nn.Mo
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build_model(model, channels, classes)
+
+
+def weights_digest(network: nn.Module) -> str:
+    """Sixteen hexadecimal digits that follow from the weights of a network alone, bit for bit."""
+    content = hashlib.sha256()
+    for name, values in network.state_dict().items():
+        content.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        content.update(values.cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return content.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -151,8 +159,13 @@ class VariancePair:
         control: None, or a key of ``CONTROLS``.
         results: ``"unrotated"`` and ``"rotated"``, or ``"untrained"``: what was measured.
         accuracy: Likewise: accuracy on ``upright`` and ``rotated`` test data; of an untrained network none.
+        angle_curves: Likewise: accuracy against the angle of the test data, where it was evaluated.
         training: Likewise: what its weights follow from.
+        weights: Likewise: a digest of its weights.
+        source: What ``load_dataset`` takes for the data set: its name, or the path of a folder.
         seed: Of the choice and the order of samples.
+        command: That made the measurement.
+        machine: It was made on, and ``date`` and ``seconds``: when, and in what time.
         versions: Of Python and of the libraries.
     """
 
@@ -162,8 +175,15 @@ class VariancePair:
     control: str | None
     results: dict[str, VarianceResult]
     accuracy: dict[str, dict[str, float]]
+    angle_curves: dict[str, AngleCurve]
     training: dict[str, dict[str, Any]]
+    weights: dict[str, str]
+    source: str
     seed: int
+    command: str
+    machine: str
+    date: str
+    seconds: float
     versions: dict[str, str]
 
     def __post_init__(self) -> None:
@@ -191,7 +211,11 @@ class VariancePair:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain containers and numpy arrays."""
-        return {**vars(self), "results": {name: result.to_dict() for name, result in self.results.items()}}
+        return {
+            **vars(self),
+            "results": {name: result.to_dict() for name, result in self.results.items()},
+            "angle_curves": {name: asdict(curve) for name, curve in self.angle_curves.items()},
+        }
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "VariancePair":
@@ -201,7 +225,8 @@ class VariancePair:
             TypeError, KeyError, ValueError: The content is not that of a pair.
         """
         results = {name: VarianceResult.from_dict(result) for name, result in content["results"].items()}
-        return cls(**{**content, "results": results})
+        curves = {name: AngleCurve(**curve) for name, curve in content["angle_curves"].items()}
+        return cls(**{**content, "results": results, "angle_curves": curves})
 
 
 def check_pair(models: dict[str, TrainedModel], dataset: Dataset) -> None:
@@ -222,8 +247,3 @@ def check_pair(models: dict[str, TrainedModel], dataset: Dataset) -> None:
             f"the models were trained on other data than {dataset.name} holds now: train them anew with "
             "experiment_rotation.py --overwrite"
         )
-
-
-def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
-    return {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}

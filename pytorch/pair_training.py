@@ -11,8 +11,9 @@ import torch
 from pytorch.datasets import Dataset
 from pytorch.errors import FileError, InputError
 from pytorch.evaluation import Evaluator
-from pytorch.experiment import PAIR, ROTATED, TrainedModel, initial_network, versions
+from pytorch.experiment import PAIR, ROTATED, TrainedModel, initial_network
 from pytorch.precision import usual_precision
+from pytorch.provenance import versions
 from pytorch.recipes import Recipe
 from pytorch.storage import load_checkpoint, load_model, save_checkpoint, save_model
 from pytorch.training import Training

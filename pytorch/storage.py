@@ -26,7 +26,7 @@ from pytorch.whole_file import whole_file
 
 MODEL_FORMAT = {"format": "variance-experiments model", "version": 2}
 CHECKPOINT_FORMAT = {"format": "variance-experiments checkpoint", "version": 1}
-VALUES_FORMAT = {"format": "variance-experiments values", "version": 2}
+VALUES_FORMAT = {"format": "variance-experiments values", "version": 3}
 
 Content = TypeVar("Content")
 

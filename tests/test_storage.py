@@ -14,8 +14,9 @@ from test_result import result
 from pytorch.datasets import Normalization
 from pytorch.errors import FileError, InputError
 from pytorch.evaluation import AngleCurve
-from pytorch.experiment import TrainedModel, VariancePair, versions
+from pytorch.experiment import TrainedModel, VariancePair
 from pytorch.models import build_model
+from pytorch.provenance import versions
 from pytorch.recipes import Recipe
 from pytorch.storage import (
     load_model,
@@ -57,6 +58,7 @@ def trained():
 @pytest.fixture
 def pair():
     accuracy = {"upright": 0.5, "rotated": 0.25}
+    curve = AngleCurve([0.0, 90.0], [[1, 1, 2], [0, 1, 2]], [2, 1, 3])
     return VariancePair(
         control=None,
         model="simple_conv",
@@ -64,8 +66,15 @@ def pair():
         transformation="rotation",
         results={"unrotated": result(), "rotated": result(tv_all=np.array([np.nan, np.inf, 0.0, 1.0]))},
         accuracy={"unrotated": accuracy, "rotated": accuracy},
+        angle_curves={"unrotated": curve, "rotated": curve},
         training={"unrotated": {"seed": 0}, "rotated": {"seed": 0}},
+        weights={"unrotated": "0" * 16, "rotated": "1" * 16},
+        source="digits",
         seed=0,
+        command="python experiment_variance.py simple_conv digits",
+        machine="a processor",
+        date="2026-01-31 12:00 UTC",
+        seconds=1.5,
         versions=versions(),
     )
 
@@ -111,7 +120,7 @@ def test_a_values_file_is_plain(tmp_path, pair):
     save_values(path, pair)
     content = pickle.loads(path.read_bytes())
     assert content["format"] == "variance-experiments values"
-    assert content["version"] == 2
+    assert content["version"] == 3
     kinds = set()
 
     def walk(value):
@@ -207,7 +216,7 @@ def test_a_foreign_or_damaged_file_is_named(tmp_path, content):
 def test_a_newer_format_is_refused(tmp_path, pair):
     path = values_path(tmp_path)
     save_values(path, pair)
-    path.write_bytes(pickle.dumps({**pickle.loads(path.read_bytes()), "version": 3}, protocol=5))
+    path.write_bytes(pickle.dumps({**pickle.loads(path.read_bytes()), "version": 4}, protocol=5))
     with pytest.raises(FileError, match="'version': 3"):
         load_values(path)
 

@@ -56,6 +56,12 @@ def dataset_name(name: str) -> str:
     return f"folder-{folder.name}"
 
 
+def dataset_source(name: str) -> str:
+    """Return what ``load_dataset`` takes for the same data from any folder: the name, or the folder's whole path."""
+    folder = _folder(name)
+    return dataset_name(name) if folder is None else str(folder)
+
+
 def _folder(name: str) -> Path | None:
     """Return the folder that ``name`` means; a known name means no folder (write ``./mnist`` for that)."""
     if match_name(name, DATASETS) is None and Path(name).is_dir():
@@ -63,4 +69,4 @@ def _folder(name: str) -> Path | None:
     return None
 
 
-__all__ = ["DATASETS", "Dataset", "Normalization", "Split", "dataset_name", "load_dataset"]
+__all__ = ["DATASETS", "Dataset", "Normalization", "Split", "dataset_name", "dataset_source", "load_dataset"]

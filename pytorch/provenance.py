@@ -1,0 +1,50 @@
+"""Where numbers come from: the command, the machine and the versions behind them."""
+
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    return {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}
+
+
+def command_line(script: str, arguments: Sequence[str] | None) -> str:
+    """Return the command that a person would type to run a script again.
+
+    Args:
+        script: Its file.
+        arguments: As given to its ``main``; None: those of this process.
+
+    >>> command_line("/somewhere/plot_variances_models.py", ["--plots-dir", "my plots"])
+    "python plot_variances_models.py --plots-dir 'my plots'"
+    """
+    return shlex.join(["python", Path(script).name, *(sys.argv[1:] if arguments is None else arguments)])
+
+
+def machine(device: torch.device) -> str:
+    """Name the processor that computes."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_processor()}, {torch.get_num_threads()} threads"
+
+
+def now() -> str:
+    """The time in UTC, as ``2026-01-31 12:00 UTC``."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
