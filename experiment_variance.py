@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
         for name in options.aggregation
     }
     networks = _networks(models, options.control)
-    weights = {name: weights_digest(network) for name, network in networks.items()}
+    weights = {name: weights_digest(network.state_dict()) for name, network in networks.items()}
     for path in paths.values():
         if path.exists() and not options.overwrite:
             _check_replaceable(path, options, len(dataset.test), weights)

@@ -1,95 +1,147 @@
 #!/usr/bin/env python3
-"""Draw the heatmaps and the layer plots of every measurement in the results folder.
+"""Draw every result in the results folder, and put all of it on one page.
 
     python plot_variances_models.py
 
-For each measurement found in <results-dir>/values, into <plots-dir>/<model>_<dataset>/: a heatmap of all samples,
-one stratified by class and one of each class, the layer means of both models, and those of each class. Controls
-(experiment_variance.py --control) are drawn beside the pair that they belong to, and have two heatmaps of their own.
-Takes some seconds for each measurement.
+Of each measurement, into <plots-dir>/<model>_<dataset>/: heatmaps of every unit (over all samples, stratified, and of
+each class), layer means with the controls beside them, maps of classes against layers and units, accuracy beside
+variance; of each trained pair its training and its accuracies; of each data set all networks against depth. Then the
+tables results.csv, results.md and results.tex, and index.html: figures, tables and the numbers of every unit in one
+file that opens from the disk.
+
+Figures of unchanged results are not drawn again. The first time takes half a minute for a deep network.
 """
 
 import argparse
-import re
+import shlex
 import sys
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 
-from tqdm import tqdm
-
-from pytorch.cli import Parser, add_folders, check_writable, parse, run
+from pytorch.cli import RESULTS_DIR, Parser, add_data_options, add_folders, check_writable, parse, run
 from pytorch.errors import FileError
-from pytorch.experiment import CONTROLS, VariancePair
-from pytorch.figures import classes_figure, heatmap_figure, layers_figure, save_figure, scale_top
-from pytorch.storage import load_values, pair_name, values_file, values_files
+from pytorch.figures import FORMATS
+from pytorch.names import find_name
+from pytorch.provenance import command_line
+from pytorch.report.album import Album
+from pytorch.report.findings import Findings, find_results
+from pytorch.report.gallery import Look, Planned, plan
+from pytorch.report.page import write_page
+from pytorch.report.tables import results_tables, write_tables
+from pytorch.report.unit_gallery import plan_units
+
+PLOTS_DIR = Path("plots")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Draw everything; return 1 if a file could not be read."""
+    """Draw what is new; return 1 if a file could not be read."""
     options = parse(_parser(), arguments)
-    files = values_files(options.results_dir)
-    if not files:
+    found = find_results(options.results_dir)
+    for error in found.errors:
+        print(f"error: {error}", file=sys.stderr)
+    if not found.measured:
         raise FileError(f"no measurement in {options.results_dir / 'values'}: make one with experiment_variance.py")
     check_writable(options.plots_dir)
-    unreadable = 0
-    for file in tqdm(files, desc="drawing", unit=" measurements", disable=None):
-        try:
-            pair = load_values(file)
-        except FileError as error:
-            tqdm.write(f"error: {error}", file=sys.stderr)
-            unreadable += 1
-            continue
-        folder = draw(pair, _controls(pair, options.results_dir), options.plots_dir)
-        what = ", ".join(filter(None, (pair.transformation, pair.aggregation, pair.control)))
-        tqdm.write(f"{pair.model} on {pair.dataset}, {what}: {folder}")
-    return int(unreadable > 0)
+    look = Look(options.width, options.sort)
+    figures = plan(found, look)
+    if options.units:
+        figures += plan_units(found, options.units, options.data_dir, options.device)
+    figures = chosen(figures, options.only)
+    album = Album(options.plots_dir)
+    drawn = album.draw(figures, look, options.format, _command(options))
+    stale = album.forget({digest for figure in plan(found, look) for digest in figure.sources})
+    pairs = [measured.pair for measured in found.measured]
+    command = command_line(__file__, arguments)
+    tables = write_tables(options.plots_dir, pairs, command)
+    page = options.plots_dir / "index.html"
+    write_page(page, pairs, album.figures(), results_tables(pairs), command)
+    _tell(found, figures, drawn, stale)
+    print("\n".join(f"written: {path}" for path in (*tables, page)))
+    return int(bool(found.errors))
 
 
-def _controls(pair: VariancePair, results_dir: Path) -> list[VariancePair]:
-    """Load the controls of a pair that are there; one that cannot be read is told of in its own turn."""
-    if pair.control is not None:
-        return []
-    found = []
-    for control in CONTROLS:
-        place = pair.model, pair.dataset, pair.transformation, pair.aggregation, control
-        with suppress(FileError, FileNotFoundError):
-            found.append(load_values(values_file(results_dir, *place)))
-    return [
-        control
-        for control in found
-        if control.control and control.any_result.transformations == pair.any_result.transformations
-    ]
+def chosen(figures: list[Planned], only: list[str] | None) -> list[Planned]:
+    """Return the figures that every one of the given words fits; a word may name alternatives, with commas.
 
-
-def draw(pair: VariancePair, controls: list[VariancePair], plots_dir: Path) -> Path:
-    """Draw all figures of one measurement and return their folder."""
-    folder = plots_dir / pair_name(pair.model, pair.dataset)
-    prefix = "_".join(filter(None, (pair.transformation, pair.aggregation, pair.control)))
-    result, top = pair.any_result, scale_top(pair)
-    save_figure(layers_figure(pair, controls), folder / f"{prefix}_layers.png")
-    save_figure(classes_figure(pair), folder / f"{prefix}_classes.png")
-    groups = result.groups if pair.control is None else result.groups[:2]
-    for group in tqdm(groups, desc=f"{pair.model} {pair.dataset} {prefix}", leave=False, disable=None):
-        name = f"{prefix}_heatmap_{file_label(group, result.classes)}.png"
-        save_figure(heatmap_figure(pair, group, top), folder / name)
-    return folder
-
-
-def file_label(group: str, classes: list[str]) -> str:
-    """Name a group in a file name: ``all``, ``stratified``, or a class with its number and no odd characters.
-
-    >>> file_label("T-shirt/top", ["T-shirt/top", "Trouser"])
-    'class0_T-shirt_top'
+    Raises:
+        InputError: A word fits no figure at all.
     """
-    if group not in classes:
-        return group
-    return f"class{classes.index(group)}_{re.sub(r'[^0-9A-Za-z-]+', '_', group)}"
+    known = list(dict.fromkeys(word for figure in figures for word in figure.words))
+    for word in only or []:
+        names = {find_name(name, known, "figure") for name in word.split(",")}
+        figures = [figure for figure in figures if names & set(figure.words)]
+    return figures
+
+
+def _command(options: argparse.Namespace) -> Callable[[Planned], str]:
+    """Return what tells the command that draws a figure alone."""
+    given = []
+    if options.sort:
+        given += ["--sort"]
+    if options.width:
+        given += ["--width", f"{options.width:g}"]
+    if options.results_dir != RESULTS_DIR.expanduser():
+        given += ["--results-dir", str(options.results_dir)]
+    if options.plots_dir != PLOTS_DIR:
+        given += ["--plots-dir", str(options.plots_dir)]
+
+    def command(figure: Planned) -> str:
+        units = ["--units", figure.of["layer"]] if "layer" in figure.of else []
+        return shlex.join(["python", Path(__file__).name, "--only", *figure.words, *units, *given])
+
+    return command
+
+
+def _tell(found: Findings, figures: list[Planned], drawn: int, stale: list[Path]) -> None:
+    """Say what was done, and what does not fit together any more."""
+    print(f"{len(figures)} figures, {drawn} of them drawn anew, the others unchanged")
+    for pair in (measured.pair for measured in found.measured if found.outdated(measured.pair)):
+        print(f"{pair.model} on {pair.dataset}, {pair.transformation}, {pair.aggregation}: measured before its models "
+              "were trained anew; experiment_variance.py measures those that are there")  # fmt: skip
+    for path in stale:
+        print(f"of a result that is no longer there, and left out of the page: {path}")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(description=__doc__.splitlines()[0])
     add_folders(parser)
+    parser.add_argument(
+        "--only", nargs="+", metavar="WORD",
+        help="draw only figures that all these words fit: models, data sets, transformations, aggregations, controls, "
+        "kinds (heatmap, layers, ...), groups; alternatives with commas, as in --only resnet,vgg16 heatmap",
+    )  # fmt: skip
+    parser.add_argument(
+        "--format", type=_formats, default=[], metavar="{" + ",".join(FORMATS) + "}",
+        help="write figures in these formats too, as pdf,svg (png is always written)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--width", type=_inches, help="of figures, in inches, as 3.4 for a column (default: what each needs)"
+    )
+    parser.add_argument("--sort", action="store_true", help="sort the units of each layer in heatmaps by their value")
+    parser.add_argument(
+        "--units", metavar="LAYER", type=lambda text: text.split(","),
+        help="draw the most and the least invariant units of these layers, with the images that drive them most; needs "
+        "the trained models and the data set",
+    )  # fmt: skip
+    add_data_options(parser)
     return parser
+
+
+def _formats(text: str) -> list[str]:
+    forms = text.lower().split(",")
+    if not set(forms) <= set(FORMATS):
+        raise argparse.ArgumentTypeError(f"{text!r}: there are {', '.join(FORMATS)}")
+    return forms
+
+
+def _inches(text: str) -> float:
+    try:
+        width = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from error
+    if not 2 <= width <= 60:
+        raise argparse.ArgumentTypeError(f"{text} must be in 2 to 60 inches")
+    return width
 
 
 if __name__ == "__main__":

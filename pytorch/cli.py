@@ -44,10 +44,7 @@ def experiment_parser(description: str) -> Parser:
         help="digits, mnist, fashion_mnist, cifar10, or a folder with train/<class>/* and test/<class>/*",
     )  # fmt: skip
     add_folders(parser)
-    parser.add_argument("--data-dir", type=Path, help="where downloads are kept (default: data in the results folder)")
-    parser.add_argument(
-        "--device", type=_device, default="auto", help="cpu, cuda, cuda:1, ... (default: cuda if there)"
-    )
+    add_data_options(parser)
     parser.add_argument(
         "--seed",
         type=at_least(0, 2**32 - 1),
@@ -113,6 +110,14 @@ def add_folders(parser: argparse.ArgumentParser) -> None:
         help="where trained models and measurements are kept (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--plots-dir", type=Path, default=Path("plots"), help="for figures (default: %(default)s)")
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for where data sets are kept, and where to compute on them."""
+    parser.add_argument("--data-dir", type=Path, help="where downloads are kept (default: data in the results folder)")
+    parser.add_argument(
+        "--device", type=_device, default="auto", help="cpu, cuda, cuda:1, ... (default: cuda if there)"
+    )
 
 
 def parse(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:

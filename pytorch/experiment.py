@@ -1,6 +1,7 @@
 """What the experiments produce and keep: trained models, and pairs of measurements."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -32,10 +33,10 @@ def initial_network(model: str, channels: int, classes: int, seed: int) -> nn.Mo
         return build_model(model, channels, classes)
 
 
-def weights_digest(network: nn.Module) -> str:
-    """Sixteen hexadecimal digits that follow from the weights of a network alone, bit for bit."""
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
+    """Sixteen hexadecimal digits that follow from the state of a network alone, bit for bit."""
     content = hashlib.sha256()
-    for name, values in network.state_dict().items():
+    for name, values in weights.items():
         content.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
         content.update(values.cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return content.hexdigest()[:16]
@@ -84,6 +85,14 @@ class TrainedModel:
     weights: dict[str, Tensor]
     versions: dict[str, str]
     fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse names, which a file may bring, that would lead out of the folder of figures.
+
+        Raises:
+            ValueError: A name has a path separator in it, or begins with a dot.
+        """
+        _check_names(self.model, self.dataset)
 
     @property
     def epochs(self) -> int:
@@ -191,13 +200,15 @@ class VariancePair:
 
         Raises:
             ValueError: A name has a path separator in it, or begins with a dot; or there are results of other
-                models than those of a pair, or of the control.
+                models than those of a pair, or of the control, or of other layers, classes or transformations.
         """
         if self.control not in (None, *CONTROLS) or tuple(self.results) != CONTROLS.get(self.control, PAIR):
             raise ValueError(f"results of {', '.join(self.results)} for the control {self.control}")
-        for name in (self.model, self.transformation, self.aggregation, self.dataset):
-            if not name or name.startswith(".") or set(name) & set("/\\\0"):
-                raise ValueError(f"{name!r} is no name of a model, a data set or a transformation")
+        for shared in ("layer_names", "layer_shapes", "classes", "transformations", "aggregation", "dispersion"):
+            first, *others = (getattr(result, shared) for result in self.results.values())
+            if any(other != first for other in others):
+                raise ValueError(f"its two results differ in their {shared.replace('_', ' ')}")
+        _check_names(self.model, self.transformation, self.aggregation, self.dataset)
 
     @property
     def aggregation(self) -> str:
@@ -227,6 +238,12 @@ class VariancePair:
         results = {name: VarianceResult.from_dict(result) for name, result in content["results"].items()}
         curves = {name: AngleCurve(**curve) for name, curve in content["angle_curves"].items()}
         return cls(**{**content, "results": results, "angle_curves": curves})
+
+
+def _check_names(*names: str) -> None:
+    for name in names:
+        if not name or name.startswith(".") or set(name) & set("/\\\0"):
+            raise ValueError(f"{name!r} is no name of a model, a data set or a transformation")
 
 
 def check_pair(models: dict[str, TrainedModel], dataset: Dataset) -> None:

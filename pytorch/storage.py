@@ -59,6 +59,11 @@ def values_files(results_dir: Path) -> list[Path]:
     return sorted((results_dir / "values").glob("*.pickle"))
 
 
+def model_folders(results_dir: Path) -> list[Path]:
+    """The folders of all pairs of models, in the order of their names."""
+    return sorted(path for path in (results_dir / "models").glob("*") if path.is_dir())
+
+
 def save_model(path: Path, trained: TrainedModel) -> None:
     """Write a trained model."""
     _save_tensors(path, MODEL_FORMAT, trained.to_dict())

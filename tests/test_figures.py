@@ -5,56 +5,42 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgba
-from PIL import Image
-from test_result import result
+from test_heatmaps import of_both, texts
+from test_result import errors, result
 from test_storage import pair, trained  # noqa: F401 (fixtures)
 
 from pytorch.evaluation import AngleCurve
 from pytorch.experiment import VariancePair
 from pytorch.figures import (
+    accuracy_and_layers_figure,
     accuracy_figure,
     angle_figure,
+    class_layers_figure,
+    class_units_figure,
     classes_figure,
+    depth_figure,
     heatmap_figure,
     layers_figure,
     save_figure,
     training_figure,
 )
-from pytorch.figures.heatmaps import MARKS, scale_top
+from pytorch.report.findings import Findings, Measured
+from pytorch.report.gallery import Look, plan
 
 
-def texts(figure):
-    found = [axes.get_title(loc=loc) for axes in figure.axes for loc in ("left", "center")]
-    found += [label.get_text() for axes in figure.axes for label in (*axes.get_xticklabels(), *axes.get_yticklabels())]
-    found += [axes.get_xlabel() for axes in figure.axes] + [axes.get_ylabel() for axes in figure.axes]
-    legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes if axes.get_legend())]
-    found += [text.get_text() for legend in legends for text in legend.get_texts()]
-    return "\n".join([figure.get_suptitle(), *found])
-
-
-def columns(axes):
-    """The colours of each column of a heatmap, (cells, 4)."""
-    return [np.asarray(image.get_array())[:, 0] for image in axes.get_images()]
+def every_figure(pair, **look):  # noqa: F811
+    """Each kind of figure of one measurement, drawn."""
+    planned = plan(Findings([Measured(pair, "digest")]), Look(**look))
+    assert {figure.kind for figure in planned} >= {"heatmap", "layers", "overview", "depth"}
+    return [figure.draw() for figure in planned]
 
 
 def test_drawing_changes_no_bit_of_a_result(pair, tmp_path):  # noqa: F811
     before = pickle.dumps(pair.to_dict())
-    for group in pair.results["unrotated"].groups:
-        save_figure(heatmap_figure(pair, group), tmp_path / "heatmap.png")
-    save_figure(layers_figure(pair), tmp_path / "layers.png")
-    save_figure(classes_figure(pair), tmp_path / "classes.png")
+    for sort in (False, True):
+        for figure in every_figure(pair, sort=sort):
+            save_figure(figure, tmp_path / "figure.png")
     assert pickle.dumps(pair.to_dict()) == before
-
-
-def test_a_heatmap_has_a_column_for_each_layer_and_a_cell_for_each_unit(pair):  # noqa: F811
-    figure = heatmap_figure(pair, "all")
-    for axes in figure.axes[:2]:
-        assert [len(column) for column in columns(axes)] == [2, 2]
-    shown = texts(figure)
-    for expected in ("simple_conv on digits", "2 rotations", "all samples", "unrotated model: global mean 1.500",
-                     "conv  2", "linear  2", "normalized variance", "layer, in order of execution"):  # fmt: skip
-        assert expected in shown
 
 
 def test_a_long_title_stays_within_its_figure(pair):  # noqa: F811
@@ -67,63 +53,6 @@ def test_a_long_title_stays_within_its_figure(pair):  # noqa: F811
     assert "2 rotations, aggregation mean, 3 samples" in texts(heatmap_figure(pair, "cow"))
 
 
-def test_both_models_share_one_scale_in_every_heatmap(pair):  # noqa: F811
-    """Equal values have equal colours in both panels and in every group."""
-    values = {"unrotated": result(), "rotated": result(tv_all=np.array([2.0, 0.0, 1.0, 1.0]))}
-    pair = VariancePair(**{**vars(pair), "results": values})
-    unrotated, rotated = (columns(axes) for axes in heatmap_figure(pair, "all").axes[:2])
-    np.testing.assert_array_equal(rotated[0][0], rotated[1][1], err_msg="NV = 1 in two layers")
-    classes = columns(heatmap_figure(pair, "ant").axes[0])
-    np.testing.assert_array_equal(classes[0][0], rotated[0][0], err_msg="NV = 1 in another figure")
-    assert not np.array_equal(unrotated[0][0], rotated[0][0])
-
-
-def test_units_off_the_scale_are_marked_and_counted(pair):  # noqa: F811
-    figure = heatmap_figure(pair, "all")
-    unrotated, rotated = (columns(axes) for axes in figure.axes[:2])
-    np.testing.assert_allclose(unrotated[0][1], to_rgba(MARKS["0/0 (constant)"]))
-    np.testing.assert_allclose(unrotated[1][0], to_rgba(MARKS["x/0 (infinite)"]))
-    np.testing.assert_allclose(rotated[0][0], to_rgba(MARKS["undefined"]))
-    np.testing.assert_allclose(rotated[0][1], to_rgba(MARKS["x/0 (infinite)"]))
-    assert "0/0 (constant): 1" in texts(figure)
-    assert "undefined: 1" in texts(figure)
-
-
-def test_an_extreme_unit_is_marked_and_does_not_set_the_scale(pair):  # noqa: F811
-    shape = [(1000,)]
-    tv = np.linspace(0, 1, 1000)
-    tv[500] = 1e6
-    one = {"layer_names": ["conv"], "layer_shapes": shape, "tv_all": tv, "sv_all": np.ones(1000),
-           "tv_classes": np.ones((3, 1000)), "sv_classes": np.ones((3, 1000))}  # fmt: skip
-    pair = VariancePair(**{**vars(pair), "results": {name: result(**one) for name in ("unrotated", "rotated")}})
-    assert scale_top(pair) <= 1
-    column = columns(heatmap_figure(pair, "all").axes[0])[0]
-    np.testing.assert_allclose(column[500], to_rgba(MARKS["above the scale"]))
-
-
-def test_constant_units_do_not_set_the_scale(pair):  # noqa: F811
-    """Their 1 is a convention; everything that varies here stays below a tenth."""
-    zeros, tenth = np.array([0.0, 0.0, 0.0, 1.0]), np.array([0.0, 0.0, 0.0, 0.1])
-    values = {
-        "tv_all": tenth,
-        "sv_all": zeros,
-        "tv_classes": np.tile(tenth, (3, 1)),
-        "sv_classes": np.tile(zeros, (3, 1)),
-    }
-    pair = VariancePair(**{**vars(pair), "results": {name: result(**values) for name in ("unrotated", "rotated")}})
-    assert scale_top(pair) == pytest.approx(0.1)
-    assert "above the scale" not in texts(heatmap_figure(pair, "all"))
-
-
-def test_without_aggregation_a_cell_is_a_channel(pair):  # noqa: F811
-    maps = {"layer_names": ["conv"], "layer_shapes": [(2, 1, 2)], "aggregation": "none"}
-    pair = VariancePair(**{**vars(pair), "results": {name: result(**maps) for name in ("unrotated", "rotated")}})
-    figure = heatmap_figure(pair, "all")
-    assert [len(column) for column in columns(figure.axes[0])] == [2]
-    assert "all samples, means of channels" in texts(figure)
-    assert "channels of the layer" in texts(figure)
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -134,21 +63,26 @@ def test_without_aggregation_a_cell_is_a_channel(pair):  # noqa: F811
         {"classes": [], "class_counts": np.array([], dtype=int), "tv_classes": np.ones((0, 4)),
          "sv_classes": np.ones((0, 4))},
         {"layer_names": ["only"], "layer_shapes": [(4,)]},
+        {"layer_names": ["only"], "layer_shapes": [(1,)], "tv_all": np.ones(1), "sv_all": np.ones(1),
+         "tv_classes": np.ones((3, 1)), "sv_classes": np.ones((3, 1))},
+        {"layer_names": [f"a{index // 20}.conv{index}" for index in range(200)], "layer_shapes": [(1,)] * 200,
+         "tv_all": np.ones(200), "sv_all": np.ones(200), "tv_classes": np.ones((3, 200)),
+         "sv_classes": np.ones((3, 200)), "errors": errors(3, 200)},
         {"layer_names": ["scalar", "rest"], "layer_shapes": [(), (3,)]},
     ],
-    ids=["all undefined", "all invariant", "one class", "unlabelled", "one layer", "a layer of one number"],
+    ids=["all undefined", "all invariant", "one class", "unlabelled", "one layer", "one unit", "200 layers",
+         "a layer of one number"],
 )  # fmt: skip
 def test_unusual_results_can_be_drawn(pair, changes, tmp_path):  # noqa: F811
-    pair = VariancePair(**{**vars(pair), "results": {name: result(**changes) for name in ("unrotated", "rotated")}})
-    for group in pair.results["rotated"].groups:
-        save_figure(heatmap_figure(pair, group), tmp_path / "figure.png")
-    save_figure(layers_figure(pair), tmp_path / "figure.png")
-    save_figure(classes_figure(pair), tmp_path / "figure.png")
+    pair = of_both(pair, **changes)
+    for figure in every_figure(pair, width=3.4 if len(result(**changes).layer_names) < 100 else None):
+        save_figure(figure, tmp_path / "figure.png")
 
 
 def test_names_that_mean_something_to_matplotlib_are_shown_as_they_are(pair, tmp_path):  # noqa: F811
-    odd = {"classes": ["$^$", "_bg", "c"], "layer_names": ["$a", "_b"]}
-    pair = VariancePair(**{**vars(pair), "results": {name: result(**odd) for name in ("unrotated", "rotated")}})
+    pair = of_both(pair, classes=["$^$", "_bg", "c"], layer_names=["$a.$b", "_b"])
+    for each in every_figure(pair):
+        save_figure(each, tmp_path / "figure.png")
     figure = classes_figure(pair)
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels == [r"\$^\$", " _bg", "c", "stratified by class"]
@@ -159,11 +93,13 @@ def test_names_that_mean_something_to_matplotlib_are_shown_as_they_are(pair, tmp
 
 
 def test_layer_plots_draw_the_layer_means(pair):  # noqa: F811
-    axes = layers_figure(pair).axes[0]
-    lines = {line.get_label(): line.get_ydata() for line in axes.get_lines()}
+    ratio, tv, sv = layers_figure(pair).axes
+    lines = {line.get_label(): line.get_ydata() for line in ratio.get_lines()}
     np.testing.assert_allclose(lines["unrotated model, all samples"], [0.75, 3])
     np.testing.assert_allclose(lines["unrotated model, stratified by class"], [1.5, 2.25])
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["conv", "linear"]
+    assert [label.get_text() for label in sv.get_xticklabels()] == ["conv", "linear"]
+    np.testing.assert_allclose(tv.get_lines()[0].get_ydata(), [0.5, 2])
+    np.testing.assert_allclose(sv.get_lines()[0].get_ydata(), [1, 0.5])
     panels = classes_figure(pair).axes
     for trained_on, panel in zip(("unrotated", "rotated"), panels, strict=True):
         lines = {line.get_label(): line.get_ydata() for line in panel.get_lines()}
@@ -171,6 +107,46 @@ def test_layer_plots_draw_the_layer_means(pair):  # noqa: F811
             expected = list(pair.results[trained_on].layer_means(name).values())
             np.testing.assert_allclose(lines[name], expected)
     assert panels[0].get_ylim() == panels[1].get_ylim()
+
+
+def test_what_is_drawn_last_is_not_cut_off(pair):  # noqa: F811
+    """The rotated model's means are ten times as high."""
+    high = {"tv_all": np.full(4, 10.0), "sv_all": np.ones(4), "tv_classes": np.full((3, 4), 10.0),
+            "sv_classes": np.ones((3, 4))}  # fmt: skip
+    pair = VariancePair(**{**vars(pair), "results": {"unrotated": result(), "rotated": result(**high)}})
+    for figure in (layers_figure(pair), classes_figure(pair), depth_figure([pair])):
+        assert figure.axes[0].get_ylim()[1] > 10
+    assert accuracy_and_layers_figure(pair).axes[1].get_ylim()[1] > 10
+
+
+def test_class_maps_have_a_row_for_each_class(pair):  # noqa: F811
+    figure = class_layers_figure(pair)
+    unrotated, rotated, difference = (np.asarray(axes.get_images()[0].get_array()) for axes in figure.axes[:3])
+    expected = [list(pair.results["unrotated"].layer_means(name).values()) for name in ("ant", "bee", "cow")]
+    np.testing.assert_array_equal(unrotated, expected)
+    np.testing.assert_array_equal(difference, rotated - unrotated)
+    assert "ant\nbee\ncow" in texts(figure)
+    last = class_units_figure(pair)
+    assert last.axes[0].get_images()[0].get_array().shape == (3, 2, 4), "classes, units of the last layer, RGBA"
+    assert "unit of linear" in texts(last)
+
+
+def test_networks_are_drawn_on_one_axis_of_depth(pair):  # noqa: F811
+    deeper = of_both(pair, layer_names=["a", "b", "c", "d"], layer_shapes=[(1,)] * 4, errors=errors(3, 4))
+    figure = depth_figure([pair, VariancePair(**{**vars(deeper), "model": "resnet"})])
+    short, deep = figure.axes[0].get_lines()[:2]
+    np.testing.assert_allclose(short.get_xdata(), [0, 100])
+    np.testing.assert_allclose(deep.get_xdata(), np.linspace(0, 100, 4))
+    np.testing.assert_allclose(short.get_ydata(), list(pair.results["unrotated"].layer_means().values()))
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == {"simple_conv", "resnet"}
+
+
+def test_accuracy_stands_beside_the_variance(pair):  # noqa: F811
+    curve, means = accuracy_and_layers_figure(pair).axes
+    np.testing.assert_allclose(curve.get_lines()[0].get_ydata(), [100 * 4 / 6, 50])
+    np.testing.assert_allclose(
+        means.get_lines()[0].get_ydata(), list(pair.results["unrotated"].layer_means("stratified").values())
+    )
 
 
 def test_layer_plots_have_bands_and_controls_beside(pair):  # noqa: F811
@@ -221,13 +197,3 @@ def test_curves_of_many_classes_leave_room_for_the_axes(trained, classes, tmp_pa
     figure = angle_figure([{"unrotated": many, "rotated": many}])
     save_figure(figure, tmp_path / "angles.png")
     assert all(axes.get_position().width > 0.15 for axes in figure.axes)
-
-
-def test_a_saved_picture_shows_its_columns(pair, tmp_path):  # noqa: F811
-    """Open the file: the mark of the constant unit is in it."""
-    path = save_figure(heatmap_figure(pair, "all"), tmp_path / "new" / "heatmap.png")
-    with Image.open(path) as image:
-        assert image.format == "PNG"
-        colours = np.asarray(image.convert("RGB")).reshape(-1, 3)
-    expected = (np.array(to_rgba(MARKS["0/0 (constant)"]))[:3] * 255).round()
-    assert (np.abs(colours - expected).max(axis=1) <= 1).sum() > 1000

@@ -1,125 +1,220 @@
-"""Heatmaps of the normalized variance: a column for each layer, a cell for each unit."""
+"""Heatmaps of both models and their difference: a column for each layer, a cell for each unit."""
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, Normalize, to_rgba
+from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from pytorch.experiment import VariancePair
-from pytorch.figures.style import group_title, name_layers, set_title
+from pytorch.experiment import ROTATED, UNROTATED, VariancePair
+from pytorch.figures.cells import (
+    ABOVE,
+    CONSTANT,
+    MARKS,
+    Cells,
+    Scales,
+    colour_cells,
+    differences,
+    layer_cells,
+    pair_scales,
+    sorted_cells,
+    stack_columns,
+)
+from pytorch.figures.layer_axis import name_blocks, name_layers
+from pytorch.figures.style import DIFFERENCE_COLOURS, MODEL_COLOURS, SCALE_COLOURS, group_title, set_title
 from pytorch.variance import VarianceResult
-from pytorch.variance.result import ALL, STRATIFIED
 
-TOP_QUANTILE = 0.99
-"""Of the values of a pair; the colour scale ends there, and a few extreme units cannot flatten the rest."""
+MARGINS, WIDEST_ROW = 1.3, 13.0
+"""In inches: what a panel needs beside its columns, and how wide three panels side by side may be."""
 
-MARKS = {"above the scale": "#E31A1C", "x/0 (infinite)": "#000000", "0/0 (constant)": "#BDBDBD", "undefined": "#FFFFFF"}
-"""Colours of cells that the scale does not hold."""
+NARROWEST_PITCH, NARROWEST_PANEL = 0.09, 2.2
+"""In inches: of columns, and of panels, side by side; narrower ones go under one another."""
+
+SHARPNESS = 12
+"""Points of the picture across a column; with one, smoothing would blur columns into each other."""
 
 
-def heatmap_figure(pair: VariancePair, group: str, top: float | None = None) -> Figure:
-    """Draw the normalized variance of every unit of both models, on one colour scale, layer under layer.
+@dataclass(frozen=True)
+class Panel:
+    """One of the pictures of a heatmap.
+
+    Attributes:
+        title: Above it.
+        colour: Of its layer means.
+        picture: (rows, layers, 4) RGBA.
+        means: Of each layer.
+        intervals: Confidence interval of each mean; None: not known.
+        counts: How many cells bear each mark; of a difference, none.
+    """
+
+    title: str
+    colour: str
+    picture: np.ndarray
+    means: list[float]
+    intervals: list[tuple[float, float]] | None
+    counts: dict[str, int]
+
+
+def heatmap_figure(
+    pair: VariancePair, group: str, *, scales: Scales | None = None, width: float | None = None, sort: bool = False
+) -> Figure:
+    """Draw the normalized variance of every unit of both models on one colour scale, and their difference.
 
     Columns are layers in order of execution; all are equally high, so that a cell is the smaller the more units a
-    layer has. The scale is the same in every heatmap of the pair; see ``scale_top``. Without aggregation a cell is a
-    channel, the mean of its finite positions (a summary). Where a layer has more cells than the picture has rows,
-    colours are averaged.
+    layer has. The scale is the same in every heatmap of the pair; see ``pair_scales``. The difference is that of the
+    cells in the same places. Above each panel are the layer means with their 95 % intervals. Without aggregation a
+    cell is a channel, the mean of its finite positions (a summary).
 
     Args:
-        pair: What was measured.
+        pair: What was measured, or a control.
         group: ``"all"``, ``"stratified"`` or the name of a class.
-        top: ``scale_top(pair)``, where it is known already.
+        scales: ``pair_scales(pair)``, where they are known already.
+        width: Of the figure, in inches; None: what its layers need. Panels stand side by side where that leaves columns
+            wide enough to name, and else under one another.
+        sort: Whether to sort the units of each layer by their value, in each model by itself; the difference is then
+            that of equal ranks.
     """
-    columns = len(next(iter(pair.results.values())).layer_names)
-    figure = Figure(figsize=(max(6.5, 1.8 + 0.24 * columns), 7), layout="constrained")
-    panels = figure.subplots(len(pair.results), 1, sharex=True, squeeze=False)[:, 0]
-    norm, colours = Normalize(0, scale_top(pair) if top is None else top), colormaps["viridis"]
-    for axes, (trained_on, result) in zip(panels, pair.results.items(), strict=True):
-        counts = _draw_columns(axes, result, group, norm, colours)
-        mean = result.global_mean(group)
-        axes.set_title(f"{trained_on} model: global mean {mean:.3f}", fontsize=10, loc="left")
-        axes.set_ylabel("channels of the layer" if pair.aggregation == "none" else "units of the layer")
-        axes.set_yticks([])
-        axes.set_ylim(1, 0)
-        shown = [Patch(facecolor=MARKS[m], edgecolor="#666666", label=f"{m}: {n}") for m, n in counts.items() if n]
-        if shown:
-            axes.legend(handles=shown, loc="lower right", bbox_to_anchor=(1.01, 0.99), ncols=len(shown),
-                        fontsize=7, frameon=False, handlelength=1, columnspacing=1)  # fmt: skip
-    name_layers(panels[-1], _labels(result))
-    bar = figure.colorbar(ScalarMappable(norm, colours.with_extremes(over=MARKS["above the scale"])),
-                          ax=list(panels), extend="max", fraction=0.03, pad=0.01, aspect=35)  # fmt: skip
-    bar.set_label("normalized variance TV / SV  (0: invariant; the scale ends at the 99 % quantile)", fontsize=8)
-    cells = ", means of channels" if pair.aggregation == "none" else ""
-    set_title(figure, pair, group_title(group) + cells, result.sample_count(group))
+    scales = scales or pair_scales(pair)
+    norm = Normalize(0, scales.top)
+    cells = {name: layer_cells(result, group) for name, result in pair.results.items()}
+    if sort:
+        cells = {name: sorted_cells(found) for name, found in cells.items()}
+    panels = [_model_panel(name, result, group, cells[name], norm) for name, result in pair.results.items()]
+    scale = None
+    if scales.difference is not None:
+        scale = Normalize(-scales.difference, scales.difference)
+        panels.append(_difference_panel(panels, cells, scale, sort))
+    figure, axes, pitch = _canvas(pair, len(panels), width)
+    for panel, places in zip(panels, axes, strict=True):
+        _draw_panel(panel, *places, pair.any_result, pitch)
+    _label_axes(axes, pair, pitch)
+    _add_scales(figure, axes, norm, scale)
+    _add_marks(figure, panels)
+    cell = ", means of channels" if pair.aggregation == "none" else ""
+    order = ", units sorted" if sort else ""
+    set_title(figure, pair, group_title(group) + cell + order, pair.any_result.sample_count(group))
     return figure
 
 
-def scale_top(pair: VariancePair) -> float:
-    """Return the end of the pair's colour scale: a quantile of the cells of both models, plain and stratified.
-
-    Constant units, whose 1 is a convention, and values that are not finite have no say in it.
-    """
-    values = [
-        cells[~is_constant]
-        for result in pair.results.values()
-        for group in (ALL, STRATIFIED)[: len(result.groups)]
-        for cells, is_constant in _columns(result, group)
-    ]
-    finite = np.concatenate(values)
-    finite = finite[np.isfinite(finite)]
-    return float(np.quantile(finite, TOP_QUANTILE)) or 1.0 if finite.size else 1.0
+def _model_panel(name: str, result: VarianceResult, group: str, cells: Cells, norm: Normalize) -> Panel:
+    coloured = [colour_cells(values, constant, norm, colormaps[SCALE_COLOURS]) for values, constant in cells]
+    return Panel(
+        title=f"{name} model: global mean {result.global_mean(group):.3f}",
+        colour=MODEL_COLOURS[name],
+        picture=stack_columns([colours for colours, _ in coloured]),
+        means=list(result.layer_means(group).values()),
+        intervals=list(result.layer_intervals(group).values()),
+        counts={mark: sum(counts[mark] for _, counts in coloured) for mark in MARKS},
+    )
 
 
-def _draw_columns(axes: Axes, result: VarianceResult, group: str, norm: Normalize, colours: Colormap) -> dict[str, int]:
-    """Draw the layers and return how many cells bear each mark."""
-    counts = dict.fromkeys(MARKS, 0)
-    for index, (cells, is_constant) in enumerate(_columns(result, group)):
-        marked = {
-            "above the scale": np.isfinite(cells) & (cells > norm.vmax) & ~is_constant,
-            "x/0 (infinite)": np.isinf(cells),
-            "0/0 (constant)": is_constant,
-            "undefined": np.isnan(cells),
-        }
-        picture = colours(norm(np.where(np.isfinite(cells), cells, 0)))
-        for mark, where in marked.items():
-            picture[where] = to_rgba(MARKS[mark])
-            counts[mark] += int(where.sum())
-        axes.imshow(
-            picture[:, None], extent=(index - 0.45, index + 0.45, 1, 0), aspect="auto",
-            interpolation="auto", interpolation_stage="rgba",
-        )  # fmt: skip
-    return counts
+def _difference_panel(panels: list[Panel], cells: dict[str, Cells], scale: Normalize, sort: bool) -> Panel:
+    colours = colormaps[DIFFERENCE_COLOURS]
+    columns = []
+    for values in differences(cells[UNROTATED], cells[ROTATED]):
+        picture = colours(scale(np.nan_to_num(values)))
+        picture[np.isnan(values)] = to_rgba(MARKS[CONSTANT])
+        columns.append(picture)
+    before, after = (np.array(panel.means) for panel in panels)
+    return Panel(
+        title=f"rotated − unrotated{', rank by rank' if sort else ''} (blue: varies less)",
+        colour="#555555",
+        picture=stack_columns(columns),
+        means=list(after - before),
+        intervals=None,
+        counts={},
+    )
 
 
-def _columns(result: VarianceResult, group: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each layer its cells, and which of them stand for constant units alone."""
-    constant = result.constant_units(group)
-    for name, values in result.normalized_variance(group).items():
-        yield _cells(values), _per_channel(constant[name]).all(axis=1)
+def _canvas(pair: VariancePair, panels: int, width: float | None) -> tuple[Figure, list[tuple[Axes, Axes]], float]:
+    """Make the figure and, for each panel, the axes of its means and of its cells; and the width of a column."""
+    layers = len(pair.any_result.layer_names)
+    usual = next(pitch for most, pitch in ((24, 0.22), (80, 0.15), (float("inf"), 0.085)) if layers <= most)
+    if width is None:
+        beside = panels * (MARGINS / 2 + layers * usual) <= WIDEST_ROW
+    else:
+        beside = width / panels >= max(NARROWEST_PANEL, NARROWEST_PITCH * (layers + 1) + MARGINS / panels)
+    columns = panels if beside else 1
+    if width is None:
+        width = max(6.5, MARGINS + columns * (0.35 + layers * usual))
+    height = 5.2 if beside else 0.9 + 2.6 * panels
+    figure = Figure(figsize=(width, height), layout="constrained")
+    rows = 1 if beside else panels
+    grid = figure.subplots(2 * rows, columns, squeeze=False, gridspec_kw={"height_ratios": [1, 5] * rows})
+    figure.get_layout_engine().set(hspace=0.01, h_pad=0.02, wspace=0.02)
+    strips, maps = grid[0::2].ravel(), grid[1::2].ravel()
+    return figure, list(zip(strips, maps, strict=True)), (width - MARGINS) / columns / (layers + 1)
 
 
-def _cells(values: np.ndarray) -> np.ndarray:
-    """One value for each channel: (C,) as it is, of (C, H, W) the mean of the finite positions, inf if none is."""
-    positions = _per_channel(values)
-    finite = np.isfinite(positions)
-    total = np.where(finite, positions, 0).sum(axis=1)
-    means = total / np.maximum(finite.sum(axis=1), 1)
-    return np.where(finite.any(axis=1), means, positions[:, 0])
+def _draw_panel(panel: Panel, strip: Axes, cells: Axes, result: VarianceResult, pitch: float) -> None:
+    layers = range(len(panel.means))
+    picture = np.repeat(panel.picture, SHARPNESS, axis=1)
+    cells.imshow(picture, extent=(-0.5, len(panel.means) - 0.5, 1, 0), aspect="auto", interpolation_stage="rgba")
+    cells.vlines(np.arange(1, len(panel.means)) - 0.5, 0, 1, color="white", lw=min(2, 10 * pitch))
+    cells.set_yticks([])
+    strip.stairs(np.nan_to_num(panel.means), np.arange(len(panel.means) + 1) - 0.5, fill=True, color=panel.colour,
+                 alpha=0.8)  # fmt: skip
+    if panel.intervals is not None:
+        low, high = np.transpose(panel.intervals)
+        strip.vlines(layers, low, high, color="black", lw=0.8)
+    strip.axhline(0, color="#444444", lw=0.6)
+    strip.set_xticks([])
+    for axes in (strip, cells):
+        axes.set_xlim(-0.5, len(panel.means) - 0.5)
+    strip.tick_params(axis="y", labelsize=6, length=2, pad=1)
+    strip.spines[["top", "right", "bottom"]].set_visible(False)
+    blocks = name_blocks(strip, result.layer_names, pitch)
+    strip.set_title(panel.title, fontsize=9, loc="left", pad=15 if blocks else 4)
 
 
-def _per_channel(values: np.ndarray) -> np.ndarray:
-    """(C, positions) of (C,), (C, H, W) or ()."""
-    return values.reshape(values.shape[0] if values.ndim else 1, -1)
+def _label_axes(axes: list[tuple[Axes, Axes]], pair: VariancePair, pitch: float) -> None:
+    """Name layers and axes where they stand at the edge of the figure; panels of models have one scale of means."""
+    result = pair.any_result
+    of_models = [strip for strip, _ in axes[: len(pair.results)]]
+    top = max(strip.get_ylim()[1] for strip in of_models)
+    for strip in of_models:
+        strip.set_ylim(0, top)
+    shapes = ["×".join(map(str, shape)) for shape in result.layer_shapes]
+    for strip, cells in axes:
+        spec = cells.get_subplotspec()
+        if spec.is_last_row():
+            name_layers(cells, result.layer_names, pitch, shapes)
+        else:
+            cells.set_xticks([])
+        if spec.is_first_col():
+            cells.set_ylabel("channels" if pair.aggregation == "none" else "units", fontsize=8)
+            strip.set_ylabel("layer\nmean", fontsize=7)
 
 
-def _labels(result: VarianceResult) -> list[str]:
-    """Layers with the shape of their units."""
-    return [
-        f"{name}  {'×'.join(map(str, shape))}"
-        for name, shape in zip(result.layer_names, result.layer_shapes, strict=True)
-    ]
+def _add_scales(figure: Figure, axes: list[tuple[Axes, Axes]], norm: Normalize, scale: Normalize | None) -> None:
+    maps = [cells for _, cells in axes]
+    beside = not maps[-1].get_subplotspec().is_first_col()
+    place = {"location": "bottom", "aspect": 45, "fraction": 0.05} if beside else {"aspect": 25, "fraction": 0.03}
+    colours = colormaps[SCALE_COLOURS].with_extremes(over=MARKS[ABOVE])
+    models = maps if scale is None else maps[:-1]
+    bar = figure.colorbar(ScalarMappable(norm, colours), ax=models, extend="max", pad=0.02, **place)
+    bar.set_label("NV = TV / SV (0: invariant; ends at the 99 % quantile)", fontsize=7)
+    bars = [bar]
+    if scale is not None:
+        place["aspect"] = 22 if beside else 12
+        bars.append(figure.colorbar(ScalarMappable(scale, DIFFERENCE_COLOURS), ax=maps[-1:], extend="both", pad=0.02,
+                                    **place))  # fmt: skip
+        bars[-1].set_label("difference of NV", fontsize=7)
+    for each in bars:
+        each.ax.tick_params(labelsize=7)
+
+
+def _add_marks(figure: Figure, panels: list[Panel]) -> None:
+    """Explain the marks that are there, with the number of cells that bear them."""
+    shown = []
+    for mark, colour in MARKS.items():
+        counts = [str(panel.counts[mark]) for panel in panels if panel.counts]
+        if set(counts) != {"0"}:
+            shown.append(Patch(facecolor=colour, edgecolor="#666666", label=f"{mark}: {' | '.join(counts)} units"))
+    if shown:
+        figure.legend(handles=shown, loc="outside lower left", ncols=len(shown), fontsize=7, frameon=False,
+                      handlelength=1, columnspacing=1.2, borderpad=0)  # fmt: skip

@@ -1,18 +1,19 @@
-"""The normalized variance layer by layer."""
+"""The variances layer by layer: lines with their confidence bands."""
 
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pytorch.experiment import RANDOM_WEIGHTS, SHUFFLED, VariancePair
+from pytorch.figures.layer_axis import name_blocks, name_layers
 from pytorch.figures.style import (
     CONTROL_TITLES,
     MODEL_COLOURS,
     class_colour,
     class_legend,
     group_title,
-    name_layers,
     plain,
     set_title,
 )
@@ -22,44 +23,53 @@ from pytorch.variance.result import ALL, STRATIFIED
 LINES = {ALL: "-", STRATIFIED: "--"}
 CONTROL_LINES = {RANDOM_WEIGHTS: ":", SHUFFLED: "-."}
 
+MARGINS = 1.0
+"""In inches, beside the layers."""
 
-def layers_figure(pair: VariancePair, controls: Sequence[VariancePair] = ()) -> Figure:
-    """Draw the layer means of both models, over all samples and stratified, and those of controls beside them.
 
-    A band is the 95 % confidence interval of a mean, over samples. Controls are dotted, and over all samples.
+def layers_figure(pair: VariancePair, controls: Sequence[VariancePair] = (), width: float | None = None) -> Figure:
+    """Draw the layer means of NV, plain and stratified, of TV and of SV of both models, and controls beside them.
+
+    A band is the 95 % confidence interval of a mean, over samples. TV and SV, over all samples, are in units of the
+    activations and on logarithmic axes.
 
     Args:
         pair: What was measured.
-        controls: The same measured as a control; those of other layers are left out.
+        controls: The same measured as a control, over all samples; those of other layers are left out.
+        width: Of the figure, in inches; None: what its layers need.
     """
-    figure = Figure(figsize=(_width(pair), 5.5), layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(width or _usual_width(pair), 7.5), layout="constrained")
+    ratio, *absolute = figure.subplots(3, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1, 1]})
     for trained_on, result in pair.results.items():
-        for group, line in list(LINES.items())[: len(result.groups)]:
+        for group in result.groups[:2]:
             label = f"{trained_on} model, {group_title(group)}"
-            _draw_means(axes, result, group, MODEL_COLOURS[trained_on], label, line)
+            _draw_means(ratio, result, group, "normalized", MODEL_COLOURS[trained_on], label, LINES[group])
+        for axes, quantity in zip(absolute, ("transformation", "sample"), strict=True):
+            _draw_means(axes, result, ALL, quantity, MODEL_COLOURS[trained_on], None, "-")
     for control in controls:
         for trained_on, found in control.results.items():
             if found.layer_names == result.layer_names:
                 label = f"control, {CONTROL_TITLES[control.control]}: {trained_on} model"
-                _draw_means(axes, found, ALL, MODEL_COLOURS[trained_on], label, CONTROL_LINES[control.control])
-    _finish(axes, result)
-    figure.legend(fontsize=8, ncols=2, loc="outside lower center", frameon=False)
-    set_title(figure, pair, "mean of each layer, with its 95 % interval", result.samples)
+                ratio.plot(list(found.layer_means().values()), CONTROL_LINES[control.control],
+                           color=MODEL_COLOURS[trained_on], lw=0.9, alpha=0.8, label=label)  # fmt: skip
+    _finish(ratio, "NV, layer mean")
+    ratio.set_ylim(bottom=0)
+    for axes, name in zip(absolute, ("TV", "SV"), strict=True):
+        if any((np.asarray(line.get_ydata()) > 0).any() for line in axes.get_lines()):
+            axes.set_yscale("log", nonpositive="mask")
+        axes.set_ylabel(name, fontsize=8)
+        axes.grid(axis="x", color="#EEEEEE")
+        axes.tick_params(axis="y", labelsize=7)
+    _name([ratio, *absolute], pair, figure)
+    columns = 2 if figure.get_figwidth() >= 6 else 1
+    figure.legend(fontsize=7.5, ncols=columns, loc="outside lower center", frameon=False)
+    set_title(figure, pair, "layer means with 95 % intervals", result.samples)
     return figure
 
 
-def _draw_means(axes: Axes, result: VarianceResult, group: str, colour: str, label: str, line: str) -> None:
-    """Draw layer means as a line in the band of their confidence intervals."""
-    means = list(result.layer_means(group).values())
-    low, high = zip(*result.layer_intervals(group).values(), strict=True)
-    axes.fill_between(range(len(means)), low, high, color=colour, alpha=0.2, linewidth=0)
-    axes.plot(means, line, color=colour, marker="o", markersize=3, linewidth=1.2, label=label)
-
-
-def classes_figure(pair: VariancePair) -> Figure:
+def classes_figure(pair: VariancePair, width: float | None = None) -> Figure:
     """Draw the layer means of each class, and stratified, for both models on one scale."""
-    figure = Figure(figsize=(_width(pair), 8), layout="constrained")
+    figure = Figure(figsize=(width or _usual_width(pair) + 0.5, 1.2 + 3.2 * len(pair.results)), layout="constrained")
     panels = figure.subplots(len(pair.results), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     for axes, (trained_on, result) in zip(panels, pair.results.items(), strict=True):
         for index, name in enumerate(result.classes):
@@ -67,21 +77,39 @@ def classes_figure(pair: VariancePair) -> Figure:
                       linewidth=1, marker=".", markersize=4, label=plain(name))  # fmt: skip
         summary = STRATIFIED if result.classes else ALL
         axes.plot(list(result.layer_means(summary).values()), "k--", label=group_title(summary))
-        axes.set_title(f"{trained_on} model", fontsize=10)
-        _finish(axes, result)
-    panels[0].set_xlabel("")
+        _finish(axes, f"NV, {trained_on} model")
+    panels[0].set_ylim(bottom=0)  # of both, once all is drawn: it ends automatic scaling
     class_legend(panels[0], len(pair.any_result.classes))
-    set_title(figure, pair, "mean of each layer, class by class", result.samples)
+    _name(panels, pair, figure)
+    set_title(figure, pair, "layer means, class by class", result.samples)
     return figure
 
 
-def _width(pair: VariancePair) -> float:
-    return max(7, 2 + 0.2 * max(len(result.layer_names) for result in pair.results.values()))
+def _draw_means(
+    axes: Axes, result: VarianceResult, group: str, quantity: str, colour: str, label: str | None, line: str
+) -> None:
+    """Draw layer means as a line in the band of their confidence intervals."""
+    means = list(result.layer_means(group, quantity).values())
+    low, high = zip(*result.layer_intervals(group, quantity).values(), strict=True)
+    axes.fill_between(range(len(means)), low, high, color=colour, alpha=0.2, linewidth=0)
+    axes.plot(means, line, color=colour, marker="o", markersize=2.5, linewidth=1.2, label=label)
 
 
-def _finish(axes: Axes, result: VarianceResult) -> None:
+def _usual_width(pair: VariancePair) -> float:
+    layers = len(pair.any_result.layer_names)
+    return max(7, MARGINS + min(0.2, 15 / layers) * layers)
+
+
+def _finish(axes: Axes, label: str) -> None:
     axes.axhline(1, color="#999999", linewidth=0.8, linestyle=":")
-    axes.set_ylim(bottom=0)
-    axes.set_ylabel("normalized variance\n(mean of the layer's finite units)")
+    axes.set_ylabel(label, fontsize=8)
+    axes.tick_params(axis="y", labelsize=7)
     axes.grid(axis="x", color="#EEEEEE")
-    name_layers(axes, result.layer_names)
+
+
+def _name(panels: Sequence[Axes], pair: VariancePair, figure: Figure) -> None:
+    """Name blocks above the first panel and layers below the last."""
+    layers = pair.any_result.layer_names
+    pitch = (figure.get_figwidth() - MARGINS) / (len(layers) + 1)
+    name_blocks(panels[0], layers, pitch)
+    name_layers(panels[-1], layers, pitch)

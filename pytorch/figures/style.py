@@ -2,8 +2,9 @@
 
 import textwrap
 
-from matplotlib import colormaps
+from matplotlib import color_sequences, colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from pytorch.experiment import RANDOM_WEIGHTS, ROTATED, SHUFFLED, UNROTATED, UNTRAINED, VariancePair
@@ -11,6 +12,12 @@ from pytorch.variance.result import ALL, STRATIFIED
 
 MODEL_COLOURS = {UNROTATED: "#0072B2", ROTATED: "#D55E00", UNTRAINED: "#777777"}
 """Blue and vermilion of Okabe & Ito, told apart by colour-blind readers too, and grey."""
+
+NETWORK_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe & Ito's, of different networks."""
+
+SCALE_COLOURS, DIFFERENCE_COLOURS = "viridis", "RdBu_r"
+"""Colour maps that colour-blind readers can follow: of the normalized variance, and of its differences around 0."""
 
 TRANSFORMATION_TITLES = {
     "rotation": "rotations",
@@ -25,9 +32,12 @@ CONTROL_TITLES = {RANDOM_WEIGHTS: "before training", SHUFFLED: "samples shuffled
 MOST_CLASSES_NAMED, CLASSES_OF_COLUMN = 40, 15
 """In legends."""
 
-TITLE_SIZE = 11
-CHARACTERS_PER_INCH = 11
-"""Of titles of that size, on the safe side."""
+TITLE_SIZE, SMALL_TITLE_SIZE = 11, 8.5
+LETTERS_PER_INCH = 121
+"""Over the font size in points: how many letters of a title fit into an inch, on the safe side."""
+
+NARROW = 5.0
+"""In inches: figures below this width have small titles."""
 
 
 def group_title(group: str) -> str:
@@ -42,17 +52,27 @@ def group_title(group: str) -> str:
 def set_title(figure: Figure, pair: VariancePair, shown: str, samples: int) -> None:
     """Say above a figure what was measured and which part of it is shown, in lines that fit its width."""
     control = f" ({CONTROL_TITLES[pair.control]})" if pair.control else ""
-    transformation = TRANSFORMATION_TITLES.get(pair.transformation, pair.transformation)
     lines = (
         f"{pair.model} on {pair.dataset}{control}: {shown}",
-        f"{len(pair.any_result.transformations)} {transformation}, aggregation {pair.aggregation}, {samples:,} samples",
+        f"{len(pair.any_result.transformations)} {transformation_title(pair)}, aggregation {pair.aggregation}, "
+        f"{samples:,} samples",
     )
-    figure.suptitle("\n".join(fit(line, figure) for line in lines), fontsize=TITLE_SIZE)
+    figure.suptitle("\n".join(fit(line, figure) for line in lines), fontsize=title_size(figure))
+
+
+def transformation_title(pair: VariancePair) -> str:
+    """Name the transformations of a measurement, in the plural."""
+    return TRANSFORMATION_TITLES.get(pair.transformation, pair.transformation)
+
+
+def title_size(figure: Figure) -> float:
+    """Font size of the title of a figure, in points."""
+    return TITLE_SIZE if figure.get_figwidth() >= NARROW else SMALL_TITLE_SIZE
 
 
 def fit(line: str, figure: Figure) -> str:
     """Break a line of a title where it would leave the figure."""
-    return textwrap.fill(plain(line), int(CHARACTERS_PER_INCH * figure.get_figwidth()))
+    return textwrap.fill(plain(line), int(LETTERS_PER_INCH / title_size(figure) * figure.get_figwidth()))
 
 
 def plain(text: str) -> str:
@@ -68,19 +88,18 @@ def plain(text: str) -> str:
 
 
 def class_colour(index: int, count: int) -> tuple[float, ...]:
-    """Colour of a class among ``count``."""
-    return colormaps["tab10"](index) if count <= 10 else colormaps["turbo"](index / (count - 1))
+    """Colour of a class among ``count``; ten can be told apart by colour-blind readers (Petroff 2021)."""
+    return to_rgba(color_sequences["petroff10"][index]) if count <= 10 else colormaps["turbo"](index / (count - 1))
 
 
 def class_legend(axes: Axes, classes: int) -> None:
-    """Name the lines of ``axes`` to its right, if there are not too many classes to tell apart."""
-    if classes <= MOST_CLASSES_NAMED:
+    """Name the lines of ``axes``, beside it or below the figure, if there are not too many classes to tell apart."""
+    if classes > MOST_CLASSES_NAMED:
+        return
+    figure = axes.get_figure()
+    if figure.get_figwidth() < NARROW:
+        figure.legend(*axes.get_legend_handles_labels(), title="class", fontsize=6, title_fontsize=7, frameon=False,
+                      loc="outside lower center", ncols=4)  # fmt: skip
+    else:
         axes.legend(title="class", fontsize=7, title_fontsize=8, loc="upper left", bbox_to_anchor=(1, 1),
                     ncols=1 + classes // CLASSES_OF_COLUMN)  # fmt: skip
-
-
-def name_layers(axes: Axes, labels: list[str]) -> None:
-    """Put the names of the layers under the x axis, a tick each."""
-    axes.set_xticks(range(len(labels)), map(plain, labels), rotation=90, fontsize=7)
-    axes.set_xlim(-0.6, len(labels) - 0.4)
-    axes.set_xlabel("layer, in order of execution")

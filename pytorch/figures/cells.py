@@ -1,0 +1,147 @@
+"""What a heatmap shows of a layer: a cell for each unit, its colour or mark, and the picture of a whole network."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.colors import Colormap, Normalize, to_rgba
+
+from pytorch.experiment import PAIR, VariancePair
+from pytorch.variance import VarianceResult
+from pytorch.variance.result import ALL, STRATIFIED
+
+TOP_QUANTILE = 0.99
+"""Of the values of a pair; the colour scale ends there, and a few extreme units cannot flatten the rest."""
+
+ABOVE, INFINITE, CONSTANT, UNDEFINED = "above the scale", "x/0 (infinite)", "0/0 (constant)", "undefined"
+
+MARKS = {ABOVE: "#E31A1C", INFINITE: "#000000", CONSTANT: "#BDBDBD", UNDEFINED: "#FFFFFF"}
+"""Colours of cells that the scale does not hold."""
+
+ROWS = 840
+"""Of the picture of a network; a multiple of 2, 3, 5, 7 and 8, so that few units make equally high cells."""
+
+
+Cells = Sequence[tuple[np.ndarray, np.ndarray]]
+"""Of each layer its values, and which of them stand for constant units."""
+
+
+def layer_cells(result: VarianceResult, group: str) -> Cells:
+    """For each layer the normalized variance of its cells, (cells,) float64, and which stand for constant units alone.
+
+    A cell is a unit; without aggregation a channel, the mean of its finite positions (a summary).
+    """
+    constant = result.constant_units(group)
+    return [
+        (_channel_means(values), _per_channel(constant[name]).all(axis=1))
+        for name, values in result.normalized_variance(group).items()
+    ]
+
+
+def sorted_cells(cells: Cells) -> Cells:
+    """Order the cells of each layer: rising, then infinite, undefined, and at last constant ones."""
+    found = []
+    for values, is_constant in cells:
+        order = np.lexsort((values, is_constant))  # NaN sorts last
+        found.append((values[order], is_constant[order]))
+    return found
+
+
+@dataclass(frozen=True)
+class Scales:
+    """The ends of a pair's colour scales, the same in all of its heatmaps.
+
+    Attributes:
+        top: Of NV, from 0: a quantile of the cells of both models, plain and stratified.
+        difference: Of the difference of the models, around 0: likewise; None where they cannot be compared.
+    """
+
+    top: float
+    difference: float | None
+
+
+def pair_scales(pair: VariancePair) -> Scales:
+    """Return the scales of a measurement.
+
+    Constant units, whose 1 is a convention, and values that are not finite have no say in them.
+    """
+    shown = [
+        [layer_cells(result, group) for result in pair.results.values()]
+        for group in (ALL, STRATIFIED)[: len(pair.any_result.groups)]
+    ]
+    values = [cells[~constant] for models in shown for model in models for cells, constant in model]
+    if tuple(pair.results) != PAIR:
+        return Scales(robust_top(np.concatenate(values)), None)
+    apart = [np.abs(column) for models in shown for column in differences(*models)]
+    return Scales(robust_top(np.concatenate(values)), robust_top(np.concatenate(apart)))
+
+
+def differences(before: Cells, after: Cells) -> list[np.ndarray]:
+    """For each layer the cells of the second model less the first's, NaN where either is constant or not finite."""
+    found = []
+    for (first, first_constant), (second, second_constant) in zip(before, after, strict=True):
+        usable = np.isfinite(first) & np.isfinite(second) & ~first_constant & ~second_constant
+        found.append(np.subtract(second, first, out=np.full_like(second, np.nan), where=usable))
+    return found
+
+
+def robust_top(values: np.ndarray) -> float:
+    """Return the quantile of the finite values at which a colour scale ends; 1 if it is 0 or there is none."""
+    finite = values[np.isfinite(values)]
+    return float(np.quantile(finite, TOP_QUANTILE)) or 1.0 if finite.size else 1.0
+
+
+def colour_cells(
+    values: np.ndarray, is_constant: np.ndarray, norm: Normalize, colours: Colormap
+) -> tuple[np.ndarray, dict[str, int]]:
+    """Colour cells by value or mark.
+
+    Returns:
+        (cells, 4) RGBA from 0 to 1, and how many cells bear each mark.
+    """
+    finite = np.isfinite(values)
+    marked = {
+        ABOVE: finite & (values > norm.vmax) & ~is_constant,
+        INFINITE: np.isinf(values),
+        CONSTANT: is_constant,
+        UNDEFINED: np.isnan(values),
+    }
+    picture = colours(norm(np.where(finite, values, 0)))
+    for mark, where in marked.items():
+        picture[where] = to_rgba(MARKS[mark])
+    return picture, {mark: int(where.sum()) for mark, where in marked.items()}
+
+
+def stack_columns(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """Lay the cells of layers side by side, all columns equally high.
+
+    Args:
+        columns: Of each layer (cells, 4) RGBA; where there are more cells than ``ROWS``, colours are averaged.
+
+    Returns:
+        (ROWS, layers, 4) RGBA.
+    """
+    return np.stack([_column(colours) for colours in columns], axis=1)
+
+
+def _column(colours: np.ndarray) -> np.ndarray:
+    cells = len(colours)
+    if cells <= ROWS:
+        return colours[np.arange(ROWS) * cells // ROWS]
+    starts = np.arange(ROWS) * cells // ROWS
+    return np.add.reduceat(colours, starts) / np.diff([*starts, cells])[:, None]
+
+
+def _channel_means(values: np.ndarray) -> np.ndarray:
+    """One value for each channel: (C,) as it is, of (C, H, W) the mean of the finite positions, inf if none is."""
+    positions = _per_channel(values)
+    finite = np.isfinite(positions)
+    total = np.where(finite, positions, 0).sum(axis=1)
+    means = total / np.maximum(finite.sum(axis=1), 1)
+    return np.where(finite.any(axis=1), means, positions[:, 0])
+
+
+def _per_channel(values: np.ndarray) -> np.ndarray:
+    """(C, positions) of (C,), (C, H, W) or ()."""
+    return values.reshape(values.shape[0] if values.ndim else 1, math.prod(values.shape[1:]))

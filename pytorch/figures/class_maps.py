@@ -1,0 +1,118 @@
+"""Is invariance class conditional, and where? Maps with a row for each class."""
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from pytorch.experiment import PAIR, ROTATED, UNROTATED, VariancePair
+from pytorch.figures.cells import ABOVE, MARKS, UNDEFINED, colour_cells, layer_cells, robust_top
+from pytorch.figures.layer_axis import name_blocks, name_layers
+from pytorch.figures.style import DIFFERENCE_COLOURS, SCALE_COLOURS, plain, set_title
+
+MOST_CLASSES_NAMED = 60
+
+MARGINS = 1.8
+"""In inches, beside the columns."""
+
+
+def class_layers_figure(pair: VariancePair, width: float | None = None) -> Figure:
+    """Draw the layer mean of NV of each class and layer, for both models, and their difference.
+
+    Args:
+        pair: What was measured, of labelled samples.
+        width: Of the figure, in inches; None: what its layers need.
+    """
+    result = pair.any_result
+    tables = {
+        name: np.array([list(found.layer_means(group).values()) for group in found.classes])
+        for name, found in pair.results.items()
+    }
+    comparable = tuple(tables) == PAIR
+    layers, panels = len(result.layer_names), len(tables) + comparable
+    width = width or max(7, MARGINS + min(0.2, 13 / layers) * layers)
+    figure = Figure(figsize=(width, 1.4 + panels * _height(len(result.classes))), layout="constrained")
+    axes = figure.subplots(panels, 1, squeeze=False)[:, 0]
+    norm = Normalize(0, robust_top(np.concatenate([table.ravel() for table in tables.values()])))
+    for panel, (name, table) in zip(axes, tables.items(), strict=False):
+        _draw_table(panel, table, norm, f"{name} model")
+    _add_scale(figure, axes[: len(tables)], norm)
+    if comparable:
+        difference = tables[ROTATED] - tables[UNROTATED]
+        top = robust_top(np.abs(difference))
+        image = axes[-1].imshow(difference, cmap=DIFFERENCE_COLOURS, vmin=-top, vmax=top, aspect="auto")
+        axes[-1].set_title("rotated − unrotated (blue: varies less)", fontsize=9, loc="left")
+        bar = figure.colorbar(image, ax=axes[-1], extend="both", pad=0.02, fraction=0.03, aspect=12)
+        bar.set_label("difference", fontsize=7)
+        bar.ax.tick_params(labelsize=7)
+    pitch = (width - MARGINS) / (layers + 1)
+    if name_blocks(axes[0], result.layer_names, pitch):
+        axes[0].set_title(axes[0].get_title("left"), fontsize=9, loc="left", pad=15)
+    name_layers(axes[-1], result.layer_names, pitch)
+    for panel in axes[:-1]:
+        panel.set_xticks([])
+    for panel in axes:
+        _name_classes(panel, result.classes)
+    set_title(figure, pair, "layer means of each class", result.samples)
+    return figure
+
+
+def class_units_figure(pair: VariancePair, width: float | None = None) -> Figure:
+    """Draw NV of each unit of the last layer, class by class: of a classifier, a column for each class that it tells.
+
+    Args:
+        pair: What was measured, of labelled samples.
+        width: Of the figure, in inches.
+    """
+    result = pair.any_result
+    layer = result.layer_names[-1]
+    tables = {name: [layer_cells(found, group)[-1] for group in found.classes] for name, found in pair.results.items()}
+    usual = [values[~constant] for rows in tables.values() for values, constant in rows]
+    norm = Normalize(0, robust_top(np.concatenate(usual)))
+    figure = Figure(figsize=(width or 3.8 * len(tables) + 1.2, 1.6 + _height(len(result.classes), 0.26)),
+                    layout="constrained")  # fmt: skip
+    axes = figure.subplots(1, len(tables), sharey=True, squeeze=False)[0]
+    for panel, (name, rows) in zip(axes, tables.items(), strict=True):
+        picture = [colour_cells(*row, norm, colormaps[SCALE_COLOURS])[0] for row in rows]
+        panel.imshow(np.stack(picture), aspect="auto", interpolation="nearest")
+        panel.set_title(f"{name} model", fontsize=9, loc="left")
+        units = len(rows[0][0])
+        outputs = result.classes if units == len(result.classes) <= MOST_CLASSES_NAMED else []
+        if outputs:
+            panel.set_xticks(range(units), map(plain, outputs), rotation=90, fontsize=7)
+        panel.set_xlabel(f"{'output' if outputs else 'unit'} of {plain(layer)}", fontsize=8)
+    axes[0].set_ylabel("samples of class", fontsize=8)
+    _name_classes(axes[0], result.classes)
+    _add_scale(figure, axes, norm)
+    set_title(figure, pair, f"units of the last layer, {layer}, class by class", result.samples)
+    return figure
+
+
+def _height(classes: int, row: float = 0.16) -> float:
+    """Of a map, in inches."""
+    return min(8.0, max(1.2, row * classes))
+
+
+def _draw_table(axes: Axes, table: np.ndarray, norm: Normalize, title: str) -> None:
+    colours = colormaps[SCALE_COLOURS].with_extremes(over=MARKS[ABOVE], bad=MARKS[UNDEFINED])
+    axes.imshow(np.ma.masked_invalid(table), cmap=colours, norm=norm, aspect="auto", interpolation="nearest")
+    axes.set_title(title, fontsize=9, loc="left")
+
+
+def _name_classes(axes: Axes, classes: list[str]) -> None:
+    if len(classes) <= MOST_CLASSES_NAMED:
+        axes.set_yticks(range(len(classes)), map(plain, classes), fontsize=7)
+    else:
+        axes.set_yticks([])
+        axes.set_ylabel(f"{len(classes)} classes", fontsize=8)
+
+
+def _add_scale(figure: Figure, axes: np.ndarray, norm: Normalize) -> None:
+    colours = colormaps[SCALE_COLOURS].with_extremes(over=MARKS[ABOVE])
+    bar = figure.colorbar(
+        ScalarMappable(norm, colours), ax=list(axes), extend="max", pad=0.02, fraction=0.03, aspect=25
+    )
+    bar.set_label("NV (ends at the 99 % quantile)", fontsize=7)
+    bar.ax.tick_params(labelsize=7)

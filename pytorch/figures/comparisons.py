@@ -1,0 +1,111 @@
+"""Measurements beside each other, and beside what they explain."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pytorch.experiment import PAIR, VariancePair
+from pytorch.figures.layer_axis import name_blocks, name_layers
+from pytorch.figures.style import (
+    MODEL_COLOURS,
+    NARROW,
+    NETWORK_COLOURS,
+    fit,
+    plain,
+    set_title,
+    title_size,
+    transformation_title,
+)
+from pytorch.variance.result import ALL, STRATIFIED
+
+CURVE_WIDTH, MARGINS = 3.2, 1.3
+"""In inches: of the panel of accuracies, and what is beside the layers."""
+
+
+def depth_figure(pairs: Sequence[VariancePair], width: float | None = None) -> Figure:
+    """Draw the layer means of NV of several networks against depth, on one axis from the first layer to the last.
+
+    Above over all samples, below stratified; to the left the unrotated models, to the right the rotated ones.
+
+    Args:
+        pairs: Of one data set, under the same transformations and aggregation, of a network each.
+        width: Of the figure, in inches.
+    """
+    labelled = all(pair.any_result.classes for pair in pairs)
+    groups = (ALL, STRATIFIED) if labelled else (ALL,)
+    figure = Figure(figsize=(width or 9, 1.3 + 2.7 * len(groups)), layout="constrained")
+    panels = figure.subplots(len(groups), len(PAIR), sharex=True, sharey=True, squeeze=False)
+    for row, group in zip(panels, groups, strict=True):
+        for axes, trained_on in zip(row, PAIR, strict=True):
+            for index, pair in enumerate(pairs):
+                _draw_depth(axes, pair, trained_on, group, NETWORK_COLOURS[index % len(NETWORK_COLOURS)])
+            axes.axhline(1, color="#999999", lw=0.8, ls=":")
+            axes.grid(color="#EEEEEE")
+            axes.tick_params(labelsize=7)
+        row[0].set_ylabel("NV, layer mean\n" + ("all samples" if group == ALL else "stratified"), fontsize=8)
+    panels[0, 0].set_ylim(bottom=0)  # of all, once all is drawn: it ends automatic scaling
+    for axes, trained_on in zip(panels[0], PAIR, strict=True):
+        axes.set_title(f"{trained_on} models", fontsize=9)
+    for axes in panels[-1]:
+        axes.set_xlabel("depth (% of the layers)", fontsize=8)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), fontsize=8, frameon=False)
+    first = pairs[0]
+    lines = (
+        f"networks on {first.dataset}: NV against depth",
+        f"{len(first.any_result.transformations)} {transformation_title(first)}, aggregation {first.aggregation}",
+    )
+    figure.suptitle("\n".join(fit(line, figure) for line in lines), fontsize=title_size(figure))
+    return figure
+
+
+def _draw_depth(axes: Axes, pair: VariancePair, trained_on: str, group: str, colour: str) -> None:
+    result = pair.results[trained_on]
+    depth = np.linspace(0, 100, len(result.layer_names)) if len(result.layer_names) > 1 else np.array([50.0])
+    low, high = zip(*result.layer_intervals(group).values(), strict=True)
+    axes.fill_between(depth, low, high, color=colour, alpha=0.2, lw=0)
+    axes.plot(depth, list(result.layer_means(group).values()), color=colour, lw=1.2, marker="o", ms=2,
+              label=plain(pair.model))  # fmt: skip
+
+
+def accuracy_and_layers_figure(pair: VariancePair, width: float | None = None) -> Figure:
+    """Draw accuracy against the angle of the test data beside the layer means of NV: what is seen, and where from.
+
+    Args:
+        pair: What was measured, with its angle curves.
+        width: Of the figure, in inches.
+    """
+    layers = pair.any_result.layer_names
+    width = width or max(9, CURVE_WIDTH + MARGINS + min(0.2, 10 / len(layers)) * len(layers))
+    narrow = width < NARROW
+    figure = Figure(figsize=(width, 6.5 if narrow else 4), layout="constrained")
+    curve, means = (
+        figure.subplots(2, 1) if narrow else figure.subplots(1, 2, width_ratios=[CURVE_WIDTH, width - CURVE_WIDTH])
+    )
+    for trained_on, result in pair.results.items():
+        colour = MODEL_COLOURS[trained_on]
+        found = pair.angle_curves[trained_on]
+        curve.plot(found.degrees, 100 * found.accuracy, color=colour, marker="o", ms=2.5, lw=1.2)
+        group = STRATIFIED if result.classes else ALL
+        low, high = zip(*result.layer_intervals(group).values(), strict=True)
+        means.fill_between(range(len(layers)), low, high, color=colour, alpha=0.2, lw=0)
+        means.plot(list(result.layer_means(group).values()), color=colour, marker="o", ms=2.5, lw=1.2,
+                   label=f"{trained_on} model")  # fmt: skip
+    curve.set_xlabel("turn of the test data (degrees)", fontsize=8)
+    curve.set_ylabel("accuracy (%)", fontsize=8)
+    curve.set_xticks(range(-180, 181, 90))
+    curve.set_ylim(0, 102)
+    means.set_ylabel(f"NV, layer mean, {group}", fontsize=8)
+    means.set_ylim(bottom=0)
+    means.axhline(1, color="#999999", lw=0.8, ls=":")
+    for axes in (curve, means):
+        axes.grid(color="#EEEEEE")
+        axes.tick_params(labelsize=7)
+    pitch = (width - MARGINS - (0 if narrow else CURVE_WIDTH)) / (len(layers) + 1)
+    name_blocks(means, layers, pitch)
+    name_layers(means, layers, pitch)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    set_title(figure, pair, "accuracy against angle, and the variance that explains it", result.samples)
+    return figure

@@ -1,0 +1,90 @@
+"""An axis of layers: names that can be read, grouped by the blocks of the network."""
+
+import re
+from collections.abc import Sequence
+from itertools import groupby
+
+from matplotlib.axes import Axes
+
+from pytorch.figures.style import plain
+
+POINTS_PER_INCH = 72
+LARGEST_NAME, SMALLEST_NAME = 7.0, 4.0
+"""Font sizes of layer names in points; where even the smallest does not fit, blocks alone are named."""
+
+WIDTH_OF_LETTER = 0.62
+"""Of a block's name, in font sizes."""
+
+
+def split_name(layer: str) -> tuple[str, str]:
+    """Split the name of a layer into that of its block and its own within the block.
+
+    A block ends with the last part of the name, but its own, that has a number in it; without one, with the last dot.
+
+    >>> split_name("layer1.0.downsample.1"), split_name("features.conv1"), split_name("conv1")
+    (('layer1.0', 'downsample.1'), ('features', 'conv1'), ('', 'conv1'))
+    """
+    parts = layer.split(".")
+    numbered = [index for index, part in enumerate(parts[:-1]) if re.search(r"\d", part)]
+    cut = numbered[-1] + 1 if numbered else len(parts) - 1
+    return ".".join(parts[:cut]), ".".join(parts[cut:])
+
+
+def blocks(layers: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Return name, first and last position of each run of layers in one block.
+
+    >>> blocks(["conv", "a1.conv", "a1.relu", "fc"])
+    [('a1', 1, 2)]
+    """
+    runs = groupby(enumerate(layers), key=lambda place: split_name(place[1])[0])
+    places = [(name, [index for index, _ in run]) for name, run in runs]
+    return [(name, indices[0], indices[-1]) for name, indices in places if name]
+
+
+def name_layers(axes: Axes, layers: Sequence[str], pitch: float, suffixes: Sequence[str] | None = None) -> None:
+    """Put the names of layers, without those of their blocks, under the x axis.
+
+    Args:
+        axes: Layers stand at 0, 1, ...
+        layers: Their names.
+        pitch: The distance of two layers in inches, which the font has to fit into.
+        suffixes: What to write after each name.
+    """
+    axes.set_xlim(-0.5, len(layers) - 0.5)
+    size = min(LARGEST_NAME, 0.9 * pitch * POINTS_PER_INCH)
+    if size < SMALLEST_NAME:
+        axes.set_xticks([])
+        axes.set_xlabel("layer, in order of execution", fontsize=8)
+        return
+    names = [split_name(layer)[1] for layer in layers]
+    labels = names if suffixes is None else [f"{n}  {s}" for n, s in zip(names, suffixes, strict=True)]
+    axes.set_xticks(range(len(layers)), map(plain, labels), rotation=90, fontsize=size)
+    axes.tick_params(axis="x", length=2, pad=1)
+
+
+def name_blocks(axes: Axes, layers: Sequence[str], pitch: float, size: float = 6.5) -> bool:
+    """Put a bracket with a name above the layers of each block; return whether there is any.
+
+    Args:
+        axes: As for ``name_layers``; brackets stand above them.
+        layers: Their names.
+        pitch: The distance of two layers in inches.
+        size: Of the font, in points.
+    """
+    found = blocks(layers)
+    above = axes.get_xaxis_transform()
+    for index, (name, first, last) in enumerate(found):
+        room = (last - first + 1) * pitch * POINTS_PER_INCH
+        axes.plot([first - 0.4, last + 0.4], [1.03, 1.03], transform=above, clip_on=False, color="#555555", lw=0.8)
+        shown = next((text for text in _shorter(name) if len(text) * WIDTH_OF_LETTER * size <= room), None)
+        if shown is None and index % 2:
+            continue
+        axes.text((first + last) / 2, 1.06, plain(shown or _shorter(name)[-1]), transform=above, fontsize=size,
+                  ha="center", va="bottom", color="#333333")  # fmt: skip
+    return bool(found)
+
+
+def _shorter(name: str) -> list[str]:
+    """A name and its ends: ``a.b.c``, ``b.c``, ``c``."""
+    parts = name.split(".")
+    return [".".join(parts[start:]) for start in range(len(parts))]

@@ -1,0 +1,109 @@
+"""Measurements as compact text: what the page embeds of them, and what its script reads."""
+
+import base64
+from typing import Any
+
+import numpy as np
+
+from pytorch.experiment import CONTROLS, PAIR, VariancePair
+from pytorch.figures.cells import pair_scales
+from pytorch.variance import VarianceResult
+from pytorch.variance.result import STRATIFIED
+
+OCTAVES = 40
+SMALLEST, ZERO, INFINITE, CONSTANT, UNDEFINED = 65531, 65532, 65533, 65534, 65535
+"""The last code of a value, and the codes of what has no logarithm."""
+
+MOST_UNITS = 40_000
+"""Of a result that the page still draws unit by unit."""
+
+
+def encode(values: np.ndarray, constant: np.ndarray | None = None) -> dict[str, Any]:
+    """Write non-negative values as 16-bit codes of their logarithms, little-endian, in base64.
+
+        value = top · 2^(-code · 40 / 65531)      top: the largest finite value
+
+    A value comes back to a relative 0.022 %. One below top · 2^-40 comes back as that, never as 0; 0, infinity and
+    NaN, which a negative number is taken for, have codes of their own.
+
+    Args:
+        values: (U,) float64.
+        constant: (U,) Where the value stands for 0/0; None: nowhere.
+
+    Returns:
+        ``top``, and ``codes`` as text.
+    """
+    ordinary = np.isfinite(values) & (values > 0)
+    top = float(values[ordinary].max()) if ordinary.any() else 1.0
+    codes = np.full(values.shape, UNDEFINED, dtype="<u2")
+    octaves = np.log2(top) - np.log2(values[ordinary])
+    codes[ordinary] = np.minimum(np.rint(octaves * (SMALLEST / OCTAVES)), SMALLEST)
+    codes[values == 0] = ZERO
+    codes[np.isposinf(values)] = INFINITE
+    if constant is not None:
+        codes[constant] = CONSTANT
+    return {"top": top, "codes": base64.b64encode(codes.tobytes()).decode("ascii")}
+
+
+def embedded(pair: VariancePair) -> dict[str, Any]:
+    """Return what the page draws of a measurement, as JSON knows it.
+
+    A control has the groups all and stratified alone, as among the figures.
+
+    Returns:
+        ``control``; ``layers``, their names; ``sizes``, their numbers of units; ``groups`` and ``samples`` of each;
+        ``top`` and ``differenceTop``, the ends of the colour scales; ``models``, for each its ``name`` and in
+        ``groups``, in the order of the groups, means, intervals and units. Where it cannot be drawn unit by unit,
+        ``models`` is empty, and ``omitted`` says why.
+    """
+    results = list(pair.results.values())
+    groups = pair.any_result.groups[: None if pair.control is None else 2]
+    omitted, scales = _omitted(pair), pair_scales(pair)
+    return {
+        "control": pair.control,
+        "omitted": omitted,
+        "layers": pair.any_result.layer_names,
+        "sizes": [int(np.prod(shape)) for shape in pair.any_result.layer_shapes],
+        "groups": groups,
+        "samples": [pair.any_result.sample_count(group) for group in groups],
+        "top": scales.top,
+        "differenceTop": scales.difference,
+        "models": [] if omitted else [
+            {"name": name, "groups": [_group(result, group) for group in groups]}
+            for name, result in zip(CONTROLS.get(pair.control, PAIR), results, strict=True)
+        ],
+    }  # fmt: skip
+
+
+def _omitted(pair: VariancePair) -> str | None:
+    units = max(result.tv_all.size for result in pair.results.values())
+    if pair.aggregation == "none":
+        return "Without aggregation every position of a feature map is a unit: too many to draw here."
+    if units > MOST_UNITS:
+        return f"The {units:,} units of this network are too many to draw here."
+    return None if units else "This network has no units."
+
+
+def _group(result: VarianceResult, group: str) -> dict[str, Any]:
+    """Means, intervals and units of one group: NV where it is stratified, otherwise TV and SV, which give it."""
+    low, high = zip(*result.layer_intervals(group).values(), strict=True)
+    found = {
+        "mean": _number(result.global_mean(group)),
+        "error": _number(result.global_error(group)),
+        "means": [_number(mean) for mean in result.layer_means(group).values()],
+        "low": [_number(end) for end in low],
+        "high": [_number(end) for end in high],
+    }
+    if group == STRATIFIED:
+        constant = _flat(result.constant_units(group)).astype(bool)
+        return {**found, "nv": encode(_flat(result.normalized_variance(group)), constant)}
+    tv, sv = result.transformation_variance(group), result.sample_variance(group)
+    return {**found, "tv": encode(_flat(tv)), "sv": encode(_flat(sv))}
+
+
+def _flat(by_layer: dict[str, np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.empty(0), *(values.ravel() for values in by_layer.values())])
+
+
+def _number(value: float) -> float | None:
+    return float(f"{value:.7g}") if np.isfinite(value) else None

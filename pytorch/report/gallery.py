@@ -1,0 +1,186 @@
+"""Which figures there are of what was found: of measurements, of trained pairs, and of all networks together."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+
+from matplotlib.figure import Figure
+
+from pytorch.experiment import VariancePair
+from pytorch.figures import (
+    accuracy_and_layers_figure,
+    accuracy_figure,
+    angle_figure,
+    class_layers_figure,
+    class_units_figure,
+    classes_figure,
+    depth_figure,
+    heatmap_figure,
+    layers_figure,
+    pair_scales,
+    training_figure,
+)
+from pytorch.report.findings import Findings, Measured, Trained
+from pytorch.storage import pair_name
+from pytorch.variance.result import ALL, STRATIFIED
+
+CAPTIONS = {
+    "heatmap": "A column is a layer, a cell a unit: dark where its activation does not depend on the transformation "
+    "(NV near 0), bright where transforming a sample changes it as much as another sample would. Both models share one "
+    "scale; above each column its layer mean with the 95 % interval. The difference is that of cells in equal places.",
+    "layers": "Layer means of NV over the finite units, with 95 % intervals over samples; below, TV and SV in units of "
+    "the activations. At 1 (dotted) transforming a sample matters as much as exchanging it.",
+    "classes": "Layer means of NV over the samples of each class alone; dashed, their mean.",
+    "class-layers": "Layer means of NV: a row for each class, a column for each layer. Rows that differ mean that "
+    "invariance depends on the class.",
+    "class-units": "NV of each unit of the last layer over the samples of each class.",
+    "overview": "Accuracy when all test samples are turned by an angle, beside the layer means of NV.",
+    "depth": "Layer means of NV of each network against depth, from its first layer (0 %) to its last (100 %), "
+    "with 95 % intervals.",
+    "training": "Loss and accuracy on the training samples, as they were seen, epoch by epoch.",
+    "accuracy": "Accuracy of both models on upright and on randomly rotated test samples.",
+    "angles": "Accuracy when all test samples are turned by an angle: both models, and each by class.",
+    "units": "The most and the least invariant units of a layer, the images that drive each of them most, and their "
+    "activation under the transformation.",
+}
+"""How to read the figures of each kind."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How figures are drawn.
+
+    Attributes:
+        width: In inches; None: what each needs.
+        sort: Whether heatmaps sort the units of each layer.
+    """
+
+    width: float | None = None
+    sort: bool = False
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A figure that can be drawn.
+
+    Attributes:
+        name: Where, in the folder of figures; without suffix.
+        kind: A key of ``CAPTIONS``.
+        title: One line.
+        of: What it is of; see ``pytorch.figures.drawn.Drawn``.
+        sources: Digests of the files that it follows from.
+        draw: Makes it.
+    """
+
+    name: str
+    kind: str
+    title: str
+    of: dict[str, str]
+    sources: tuple[str, ...]
+    draw: Callable[[], Figure]
+
+    @property
+    def words(self) -> list[str]:
+        """By which it can be chosen."""
+        return [self.kind, *self.of.values()]
+
+
+def plan(found: Findings, look: Look) -> list[Planned]:
+    """List every figure of what was found: what belongs together stands together."""
+    figures = [figure for trained in found.trained.values() for figure in _of_training(trained)]
+    for measured in found.measured:
+        controls = [] if measured.pair.control else found.controls(measured.pair)
+        figures.extend(_of_measurement(measured, controls, look))
+    return [*figures, *_of_networks(found, look)]
+
+
+def subject(pair: VariancePair) -> dict[str, str]:
+    """What all figures of a measurement are of."""
+    names = ("model", "dataset", "transformation", "aggregation", "control")
+    return {name: getattr(pair, name) for name in names if getattr(pair, name)}
+
+
+def place(pair: VariancePair, *parts: str) -> str:
+    """Where a figure of a measurement stands in the folder of figures, without suffix."""
+    name = "_".join(filter(None, (pair.transformation, pair.aggregation, pair.control, *parts)))
+    return f"{pair_name(pair.model, pair.dataset)}/{name}"
+
+
+def group_label(group: str, classes: list[str]) -> str:
+    """Name a group in a file name: ``all``, ``stratified``, or a class with its number and no odd characters.
+
+    >>> group_label("T-shirt/top", ["T-shirt/top", "Trouser"])
+    'class0_T-shirt_top'
+    """
+    if group not in classes:
+        return group
+    return f"class{classes.index(group)}_{re.sub(r'[^0-9A-Za-z-]+', '_', group)}"
+
+
+def _of_measurement(measured: Measured, controls: list[Measured], look: Look) -> Iterator[Planned]:
+    pair, result = measured.pair, measured.pair.any_result
+    of, sources = subject(pair), (measured.digest,)
+    title = f"{pair.model} on {pair.dataset}" + (f", control {pair.control}" if pair.control else "")
+    scales = cache(partial(pair_scales, pair))
+
+    def heatmap(group: str) -> Figure:
+        return heatmap_figure(pair, group, scales=scales(), width=look.width, sort=look.sort)
+
+    for group in result.groups if pair.control is None else result.groups[:2]:
+        called = {ALL: "all samples", STRATIFIED: "stratified"}.get(group, f"class {group}")
+        name = place(pair, "heatmap", group_label(group, result.classes))
+        yield Planned(name, "heatmap", f"{title}: {called}", {**of, "group": group}, sources, partial(heatmap, group))
+    if pair.control is None:
+        sources_of_layers = sources + tuple(each.digest for each in controls)
+        draw = partial(layers_figure, pair, [each.pair for each in controls], look.width)
+        yield Planned(place(pair, "layers"), "layers", f"{title}: layer means", of, sources_of_layers, draw)
+    if result.classes:
+        for kind, what, draw in (
+            ("classes", "layer means of each class", classes_figure),
+            ("class-layers", "class × layer", class_layers_figure),
+            ("class-units", "class × unit of the last layer", class_units_figure),
+        ):
+            yield Planned(place(pair, kind), kind, f"{title}: {what}", of, sources, partial(draw, pair, look.width))
+    if set(pair.angle_curves) == set(pair.results):
+        draw = partial(accuracy_and_layers_figure, pair, look.width)
+        yield Planned(place(pair, "overview"), "overview", f"{title}: accuracy and layer means", of, sources, draw)
+
+
+def _of_training(trained: Trained) -> Iterator[Planned]:
+    first = trained.pairs[0]
+    model, *_ = first.values()
+    of, sources = {"model": model.model, "dataset": model.dataset}, tuple(trained.digests)
+    title = f"{model.model} on {model.dataset}"
+    figures = {
+        "training": ("training", partial(training_figure, first)),
+        "accuracy": ("accuracy", partial(accuracy_figure, trained.pairs)),
+        "angles": ("accuracy against angle", partial(angle_figure, trained.pairs)),
+    }
+    for kind, (what, draw) in figures.items():
+        if kind == "angles" and any(each.angle_curve is None for pair in trained.pairs for each in pair.values()):
+            continue
+        yield Planned(f"{pair_name(model.model, model.dataset)}/{kind}", kind, f"{title}: {what}", of, sources, draw)
+
+
+def _of_networks(found: Findings, look: Look) -> Iterator[Planned]:
+    """One figure for each data set, transformation and aggregation, of all networks measured so."""
+    together: dict[tuple, list[Measured]] = {}
+    for measured in found.measured:
+        pair = measured.pair
+        if pair.control is None:
+            same = pair.dataset, pair.transformation, pair.aggregation, tuple(pair.any_result.transformations)
+            together.setdefault(same, []).append(measured)
+    for several in together.values():
+        pair = several[0].pair
+        of = {"dataset": pair.dataset, "transformation": pair.transformation, "aggregation": pair.aggregation}
+        steps = f"{len(pair.any_result.transformations)}steps" if _ambiguous(together, pair) else ""
+        name = "_".join(filter(None, (pair.dataset, pair.transformation, pair.aggregation, steps, "depth")))
+        draw = partial(depth_figure, [measured.pair for measured in several], look.width)
+        sources = tuple(measured.digest for measured in several)
+        yield Planned(name, "depth", f"networks on {pair.dataset}: NV against depth", of, sources, draw)
+
+
+def _ambiguous(together: dict[tuple, list[Measured]], pair: VariancePair) -> bool:
+    """Whether networks on a data set were measured under several numbers of steps."""
+    return sum(same[:3] == (pair.dataset, pair.transformation, pair.aggregation) for same in together) > 1

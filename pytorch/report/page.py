@@ -1,0 +1,205 @@
+"""One HTML page with everything in it: heatmaps to explore, figures, and tables. It asks for nothing but itself."""
+
+import base64
+import html
+import io
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from PIL import Image
+
+from pytorch.errors import FileError
+from pytorch.experiment import VariancePair
+from pytorch.figures.drawn import Drawn
+from pytorch.report.encoding import embedded
+from pytorch.report.formats import cell_text
+from pytorch.report.table import Cell, Estimate, Table
+from pytorch.summary import samples_used
+from pytorch.variance.result import ALL, STRATIFIED
+from pytorch.whole_file import whole_file
+
+PARTS = Path(__file__).with_name("page")
+SCRIPTS = "units.js", "panel.js", "heatmap.js", "pointer.js", "page.js"
+"""In the order in which they build on one another."""
+
+WIDEST, COLOURS = 1100, 128
+"""Of an embedded figure, in pixels, and of its palette."""
+
+FIELDS = "model", "dataset", "transformation", "aggregation"
+"""What tells measurements apart, controls aside."""
+
+NOT_MEASURED = "not measured"
+
+
+def write_page(
+    path: Path, pairs: Sequence[VariancePair], drawn: Sequence[Drawn], tables: Sequence[Table], command: str
+) -> None:
+    """Write the page, whole or not at all.
+
+    Args:
+        path: Of an HTML file.
+        pairs: Measurements and their controls. Controls of other transformations than those of the trained pair are
+            left out; a figure without a model is of all.
+        drawn: Figures; heatmaps of a class are left out, for the page draws them itself.
+        tables: In the order of the page.
+        command: That makes it.
+
+    Raises:
+        FileError: A figure cannot be read, or the page cannot be written.
+    """
+    figures = [figure for figure in drawn if not _is_of_class(figure)]
+    data = {"measurements": _measurements(pairs, figures), "figures": [_figure(figure) for figure in figures]}
+    content = Template(_part("page.html")).substitute(
+        css=_part("page.css"),
+        script="\n".join(_part(name) for name in SCRIPTS),
+        data=_script_json(data),
+        tables="\n".join(map(_table, tables)) or "<p>There are none.</p>",
+        command=html.escape(command),
+    )
+    with whole_file(path) as file:
+        file.write(content.encode("utf-8", errors="replace"))
+
+
+def _part(name: str) -> str:
+    return (PARTS / name).read_text(encoding="utf-8")
+
+
+def _script_json(data: Any) -> str:
+    r"""Write data for a script element, which no text in it can end.
+
+    >>> _script_json("</script>")
+    '"\\u003c/script>"'
+    """
+    return json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _measurements(pairs: Sequence[VariancePair], figures: Iterable[Drawn]) -> list[dict[str, Any]]:
+    """Put controls with the pair that they belong to, and add what has figures but no measurement."""
+    found: dict[tuple[str, ...], dict[str | None, VariancePair]] = {}
+    for pair in pairs:
+        found.setdefault(tuple(getattr(pair, field) for field in FIELDS), {})[pair.control] = pair
+    measurements = [
+        {**dict(zip(FIELDS, key, strict=True)), "parts": [_embedded_part(part) for part in _matching(parts)]}
+        for key, parts in found.items()
+    ]
+    measured = {key[:2] for key in found}
+    drawn = dict.fromkeys((figure.of.get("model"), figure.of.get("dataset")) for figure in figures)
+    unmeasured = [key for key in drawn if all(key) and key not in measured]
+    return measurements + [
+        {**dict(zip(FIELDS, (*key, NOT_MEASURED, NOT_MEASURED), strict=True)), "parts": []} for key in unmeasured
+    ]
+
+
+def _matching(parts: dict[str | None, VariancePair]) -> list[VariancePair]:
+    """The trained pair first, and the controls of the same transformations."""
+    ordered = sorted(parts.values(), key=lambda pair: pair.control is not None)
+    first = ordered[0].any_result.transformations
+    return [part for part in ordered if part.any_result.transformations == first]
+
+
+def _embedded_part(pair: VariancePair) -> dict[str, Any]:
+    return {**embedded(pair), "provenance": _provenance(pair)}
+
+
+def _provenance(pair: VariancePair) -> list[list[str]]:
+    """Where a measurement comes from, as pairs of a head and a text."""
+    result = pair.any_result
+    rows = {
+        "control": pair.control or "",
+        "command": pair.command,
+        "machine": pair.machine,
+        "date": pair.date,
+        "seconds": f"{pair.seconds:.1f}",
+        "versions": _list(pair.versions),
+        "data": pair.source,
+        "samples": samples_used(pair),
+        "seed of the samples": str(pair.seed),
+        "transformations": f"{len(result.transformations)}: {', '.join(result.transformations)}",
+        "aggregation": pair.aggregation,
+        "dispersion": result.dispersion,
+        "precision": result.precision,
+        "never called": ", ".join(result.never_called),
+    }
+    for name in pair.results:
+        rows |= {
+            f"{name} model, training": _list(pair.training.get(name, {})),
+            f"{name} model, digest of its weights": pair.weights.get(name, ""),
+            f"{name} model, accuracy": _list({k: f"{v:.2%}" for k, v in pair.accuracy.get(name, {}).items()}),
+        }
+    return [[head, text] for head, text in rows.items() if text]
+
+
+def _list(named: dict[str, Any]) -> str:
+    """Write named values in one line.
+
+    >>> _list({"torch": "2.13.0", "classes": ["a", "b"]})
+    'torch 2.13.0; classes a, b'
+    """
+    texts = {name: ", ".join(map(str, v)) if isinstance(v, list | tuple) else v for name, v in named.items()}
+    return "; ".join(f"{name} {text}" for name, text in texts.items() if text not in (None, ""))
+
+
+def _is_of_class(figure: Drawn) -> bool:
+    return figure.of.get("group", ALL) not in (ALL, STRATIFIED)
+
+
+def _figure(figure: Drawn) -> dict[str, Any]:
+    image, width, height = _small_png(figure.path)
+    texts = {"title": figure.title, "caption": figure.caption, "command": figure.command, "of": figure.of}
+    return {**texts, "image": image, "width": width, "height": height}
+
+
+def _small_png(path: Path) -> tuple[str, int, int]:
+    """Read a picture and return it as a small PNG in base64, with its width and height.
+
+    Raises:
+        FileError: It cannot be read.
+    """
+    try:
+        with Image.open(path) as opened:
+            image = opened.convert("RGBA")
+    except OSError as error:
+        raise FileError(f"{path} cannot be read as a figure ({error}); draw it anew") from error
+    paper = Image.new("RGBA", image.size, "white")
+    image = Image.alpha_composite(paper, image).convert("RGB")
+    if image.width > WIDEST:
+        height = max(1, round(image.height * WIDEST / image.width))
+        image = image.resize((WIDEST, height), Image.Resampling.LANCZOS)
+    few = image.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    content = io.BytesIO()
+    few.save(content, format="PNG", optimize=True)
+    return base64.b64encode(content.getvalue()).decode("ascii"), image.width, image.height
+
+
+def _table(table: Table) -> str:
+    """Write a table as HTML; cells carry the number that they are sorted by."""
+    title, name = html.escape(table.title), html.escape(table.name)
+    heads = "".join(_head(table, column) for column in range(len(table.columns)))
+    rows = "\n".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in table.rows)
+    return (
+        f'<section class="table" id="table-{name}">\n<h3>{title}</h3>\n<p>{html.escape(table.caption)}</p>\n'
+        f'<div class="scroll" role="region" aria-label="{title}" tabindex="0">\n'
+        f"<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n</div>\n"
+        f'<p class="shown" role="status"></p>\n</section>'
+    )
+
+
+def _head(table: Table, column: int) -> str:
+    """Write a head, over numbers to the right as they are."""
+    of_numbers = any(isinstance(row[column], int | Estimate) for row in table.rows)
+    attributes = ' class="number"' if of_numbers else ""
+    return f'<th scope="col"{attributes}><button type="button">{html.escape(table.columns[column])}</button></th>'
+
+
+def _cell(cell: Cell) -> str:
+    if cell is None:
+        return "<td></td>"
+    if isinstance(cell, str):
+        return f"<td>{html.escape(cell)}</td>"
+    value = float(cell.value if isinstance(cell, Estimate) else cell)
+    sort_by = "" if math.isnan(value) else f' data-value="{value!r}"'.replace("inf", "Infinity")
+    return f'<td class="number"{sort_by}>{html.escape(cell_text(cell))}</td>'

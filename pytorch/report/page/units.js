@@ -1,0 +1,138 @@
+// Units: from codes to values, and from values to colours and words.
+
+// As encoding.py writes them.
+const OCTAVES = 40, SMALLEST = 65531, ZERO = 65532, INFINITE = 65533, CONSTANT = 65534;
+
+const MARKS = [
+  null,
+  { name: "above the scale", colour: "#E31A1C" },
+  { name: "x/0 (infinite)", colour: "#000000" },
+  { name: "0/0 (constant)", colour: "#BDBDBD" },
+  { name: "undefined", colour: "#FFFFFF" },
+];
+const DIFFERENCE_MARKS = [
+  null,
+  { name: "beyond the scale", colour: null },
+  { name: "not finite in one of them", colour: "#000000" },
+  { name: "constant in either", colour: "#BDBDBD" },
+];
+const BEYOND = 1, NOT_FINITE = 2, BOTH_ZERO = 3, NO_NUMBER = 4;
+
+const VIRIDIS = colourTable(
+  "440154 470d60 48186a 482374 472e7c 453882 424186 3e4a89 3a548c 365d8d 32658e 2e6d8e 2b758e 287d8e 25848e 228c8d " +
+  "1f948c 1e9c89 20a386 25ab82 2eb37c 3aba76 48c16e 58c765 6ccd5a 7fd34e 93d741 a8db34 c0df25 d5e21a eae51a fde725");
+// Blue of RdBu and orange of PuOr: told apart by colour-blind readers too.
+const BLUE_WHITE_ORANGE = colourTable(
+  "053061 2065ab 4393c3 90c4dd d1e5f0 f7f7f7 fee0b6 fcb761 e08214 b25706 7f3b08");
+
+function colourTable(anchors) {
+  const rgb = anchors.split(" ").map(hexToRgb);
+  return Array.from({ length: 256 }, (_, index) => {
+    const place = index / 255 * (rgb.length - 1);
+    const from = Math.min(Math.floor(place), rgb.length - 2);
+    return rgb[from].map((value, channel) => value + (place - from) * (rgb[from + 1][channel] - value));
+  });
+}
+
+function hexToRgb(hex) {
+  return [0, 2, 4].map((start) => parseInt(hex.slice(start, start + 2), 16));
+}
+
+function gradient(table) {
+  const stops = table.filter((_, index) => index % 15 === 0).map((rgb) => `rgb(${rgb.map(Math.round).join(" ")})`);
+  return `linear-gradient(to right, ${stops.join(", ")})`;
+}
+
+// Float64Array of values, and which of them stand for 0/0.
+function decode({ top, codes }) {
+  const bytes = atob(codes);
+  const values = new Float64Array(bytes.length / 2), constant = new Uint8Array(values.length);
+  for (let unit = 0; unit < values.length; unit++) {
+    const code = bytes.charCodeAt(2 * unit) | bytes.charCodeAt(2 * unit + 1) << 8;
+    if (code <= SMALLEST) values[unit] = Math.max(top * 2 ** (-code * OCTAVES / SMALLEST), Number.MIN_VALUE);
+    else if (code === ZERO) values[unit] = 0;
+    else if (code === INFINITE) values[unit] = Infinity;
+    else values[unit] = code === CONSTANT ? 1 : NaN;
+    constant[unit] = code === CONSTANT ? 1 : 0;
+  }
+  return { values, constant };
+}
+
+const decoded = new WeakMap();
+
+// TV, SV and NV of every unit of one group of a model: NV is 1 where both are 0, and infinite where SV alone is.
+function unitsOf(group) {
+  if (!decoded.has(group)) decoded.set(group, group.nv ? stratifiedUnits(group) : ordinaryUnits(group));
+  return decoded.get(group);
+}
+
+function stratifiedUnits(group) {
+  const { values, constant } = decode(group.nv);
+  return { nv: values, constant };
+}
+
+function ordinaryUnits(group) {
+  const tv = decode(group.tv).values, sv = decode(group.sv).values;
+  const constant = tv.map((value, unit) => value === 0 && sv[unit] === 0 ? 1 : 0);
+  return { tv, sv, constant, nv: tv.map((value, unit) => constant[unit] ? 1 : value / sv[unit]) };
+}
+
+// Which mark each unit bears; 0: none, the scale holds it.
+function marksOfUnits({ nv, constant }, top) {
+  return Uint8Array.from(nv, (value, unit) => {
+    if (constant[unit]) return BOTH_ZERO;
+    if (Number.isNaN(value)) return NO_NUMBER;
+    if (value === Infinity) return NOT_FINITE;
+    return value > top ? BEYOND : 0;
+  });
+}
+
+function marksOfDifferences(values, first, second, top) {
+  return Uint8Array.from(values, (value, unit) => {
+    if (first.constant[unit] || second.constant[unit]) return BOTH_ZERO;
+    if (!Number.isFinite(value)) return NOT_FINITE;
+    return Math.abs(value) > top ? BEYOND : 0;
+  });
+}
+
+// For each layer its units from invariant to variant, then the infinite, the constant and the undefined ones.
+function sortedOrder(panel) {
+  const { values, marks, starts } = panel;
+  const rank = (unit) => marks[unit] > BEYOND ? marks[unit] : 0;
+  return panel.sizes.map((size, layer) => {
+    const units = Array.from({ length: size }, (_, index) => index), start = starts[layer];
+    return units.sort((a, b) => rank(start + a) - rank(start + b) || (values[start + a] - values[start + b]) || a - b);
+  });
+}
+
+// Three significant digits.
+function number(value) {
+  if (value === null || Number.isNaN(value)) return "undefined";
+  if (!Number.isFinite(value)) return value < 0 ? "−∞" : "∞";
+  const size = Math.abs(value);
+  const text = size === 0 ? "0" : size < 1e-3 || size >= 1e6 ? value.toExponential(2)
+    : size >= 999.5 ? value.toFixed(0) : value.toPrecision(3);
+  return text.replaceAll("-", "−");
+}
+
+function estimate(mean, error) {
+  if (mean === null) return "undefined";
+  if (error === null) return mean.toFixed(3);
+  const digits = error > 0 ? Math.min(Math.max(3, Math.ceil(-Math.log10(error))), 6) : 3;
+  return `${mean.toFixed(digits)} ± ${error.toFixed(digits)}`;
+}
+
+function signed(value) {
+  return value > 0 ? `+${number(value)}` : number(value);
+}
+
+function groupTitle(group) {
+  return group === "all" ? "all samples" : group === "stratified" ? "stratified by class" : `class ${group}`;
+}
+
+// An element with properties and children; text goes in as text, whatever it is.
+function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}

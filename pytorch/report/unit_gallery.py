@@ -1,0 +1,94 @@
+"""Figures of the units themselves, which need the trained models and the images that they were measured on."""
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+
+from pytorch.datasets import load_dataset
+from pytorch.errors import FileError
+from pytorch.experiment import VariancePair, check_pair
+from pytorch.figures import units_figure
+from pytorch.report.findings import Findings
+from pytorch.report.gallery import Planned, place, subject
+from pytorch.transformations import transformation_set
+from pytorch.unit_examples import extreme_units, find_layer, unit_examples
+
+SMOOTH = 72
+"""Rotations of a curve over the whole turn."""
+
+UNITS_SHOWN = 3
+"""Shown of the most and of the least invariant ones."""
+
+
+def plan_units(found: Findings, layers: Sequence[str], data_dir: Path | None, device: torch.device) -> list[Planned]:
+    """List a figure for each of some layers and each measurement that has it and aggregates.
+
+    Args:
+        found: What was measured, and the models.
+        layers: Their names.
+        data_dir: Where downloads are kept.
+        device: Where to compute.
+
+    Raises:
+        InputError: No measurement has such a layer.
+    """
+    pairs = [each for each in found.measured if each.pair.control is None and each.pair.aggregation != "none"]
+    known = list(dict.fromkeys(layer for each in pairs for layer in each.pair.any_result.layer_names))
+    planned = []
+    for layer in (find_layer(name, known) for name in layers):
+        for measured in pairs:
+            pair = measured.pair
+            if layer in pair.any_result.layer_names:
+                trained = found.trained.get((pair.model, pair.dataset))
+                planned.append(
+                    Planned(
+                        name=place(pair, "units", re.sub(r"[^0-9A-Za-z.#-]+", "_", layer)),
+                        kind="units",
+                        title=f"{pair.model} on {pair.dataset}: units of {layer}",
+                        of={**subject(pair), "layer": layer},
+                        sources=(measured.digest, *(trained.digests if trained else ())),
+                        draw=partial(_draw, found, pair, layer, data_dir, device),
+                    )
+                )
+    return planned
+
+
+def _draw(found: Findings, pair: VariancePair, layer: str, data_dir: Path | None, device: torch.device) -> Figure:
+    """Find what drives the units, and draw it.
+
+    Raises:
+        FileError: The models are not those that were measured, or not there.
+        InputError: The data set is another one.
+    """
+    trained = found.trained.get((pair.model, pair.dataset))
+    if trained is None or found.outdated(pair):
+        state = "not there" if trained is None else "others than those that were measured"
+        raise FileError(f"units of {pair.model} on {pair.dataset} cannot be shown: its models are {state}")
+    models = trained.pairs[0]
+    dataset = load_dataset(pair.source, data_dir)
+    check_pair(models, dataset)
+    turning = pair.transformation in ("rotation", "rotation-disc")
+    steps = SMOOTH if turning else len(pair.any_result.transformations)
+    transformations = transformation_set(pair.transformation, steps)
+    images = dataset.test.images
+    chosen = {name: extreme_units(result, layer, UNITS_SHOWN) for name, result in pair.results.items()}
+    examples = {
+        name: unit_examples(
+            models[name].network(),
+            images,
+            layer,
+            [*most, *least],
+            transformations,
+            models[name].normalization,
+            pair.aggregation,
+            device=device,
+            precision=pair.any_result.precision,
+        )
+        for name, (most, least) in chosen.items()
+    }
+    degrees = [360 * step / steps for step in range(steps)] if turning else None
+    return units_figure(pair, layer, examples, chosen, images, degrees, dataset.test.labels)

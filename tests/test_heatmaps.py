@@ -1,0 +1,205 @@
+"""Heatmaps: a column for each layer, a cell for each unit, one scale, and marks for what is off it."""
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgba
+from PIL import Image
+from test_result import errors, result
+from test_storage import pair  # noqa: F401 (a fixture)
+
+from pytorch.experiment import VariancePair
+from pytorch.figures import heatmap_figure, pair_scales, save_figure
+from pytorch.figures.cells import ABOVE, CONSTANT, INFINITE, MARKS, ROWS, UNDEFINED, sorted_cells, stack_columns
+from pytorch.figures.heatmaps import SHARPNESS
+from pytorch.figures.layer_axis import blocks
+
+
+def texts(figure):
+    found = [axes.get_title(loc=loc) for axes in figure.axes for loc in ("left", "center")]
+    found += [label.get_text() for axes in figure.axes for label in (*axes.get_xticklabels(), *axes.get_yticklabels())]
+    found += [axes.get_xlabel() for axes in figure.axes] + [axes.get_ylabel() for axes in figure.axes]
+    found += [text.get_text() for axes in figure.axes for text in axes.texts]
+    legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes if axes.get_legend())]
+    found += [text.get_text() for legend in legends for text in legend.get_texts()]
+    return "\n".join([figure.get_suptitle(), *found])
+
+
+def maps(figure):
+    """The axes that show cells, and those of the layer means above them."""
+    shown = [axes for axes in figure.axes if axes.get_images()]
+    return shown, [axes for axes in figure.axes if axes.patches and not axes.get_images() and axes.get_ylabel() != ""]
+
+
+def cells(axes, counts):
+    """The colours of the cells of each column, (cells, 4)."""
+    picture = np.asarray(axes.get_images()[0].get_array())
+    assert picture.shape[:2] == (ROWS, SHARPNESS * len(counts))
+    return [
+        picture[((np.arange(n) + 0.5) * ROWS / n).astype(int), SHARPNESS * column + SHARPNESS // 2]
+        for column, n in enumerate(counts)
+    ]
+
+
+def of_both(pair, **changes):  # noqa: F811
+    return VariancePair(**{**vars(pair), "results": {name: result(**changes) for name in ("unrotated", "rotated")}})
+
+
+def test_a_heatmap_has_a_panel_for_each_model_and_one_for_their_difference(pair):  # noqa: F811
+    figure = heatmap_figure(pair, "all")
+    shown = texts(figure)
+    for expected in ("simple_conv on digits", "2 rotations", "all samples", "unrotated model: global mean 1.500",
+                     "rotated − unrotated", "conv  2", "linear  2", "NV = TV / SV", "99 % quantile"):  # fmt: skip
+        assert expected in shown
+    assert len(maps(figure)[0]) == 3
+
+
+def test_every_unit_has_a_cell_and_equal_values_have_equal_colours(pair):  # noqa: F811
+    values = {"unrotated": result(), "rotated": result(tv_all=np.array([2.0, 0.0, 1.0, 1.0]))}
+    pair = VariancePair(**{**vars(pair), "results": values})
+    unrotated, rotated = (cells(axes, [2, 2]) for axes in maps(heatmap_figure(pair, "all"))[0][:2])
+    np.testing.assert_array_equal(rotated[0][0], rotated[1][1], err_msg="NV = 1 in two layers")
+    of_class = cells(maps(heatmap_figure(pair, "ant"))[0][0], [2, 2])
+    np.testing.assert_array_equal(of_class[0][0], rotated[0][0], err_msg="NV = 1 in another figure")
+    assert not np.array_equal(unrotated[0][0], rotated[0][0])
+
+
+def test_the_difference_is_that_of_cells_in_equal_places_around_0(pair):  # noqa: F811
+    """NV 0.5, 0/0, x/0, 3 against 1, 0/0, x/0, 1: red, none, none, blue; white is 0."""
+    values = {"unrotated": result(), "rotated": result(tv_all=np.array([2.0, 0.0, 1.0, 1.0]))}
+    figure = heatmap_figure(VariancePair(**{**vars(pair), "results": values}), "all")
+    conv, linear = cells(maps(figure)[0][2], [2, 2])
+    red, blue = conv[0], linear[1]
+    assert red[0] > red[2]
+    assert blue[2] > blue[0]
+    for missing in (conv[1], linear[0]):
+        np.testing.assert_allclose(missing, to_rgba(MARKS[CONSTANT]))
+    same = heatmap_figure(of_both(pair), "all")
+    middle = cells(maps(same)[0][2], [2, 2])[0][0]
+    assert middle[:3].min() > 0.95
+
+
+def test_layer_means_stand_above_their_columns(pair):  # noqa: F811
+    figure = heatmap_figure(pair, "all")
+    strips = [axes for axes in figure.axes if axes.patches]
+    np.testing.assert_allclose(
+        strips[0].patches[0].get_data().values, list(pair.results["unrotated"].layer_means().values())
+    )
+    whisker = strips[0].collections[0].get_segments()[0][:, 1]
+    np.testing.assert_allclose(whisker, pair.results["unrotated"].layer_intervals()["conv"])
+
+
+def test_units_off_the_scale_are_marked_and_counted(pair):  # noqa: F811
+    figure = heatmap_figure(pair, "all")
+    unrotated, rotated = (cells(axes, [2, 2]) for axes in maps(figure)[0][:2])
+    np.testing.assert_allclose(unrotated[0][1], to_rgba(MARKS[CONSTANT]))
+    np.testing.assert_allclose(unrotated[1][0], to_rgba(MARKS[INFINITE]))
+    np.testing.assert_allclose(rotated[0][0], to_rgba(MARKS[UNDEFINED]))
+    np.testing.assert_allclose(rotated[0][1], to_rgba(MARKS[INFINITE]))
+    assert f"{CONSTANT}: 1 | 1 units" in texts(figure)
+    assert f"{UNDEFINED}: 0 | 1 units" in texts(figure)
+
+
+def test_an_extreme_unit_is_marked_and_does_not_set_the_scale(pair):  # noqa: F811
+    tv = np.linspace(0, 1, ROWS)
+    tv[500] = 1e6
+    one = {"layer_names": ["conv"], "layer_shapes": [(ROWS,)], "tv_all": tv, "sv_all": np.ones(ROWS),
+           "tv_classes": np.ones((3, ROWS)), "sv_classes": np.ones((3, ROWS))}  # fmt: skip
+    pair = of_both(pair, **one)
+    assert pair_scales(pair).top <= 1
+    column = cells(maps(heatmap_figure(pair, "all"))[0][0], [ROWS])[0]
+    np.testing.assert_allclose(column[500], to_rgba(MARKS[ABOVE]))
+
+
+def test_constant_units_do_not_set_the_scale(pair):  # noqa: F811
+    """Their 1 is a convention; everything that varies here stays below a tenth."""
+    zeros, tenth = np.array([0.0, 0.0, 0.0, 1.0]), np.array([0.0, 0.0, 0.0, 0.1])
+    classes = {"tv_classes": np.tile(tenth, (3, 1)), "sv_classes": np.tile(zeros, (3, 1))}
+    pair = of_both(pair, tv_all=tenth, sv_all=zeros, **classes)
+    assert pair_scales(pair).top == pytest.approx(0.1)
+    assert ABOVE not in texts(heatmap_figure(pair, "all"))
+
+
+def test_the_scale_of_differences_is_the_pairs_and_knows_no_constant_units(pair):  # noqa: F811
+    """Plain: 1 - 0.5 and 1 - 3, without 0/0 and x/0; stratified there is no difference, in the two finite units."""
+    values = {"unrotated": result(), "rotated": result(tv_all=np.array([2.0, 0.0, 1.0, 1.0]))}
+    pair = VariancePair(**{**vars(pair), "results": values})
+    stratified = pair.results["rotated"].normalized_variance("stratified")
+    usable = sum(np.isfinite(units).sum() for units in stratified.values()) - 1
+    assert pair_scales(pair).difference == pytest.approx(np.quantile([0.5, 2, *[0] * usable], 0.99))
+    assert pair_scales(VariancePair(**{**vars(pair), "control": "random-weights", "results": {"untrained": result()}}))\
+        .difference is None  # fmt: skip
+
+
+def test_sorting_puts_rising_values_first_and_constant_units_last():
+    values = np.array([np.inf, 2.0, 1.0, np.nan, 0.5])
+    constant = np.array([False, False, True, False, False])
+    ((found, is_constant),) = sorted_cells([(values, constant)])
+    np.testing.assert_array_equal(found, [0.5, 2, np.inf, np.nan, 1])
+    np.testing.assert_array_equal(is_constant, [False, False, False, False, True])
+
+
+def test_sorted_heatmaps_say_so_and_compare_rank_by_rank(pair):  # noqa: F811
+    """Unrotated 1, 3 and rotated 3, 1 in the last layer: no difference between equal ranks."""
+    ones = {"sv_all": np.ones(4)}
+    values = {
+        "unrotated": result(tv_all=np.array([1.0, 1, 1, 3]), **ones),
+        "rotated": result(tv_all=np.array([1.0, 1, 3, 1]), **ones),
+    }
+    pair = VariancePair(**{**vars(pair), "results": values})
+    plain, by_rank = (cells(maps(heatmap_figure(pair, "all", sort=sort))[0][2], [2, 2]) for sort in (False, True))
+    assert plain[1][0][2] < 0.5, "red: rotated varies more"
+    assert by_rank[1].min() > 0.95
+    assert "units sorted" in texts(heatmap_figure(pair, "all", sort=True))
+
+
+def test_more_cells_than_rows_are_averaged():
+    colours = np.zeros((2 * ROWS, 4))
+    colours[::2] = 1
+    np.testing.assert_allclose(stack_columns([colours]), 0.5)
+
+
+def test_without_aggregation_a_cell_is_a_channel(pair):  # noqa: F811
+    figure = heatmap_figure(of_both(pair, layer_names=["conv"], layer_shapes=[(2, 1, 2)], aggregation="none"), "all")
+    assert len(cells(maps(figure)[0][0], [2])[0]) == 2
+    assert "all samples, means of channels" in texts(figure)
+    assert "channels" in texts(figure)
+
+
+@pytest.mark.parametrize(("layers", "width"), [(2, None), (200, None), (60, 3.4), (2, 3.4)])
+def test_layers_are_named_as_far_as_there_is_room_and_blocks_always(pair, layers, width, tmp_path):  # noqa: F811
+    names = [f"stage{index // 20}.{index % 20}" for index in range(layers)]
+    one = np.linspace(0.1, 1, layers)
+    changes = {"layer_names": names, "layer_shapes": [(1,)] * layers, "tv_all": one, "sv_all": one + 1,
+               "tv_classes": np.tile(one, (3, 1)), "sv_classes": np.ones((3, layers)),
+               "errors": errors(3, layers)}  # fmt: skip
+    figure = heatmap_figure(of_both(pair, **changes), "all", width=width)
+    save_figure(figure, tmp_path / "heatmap.png")
+    assert "stage0" in texts(figure)
+    ticks = [label for axes in maps(figure)[0] for label in axes.get_xticklabels() if label.get_text()]
+    assert all(label.get_fontsize() >= 4 for label in ticks)
+    assert bool(ticks) == ((layers, width) != (60, 3.4))
+    assert width is None or figure.get_figwidth() == width
+
+
+def test_blocks_are_runs_of_layers():
+    names = ["conv", "layer1.0.conv1", "layer1.0.downsample.0", "layer1.1.conv1", "fc"]
+    assert blocks(names) == [("layer1.0", 1, 2), ("layer1.1", 3, 3)]
+
+
+def test_a_saved_picture_shows_its_columns(pair, tmp_path):  # noqa: F811
+    """Open the file: the mark of the constant unit is in it."""
+    path = save_figure(heatmap_figure(pair, "all"), tmp_path / "new" / "heatmap.png")
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        colours = np.asarray(image.convert("RGB")).reshape(-1, 3)
+    expected = (np.array(to_rgba(MARKS[CONSTANT]))[:3] * 255).round()
+    assert (np.abs(colours - expected).max(axis=1) <= 1).sum() > 1000
+
+
+@pytest.mark.parametrize("form", ["pdf", "svg"])
+def test_formats_for_papers_make_the_same_file_twice(pair, form, tmp_path):  # noqa: F811
+    first, second = (
+        save_figure(heatmap_figure(pair, "all"), tmp_path / f"{name}.{form}").read_bytes() for name in "ab"
+    )
+    assert first == second
+    assert b"%PDF" in first[:10] if form == "pdf" else b"<svg" in first

@@ -1,0 +1,244 @@
+"""The page holds what was measured, exactly enough, asks for nothing, and takes names for nothing but names."""
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_result import errors, result
+
+from pytorch.errors import FileError
+from pytorch.experiment import CONTROLS, PAIR, VariancePair
+from pytorch.figures import pair_scales
+from pytorch.figures.drawn import Drawn
+from pytorch.figures.heatmaps import MARKS
+from pytorch.provenance import versions
+from pytorch.report import encoding
+from pytorch.report.encoding import embedded, encode
+from pytorch.report.page import PARTS, write_page
+from pytorch.report.table import Estimate, Table
+
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+
+
+def pair_of(unrotated=None, rotated=None, control=None, **changes):
+    """Two small results, or those of a control."""
+    found = dict(
+        zip(PAIR, (unrotated or result(), rotated or result(tv_all=np.array([0.25, 0, 0.5, 1.25]))), strict=True)
+    )
+    results = found if CONTROLS.get(control, PAIR) == PAIR else {"untrained": unrotated or result()}
+    content = {
+        "model": "simple_conv", "dataset": "digits", "transformation": "rotation", "control": control,
+        "results": results, "accuracy": {}, "angle_curves": {}, "training": {name: {"seed": 0} for name in results},
+        "weights": {name: f"digest-{name}" for name in results}, "source": "digits", "seed": 0,
+        "command": "python experiment_variance.py", "machine": "a processor", "date": "2026-01-31", "seconds": 1.5,
+        "versions": versions(),
+    }  # fmt: skip
+    return VariancePair(**(content | changes))
+
+
+def of_layers(sizes, classes=("ant", "bee"), **changes):
+    """A result of random values, with layers of these sizes."""
+    random, units = np.random.default_rng(0), sum(sizes)
+    return result(
+        layer_names=[f"block{index // 3}.layer{index}" for index in range(len(sizes))],
+        layer_shapes=[(size,) for size in sizes], classes=list(classes), class_counts=np.full(len(classes), 3),
+        tv_all=random.random(units), sv_all=random.random(units) + 0.5,
+        tv_classes=random.random((len(classes), units)), sv_classes=random.random((len(classes), units)) + 0.5,
+        errors=errors(len(classes), len(sizes)), **changes,
+    )  # fmt: skip
+
+
+def decode(encoded):
+    """Values, with encoding.CONSTANT as 1, as the script of the page decodes them."""
+    codes = np.frombuffer(base64.b64decode(encoded["codes"]), dtype="<u2").astype(float)
+    values = np.maximum(encoded["top"] * 2 ** (-codes * encoding.OCTAVES / encoding.SMALLEST), 5e-324)
+    for code, value in (
+        (encoding.ZERO, 0),
+        (encoding.INFINITE, np.inf),
+        (encoding.CONSTANT, 1),
+        (encoding.UNDEFINED, np.nan),
+    ):
+        values[codes == code] = value
+    return values
+
+
+def page(tmp_path, pairs=(), drawn=(), tables=(), command="python plot_variances_models.py"):
+    path = tmp_path / "plots" / "index.html"
+    write_page(path, pairs, drawn, tables, command)
+    return path.read_text(encoding="utf-8")
+
+
+def data_of(text):
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)[1])
+
+
+def figure(path, **of):
+    return Drawn(path, "layers", f"a title {HOSTILE}", "a caption", "python plot_variances_models.py", of)
+
+
+@pytest.fixture
+def png(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 2200, 4), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "figure.png")
+    return tmp_path / "figure.png"
+
+
+def test_values_come_back_to_three_parts_in_ten_thousand():
+    values = 7.3 * 2.0 ** -np.random.default_rng(0).uniform(0, encoding.OCTAVES, 10_000)
+    np.testing.assert_allclose(decode(encode(values)), values, rtol=3e-4)
+
+
+@pytest.mark.parametrize("top", [1e308, 1.0, 1e-310])
+def test_what_is_not_zero_never_becomes_zero(top):
+    values = np.array([top, max(top * 1e-30, 5e-324), 5e-324, 0, np.inf, np.nan, -1])
+    found = decode(encode(values))
+    assert (found[:3] > 0).all()
+    assert (found[1:3] <= max(top * 2**-39.9, 5e-324)).all()
+    assert found[0] == top
+    np.testing.assert_array_equal(found[3:], [0, np.inf, np.nan, np.nan])
+    np.testing.assert_array_equal(decode(encode(np.array([0, np.nan]))), [0, np.nan])
+    np.testing.assert_array_equal(decode(encode(np.empty(0))), [])
+
+
+def test_an_embedded_pair_gives_the_normalized_variance_back():
+    pair = pair_of()
+    part = embedded(pair)
+    for model, found in zip(part["models"], pair.results.values(), strict=True):
+        for group, content in zip(part["groups"], model["groups"], strict=True):
+            expected = np.concatenate(list(found.normalized_variance(group).values()))
+            if group == "stratified":
+                actual = decode(content["nv"])
+            else:
+                tv, sv = decode(content["tv"]), decode(content["sv"])
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    actual = np.where((tv == 0) & (sv == 0), 1, tv / sv)
+            np.testing.assert_allclose(actual, expected, rtol=6e-4)
+            means = [np.nan if mean is None else mean for mean in content["means"]]
+            np.testing.assert_allclose(means, list(found.layer_means(group).values()), rtol=1e-6)
+            assert content["mean"] == pytest.approx(found.global_mean(group), nan_ok=True) or content["mean"] is None
+
+
+def test_stratified_tells_constant_units_from_ones():
+    content = embedded(pair_of())["models"][0]["groups"][1]["nv"]
+    codes = np.frombuffer(base64.b64decode(content["codes"]), dtype="<u2")
+    assert (codes == encoding.CONSTANT).tolist() == [False, True, False, False]
+
+
+def test_scales_are_those_of_the_figures():
+    for pair in (pair_of(of_layers([5, 7]), of_layers([5, 7], samples=7)), pair_of(control="random-weights")):
+        content = embedded(pair)
+        assert (content["top"], content["differenceTop"]) == (pair_scales(pair).top, pair_scales(pair).difference)
+
+
+def test_the_script_knows_the_codes_and_the_marks():
+    script = (PARTS / "units.js").read_text(encoding="utf-8")
+    for name in ("OCTAVES", "SMALLEST", "ZERO", "INFINITE", "CONSTANT"):
+        assert f"{name} = {getattr(encoding, name)}" in script
+    for mark, colour in MARKS.items():
+        assert f'{{ name: "{mark}", colour: "{colour}" }}' in script
+
+
+def test_hostile_names_stay_text(tmp_path, png):
+    hostile = result(classes=[HOSTILE, "__proto__", "a & b"], layer_names=[HOSTILE, "<b>"])
+    pair = pair_of(hostile, hostile, dataset="<i>", command=HOSTILE, machine=HOSTILE)
+    table = Table(name="means", title=HOSTILE, caption=HOSTILE, columns=[HOSTILE], rows=[[HOSTILE]])
+    text = page(tmp_path, [pair], [figure(png, dataset=HOSTILE)], [table], command=HOSTILE)
+    assert HOSTILE not in text
+    assert "<img" not in text
+    assert text.count("<script") == text.count("</script") == 2
+    part = data_of(text)["measurements"][0]["parts"][0]
+    assert part["groups"][2:] == [HOSTILE, "__proto__", "a & b"]
+    assert part["layers"] == [HOSTILE, "<b>"]
+
+
+def test_nothing_is_asked_for(tmp_path, png):
+    class Addresses(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            found.extend(value for name, value in attrs if name in ("src", "href", "srcset", "action", "data"))
+
+    found = []
+    text = page(tmp_path, [pair_of()], [figure(png)], [])
+    Addresses().feed(text)
+    assert found == ["data:,"]
+    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'" in text
+    assert "http:" not in text
+    assert "https:" not in text
+    assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|innerHTML|import\(", text)
+
+
+def test_figures_become_small_and_those_of_a_class_are_left_out(tmp_path, png):
+    drawn = [figure(png, model="simple_conv"), figure(png, group="stratified"), figure(png, group="ant")]
+    found = data_of(page(tmp_path, [pair_of()], drawn))["figures"]
+    assert [entry["of"] for entry in found] == [{"model": "simple_conv"}, {"group": "stratified"}]
+    content = base64.b64decode(found[0]["image"])
+    (tmp_path / "small.png").write_bytes(content)
+    with Image.open(tmp_path / "small.png") as image:
+        assert (image.mode, image.size, len(image.getcolors())) == ("P", (1100, 20), 128)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(FileError, match=r"broken.png cannot be read as a figure"):
+        page(tmp_path, [], [figure(tmp_path / "broken.png")])
+
+
+def test_tables_carry_what_they_are_sorted_by(tmp_path):
+    cells = ["a & b", None, Estimate(np.float64(0.78412), np.float64(0.0021)), 12345]
+    rows = [cells, ["c", 3, Estimate(float("nan"), float("nan")), 1], ["d", 1, Estimate(0.5, float("nan")), 2],
+            ["e", 2, Estimate(0.25, 0.00004), 3]]  # fmt: skip
+    text = page(tmp_path, tables=[Table("means", "Means", "Over units", ["name", "n", "NV", "units"], rows)])
+    for expected in (
+        '<section class="table" id="table-means">',
+        '<th scope="col"><button type="button">name</button></th>',
+        '<th scope="col" class="number"><button type="button">NV</button></th>',
+        "<tr><td>a &amp; b</td><td></td>"
+        '<td class="number" data-value="0.78412">0.7841 ± 0.0021</td>'
+        '<td class="number" data-value="12345.0">12345</td></tr>',
+        '<td class="number">–</td>',
+        '<td class="number" data-value="0.5">0.5000</td>',
+        '<td class="number" data-value="0.25">0.2500 ± 0.0000</td>',
+    ):
+        assert expected in text
+
+
+def test_controls_are_kept_with_their_pair_and_without_classes(tmp_path):
+    of_other_transformations = result(transformations=["0", "1", "2"])
+    pairs = [
+        pair_of(control="shuffled"), pair_of(), pair_of(control="random-weights"), pair_of(dataset="mnist"),
+        pair_of(of_other_transformations, control="random-weights", dataset="mnist"),
+    ]  # fmt: skip
+    digits, mnist = data_of(page(tmp_path, pairs))["measurements"]
+    assert [part["control"] for part in digits["parts"]] == [None, "shuffled", "random-weights"]
+    assert [len(part["groups"]) for part in digits["parts"]] == [5, 2, 2]
+    assert [part["control"] for part in mnist["parts"]] == [None]
+    assert ["rotated model, digest of its weights", "digest-rotated"] in mnist["parts"][0]["provenance"]
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (result(aggregation="none"), "Without aggregation"),
+        (of_layers([encoding.MOST_UNITS + 1]), "40,001 units"),
+        (of_layers([0]), "no units"),
+    ],
+)
+def test_what_cannot_be_drawn_says_so(tmp_path, found, reason):
+    part = data_of(page(tmp_path, [pair_of(found, found)]))["measurements"][0]["parts"][0]
+    assert reason in part["omitted"]
+    assert part["models"] == []
+
+
+def test_models_that_have_figures_only(tmp_path, png):
+    text = page(tmp_path, [pair_of()], [figure(png, model="resnet", dataset="digits"), figure(png)])
+    assert [(found["model"], len(found["parts"])) for found in data_of(text)["measurements"]] == [
+        ("simple_conv", 1), ("resnet", 0)
+    ]  # fmt: skip
+    assert data_of(page(tmp_path))["measurements"] == []
+
+
+def test_the_page_of_large_networks_is_small_enough(tmp_path):
+    """8 pairs of 13,000 units in 10 classes take 14 MB at most, and leave 11 for controls and figures."""
+    found = of_layers([1300] * 2, classes=[str(digit) for digit in range(10)])
+    one = len(page(tmp_path, [pair_of(found, found)])) - len(page(tmp_path))
+    assert 8 * 5 * one < 14e6

@@ -1,0 +1,196 @@
+"""The script that draws: what is there, what is new, what was asked for, and nothing twice."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_result import result
+from test_storage import pair, trained  # noqa: F401 (fixtures)
+
+import plot_variances_models
+from pytorch.errors import FileError, InputError
+from pytorch.experiment import ROTATED, UNROTATED, VariancePair
+from pytorch.report.album import Album
+from pytorch.report.findings import Findings, Measured, find_results
+from pytorch.report.gallery import Look, plan
+from pytorch.storage import model_file, save_model, save_values, values_file
+
+
+def save(results_dir, pair):  # noqa: F811
+    place = pair.model, pair.dataset, pair.transformation, pair.aggregation, pair.control
+    save_values(values_file(results_dir, *place), pair)
+
+
+@pytest.fixture
+def folders(tmp_path, pair):  # noqa: F811
+    save(tmp_path / "results", pair)
+    return ["--results-dir", str(tmp_path / "results"), "--plots-dir", str(tmp_path / "plots")]
+
+
+def draw(folders, *options):
+    return plot_variances_models.main([*options, *folders])
+
+
+def written(tmp_path):
+    return {
+        str(path.relative_to(tmp_path / "plots")): path.stat().st_mtime_ns
+        for path in (tmp_path / "plots").rglob("*.png")
+    }
+
+
+def test_everything_is_drawn_and_put_on_a_page(folders, tmp_path, pair, capsys):  # noqa: F811
+    assert draw(folders) == 0
+    drawn = {f"simple_conv_digits/rotation_mean_{name}.png" for name in (
+        "heatmap_all", "heatmap_stratified", "heatmap_class0_ant", "heatmap_class1_bee", "heatmap_class2_cow", "layers",
+        "classes", "class-layers", "class-units", "overview")}  # fmt: skip
+    assert set(written(tmp_path)) == {*drawn, "digits_rotation_mean_depth.png"}
+    page = (tmp_path / "plots" / "index.html").read_text(encoding="utf-8")
+    assert "simple_conv" in page
+    assert {"results.csv", "results.md", "results.tex"} <= {path.name for path in (tmp_path / "plots").iterdir()}
+    assert "11 figures, 11 of them drawn anew" in capsys.readouterr().out
+
+
+def test_what_is_unchanged_is_not_drawn_again(folders, tmp_path, pair):  # noqa: F811
+    only = ("--only", "layers,depth")
+    draw(folders, *only)
+    before = written(tmp_path)
+    assert len(before) == 2
+    draw(folders, *only)
+    assert written(tmp_path) == before
+    (tmp_path / "plots" / "digits_rotation_mean_depth.png").unlink()
+    draw(folders, *only)
+    after = written(tmp_path)
+    layers = "simple_conv_digits/rotation_mean_layers.png"
+    assert after[layers] == before[layers]
+    assert set(after) == set(before)
+
+
+@pytest.mark.parametrize("change", ["values", "width", "list", "control"])
+def test_what_is_changed_is_drawn_again(folders, tmp_path, pair, change):  # noqa: F811
+    only = ("--only", "layers")
+    draw(folders, *only)
+    before = written(tmp_path)
+    options = ("--width", "5") if change == "width" else ()
+    if change == "values":
+        save(tmp_path / "results", VariancePair(**{**vars(pair), "seed": 5}))
+    if change == "list":
+        (tmp_path / "plots" / "figures.json").write_text("{")
+    if change == "control":
+        save(tmp_path / "results", VariancePair(**{**vars(pair), "control": "shuffled"}))
+    draw(folders, *only, *options)
+    after = written(tmp_path)
+    assert all(after[name] != before[name] for name in before)
+
+
+def test_figures_of_results_that_are_gone_leave_the_page_and_stay_on_the_disk(folders, tmp_path, pair, capsys):  # noqa: F811
+    other = VariancePair(**{**vars(pair), "model": "resnet"})
+    save(tmp_path / "results", other)
+    draw(folders, "--only", "layers")
+    values_file(tmp_path / "results", "resnet", "digits", "rotation", "mean").unlink()
+    capsys.readouterr()
+    draw(folders, "--only", "layers")
+    stale = tmp_path / "plots" / "resnet_digits" / "rotation_mean_layers.png"
+    assert f"left out of the page: {stale}" in capsys.readouterr().out
+    assert stale.exists()
+    listed = json.loads((tmp_path / "plots" / "figures.json").read_text())["figures"]
+    assert [entry["of"]["model"] for entry in listed] == ["simple_conv"]
+
+
+def test_a_list_of_figures_leads_nowhere_else(folders, tmp_path):
+    draw(folders, "--only", "layers")
+    path = tmp_path / "plots" / "figures.json"
+    content = json.loads(path.read_text())
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    content["figures"].append({**content["figures"][0], "name": "../secret"})
+    path.write_text(json.dumps(content))
+    draw(folders, "--only", "layers")
+    assert "secret" not in (tmp_path / "plots" / "index.html").read_text(encoding="utf-8")
+    assert [figure.path.name for figure in Album(tmp_path / "plots").figures()] == ["rotation_mean_layers.png"]
+
+
+def test_words_choose_figures(pair):  # noqa: F811
+    figures = plan(Findings([Measured(pair, "digest")]), Look())
+    kinds = {figure.kind for figure in plot_variances_models.chosen(figures, ["Simple-Conv", "class_layers,heatmap"])}
+    assert kinds == {"class-layers", "heatmap"}
+    (one,) = plot_variances_models.chosen(figures, ["heatmap", "ant"])
+    assert one.of["group"] == "ant"
+    with pytest.raises(InputError, match="unknown figure 'heatmaps': did you mean heatmap"):
+        plot_variances_models.chosen(figures, ["heatmaps"])
+
+
+def test_the_command_of_a_figure_draws_it_alone(folders, tmp_path):
+    draw(folders, "--only", "class-units", "--sort")
+    (entry,) = json.loads((tmp_path / "plots" / "figures.json").read_text())["figures"]
+    assert entry["command"].startswith(
+        "python plot_variances_models.py --only class-units simple_conv digits rotation mean --sort --results-dir"
+    )
+
+
+def test_trained_pairs_are_found_with_those_of_other_seeds(trained, tmp_path):  # noqa: F811
+    for seed, place in ((4, ""), (5, "seed5")):
+        for trained_on in (UNROTATED, ROTATED):
+            path = model_file(tmp_path, "simple_conv", "digits", trained_on)
+            model = replace(trained, seed=seed, trained_on=trained_on)
+            save_model(path.parent / place / path.name, model)
+    found = find_results(tmp_path)
+    (pairs,) = found.trained.values()
+    assert [models[UNROTATED].seed for models in pairs.pairs] == [4, 5]
+    assert {figure.kind for figure in plan(found, Look())} == {"training", "accuracy", "angles"}
+
+
+def test_it_is_said_when_models_were_trained_anew(folders, trained, tmp_path, capsys):  # noqa: F811
+    for trained_on in (UNROTATED, ROTATED):
+        path = model_file(tmp_path / "results", "simple_conv", "digits", trained_on)
+        save_model(path, replace(trained, trained_on=trained_on))
+    draw(folders, "--only", "layers")
+    assert (
+        "simple_conv on digits, rotation, mean: measured before its models were trained anew" in capsys.readouterr().out
+    )
+
+
+def test_one_bad_file_stops_nothing_else(folders, tmp_path, capsys):
+    (tmp_path / "results" / "values" / "bad.pickle").write_bytes(b"nonsense")
+    assert draw(folders, "--only", "layers") == 1
+    assert len(written(tmp_path)) == 1
+    assert "bad.pickle cannot be read as a measurement" in capsys.readouterr().err
+
+
+def test_controls_stand_beside_their_own_pair(pair):  # noqa: F811
+    shuffled = VariancePair(**{**vars(pair), "control": "shuffled"})
+    others = VariancePair(**{**vars(shuffled), "weights": {"unrotated": "5" * 16, "rotated": "6" * 16}})
+    found = Findings([Measured(each, str(index)) for index, each in enumerate((pair, others, shuffled))])
+    assert [measured.digest for measured in found.controls(pair)] == ["2"]
+    (layers,) = [figure for figure in plan(found, Look()) if figure.kind == "layers"]
+    assert layers.sources == ("0", "2")
+
+
+def test_networks_of_other_steps_have_a_figure_of_their_own(pair):  # noqa: F811
+    three = result(transformations=["0", "1", "2"])
+    finer = VariancePair(**{**vars(pair), "model": "resnet", "results": {"unrotated": three, "rotated": three}})
+    figures = plan(Findings([Measured(pair, "a"), Measured(finer, "b")]), Look())
+    names = [figure.name for figure in figures if figure.kind == "depth"]
+    assert names == ["digits_rotation_mean_2steps_depth", "digits_rotation_mean_3steps_depth"]
+
+
+@pytest.mark.parametrize("options", [("--width", "1"), ("--format", "gif"), ("--width", "wide")])
+def test_wrong_options_are_told(folders, options, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        draw(folders, *options)
+    assert exit_.value.code == 2
+    assert options[1] in capsys.readouterr().err
+
+
+def test_nothing_measured(tmp_path):
+    with pytest.raises(FileError, match="make one with"):
+        draw(["--results-dir", str(tmp_path), "--plots-dir", str(tmp_path / "plots")])
+    assert not (tmp_path / "plots").exists()
+
+
+def test_formats_for_papers_stand_beside_the_picture(folders, tmp_path):
+    draw(folders, "--only", "layers", "--format", "pdf,svg")
+    folder = tmp_path / "plots" / "simple_conv_digits"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        f"rotation_mean_layers.{form}" for form in ("pdf", "png", "svg")
+    ]
+    assert np.frombuffer((folder / "rotation_mean_layers.pdf").read_bytes()[:4], "S1").tobytes() == b"%PDF"

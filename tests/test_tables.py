@@ -1,0 +1,221 @@
+"""Tables: the numbers of the results, published ones and controls beside them."""
+
+import math
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_result import result
+
+from pytorch.experiment import VariancePair
+from pytorch.report.controls import controls_of
+from pytorch.report.formats import markdown
+from pytorch.report.published import published_accuracy, published_global_mean
+from pytorch.report.tables import results_tables
+
+HOSTILE = "=a|b\\c\\|d&e%f$g#h_i{j}k~l^m<n>o`p*q[r]\r\n-->{\\end{tabular} \u2028×±–\u202eé漢\ud800"
+FIRST_OF_ROW = ["[1cm]", "*", "+1"]
+NAMES = [HOSTILE, *FIRST_OF_ROW]
+
+
+def pair(**changes):
+    accuracy = {"upright": 0.98765, "rotated": 0.25}
+    content = {
+        "control": None,
+        "model": "simple_conv",
+        "dataset": "mnist",
+        "transformation": "rotation",
+        "results": {"unrotated": result(), "rotated": result(tv_all=np.array([np.nan, np.inf, 0.0, 1.0]))},
+        "accuracy": {"unrotated": accuracy, "rotated": accuracy},
+        "angle_curves": {},
+        "training": {"unrotated": {"seed": 0, "epochs": 3}, "rotated": {"seed": 0, "epochs": 7}},
+        "weights": {"unrotated": "0" * 16, "rotated": "1" * 16},
+        "source": "mnist",
+        "seed": 5,
+        "command": "python experiment_variance.py simple_conv mnist",
+        "machine": "a processor",
+        "date": "2026-01-31 12:00 UTC",
+        "seconds": 1.5,
+        "versions": {},
+    }
+    return VariancePair(**content | changes)
+
+
+def both(**changes):
+    return {trained_on: result(**changes) for trained_on in ("unrotated", "rotated")}
+
+
+def untrained(**changes):
+    content = {"results": {"untrained": result()}, "accuracy": {}, "training": {"untrained": {"seed": 0, "epochs": 0}}}
+    return pair(control="random-weights", weights={"untrained": "2" * 16}, **content | changes)
+
+
+def shuffled(**changes):
+    return pair(control="shuffled", **changes)
+
+
+def unlabelled(samples=6):
+    part = result()
+    errors = replace(part.errors, classes=part.errors.classes[:0], bias_classes=part.errors.bias_classes[:0])
+    empty, none = np.empty((0, 4)), np.empty(0, dtype=int)
+    return both(classes=[], class_counts=none, tv_classes=empty, sv_classes=empty, errors=errors, samples=samples)
+
+
+def hostile():
+    sizes = {"layer_names": NAMES, "layer_shapes": [(1,)] * 4, "classes": ["@x", "-1", HOSTILE]}
+    return pair(dataset="a_b%|=c", results=both(**sizes))
+
+
+def rows(table):
+    return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+
+
+def named(pairs, name):
+    return rows(next(table for table in results_tables(pairs) if table.name == name))
+
+
+def assert_estimates(found, expected):
+    """NaN equals NaN here."""
+    np.testing.assert_array_equal([found.value, found.error], expected)
+
+
+def test_global_means_are_those_of_the_results():
+    measured = pair()
+    plain, stratified = named([measured], "global-means")
+    assert (plain["measure"], plain["steps"], plain["samples"], stratified["samples"]) == ("plain", 2, 6, 5)
+    for row, group in ((plain, "all"), (stratified, "stratified")):
+        for trained_on, found in measured.results.items():
+            assert_estimates(row[trained_on], [found.global_mean(group), found.global_error(group)])
+    # The finite units are 0.5, 1 and 3 of the one, and 1 and 1 of the other.
+    assert_estimates(plain["difference"], [1 - 1.5, math.nan])
+    assert (plain["2019 unrotated"].value, plain["2019 rotated"].value) == (0.7315, 0.686)
+    assert (stratified["2019 unrotated"].value, stratified["2019 rotated"].value) == (1.01, 0.9728)
+
+
+def test_layer_means_are_those_of_the_results():
+    measured = pair()
+    conv, linear = named([measured], "layers-simple-conv-mnist-rotation-mean")
+    assert (conv["layer"], conv["units"], conv["constant, unrotated"], linear["constant, rotated"]) == ("conv", 2, 1, 1)
+    assert [row["not finite, unrotated"] for row in (conv, linear)] == [0, 1]
+    assert [row["not finite, rotated"] for row in (conv, linear)] == [2, 0]
+    for row in (conv, linear):
+        for trained_on, found in measured.results.items():
+            for measure, group in (("plain", "all"), ("stratified", "stratified")):
+                expected = [found.layer_means(group)[row["layer"]], found.layer_errors(group)[row["layer"]]]
+                assert_estimates(row[f"{trained_on}, {measure}"], expected)
+    assert math.isnan(conv["rotated, plain"].value)
+    ordinary = pair(results=both(tv_all=np.ones(4), sv_all=np.ones(4)))
+    assert results_tables([ordinary])[-1].columns[:3] == ["layer", "units", "unrotated, plain"]
+
+
+def test_an_accuracy_stands_once_for_all_measurements_of_the_same_weights():
+    others = [pair(transformation="scale"), pair(results=both(aggregation="max")), shuffled(), untrained()]
+    (row,) = named([pair(), *others], "accuracy")
+    assert row["unrotated model, upright data"] == "98.77 %"
+    assert row["rotated model, rotated data"] == "25.00 %"
+    assert row["2019 unrotated, rotated"] == "43.7 %"
+    assert "weights" not in row
+    anew = pair(weights={"unrotated": "3" * 16, "rotated": "4" * 16})
+    for name, count in (("accuracy", 2), ("global-means", 4)):
+        found = named([pair(), anew, untrained()], name)
+        assert len(found) == count
+        assert {row["weights"] for row in found} == {"00000000 / 11111111", "33333333 / 44444444"}
+
+
+def test_controls_stand_beside_the_pair_that_they_belong_to():
+    before = untrained(results={"untrained": result(tv_all=np.full(4, 7.0), sv_all=np.full(4, 2.0))})
+    after = shuffled(results=both(samples=4))
+    plain, _ = named([pair(), before, after], "global-means")
+    assert_estimates(plain["before training"], [3.5, 0.032])
+    assert [row["samples"] for row in named([pair(), after], "shuffled")] == [4, 5]
+    assert controls_of(pair(), [pair(), after, before]) == {"shuffled": after, "random-weights": before}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        untrained(training={"untrained": {"seed": 1, "epochs": 0}}),
+        untrained(dataset="digits"),
+        untrained(transformation="scale"),
+        untrained(results={"untrained": result(transformations=["0", "1", "2"])}),
+        untrained(results={"untrained": result(aggregation="max")}),
+        shuffled(weights={"unrotated": "0" * 16, "rotated": "9" * 16}),
+    ],
+    ids=["seed", "data set", "transformation", "steps", "aggregation", "weights"],
+)
+def test_controls_of_something_else_stay_away(other):
+    assert controls_of(pair(), [other]) == {}
+    (plain, _), names = (
+        named([pair(), other], "global-means"),
+        [table.name for table in results_tables([pair(), other])],
+    )
+    assert "before training" not in plain
+    assert "shuffled" not in names
+
+
+def test_published_values():
+    assert published_global_mean("all_convolutional", "cifar10", "rotation", "max", "rotated", "all") == 0.6817
+    assert published_global_mean("vgg16", "cifar10", "rotation", "mean", "unrotated", "stratified") == 0.7181
+    for model in ("resnet", "resnet50"):
+        assert published_global_mean(model, "cifar10", "rotation", "mean", "rotated", "all") == 0.3559
+        assert published_accuracy(model, "cifar10", "rotated", "upright") == 0.65
+    assert published_global_mean("resnet", "mnist", "rotation", "mean", "rotated", "all") == 0.6004
+    assert published_accuracy("vgg16", "mnist", "unrotated", "upright") == 0.989
+
+
+@pytest.mark.parametrize(
+    ("model", "dataset", "transformation", "aggregation", "group"),
+    [
+        ("resnet50", "mnist", "rotation", "mean", "all"),
+        ("resnet34", "cifar10", "rotation", "mean", "all"),
+        ("simple_conv", "digits", "rotation", "mean", "all"),
+        ("simple_conv", "mnist", "rotation-disc", "mean", "all"),
+        ("simple_conv", "mnist", "rotation", "none", "all"),
+        ("simple_conv", "mnist", "rotation", "mean", "plain of mind"),
+    ],
+)
+def test_nothing_else_was_published(model, dataset, transformation, aggregation, group):
+    assert published_global_mean(model, dataset, transformation, aggregation, "rotated", group) is None
+
+
+def test_captions_speak_of_what_is_there():
+    for tables in (
+        results_tables([pair(dataset="digits")]),
+        results_tables([pair(results=both(dispersion="variance"))]),
+    ):
+        means = next(table for table in tables if table.name == "global-means")
+        assert not [head for head in means.columns if "2019" in head]
+        assert "2019" not in means.caption
+    for model, dataset, said in (
+        ("resnet", "cifar10", True),
+        ("resnet50", "cifar10", False),
+        ("resnet", "mnist", False),
+    ):
+        captions = [table.caption for table in results_tables([pair(model=model, dataset=dataset)])[:2]]
+        assert [("of ResNet-50" in caption, "28 × 28" in caption) for caption in captions] == [(said, True)] * 2
+
+
+def test_results_of_few_samples_one_class_or_none():
+    one = {
+        "classes": ["ant"],
+        "class_counts": np.array([6]),
+        "tv_classes": np.ones((1, 4)),
+        "sv_classes": np.ones((1, 4)),
+    }
+    _, stratified = named([pair(results=both(**one))], "global-means")
+    assert stratified["unrotated"].value == 1
+    (plain,) = named([pair(results=unlabelled())], "global-means")
+    assert plain["measure"] == "plain"
+    layers = results_tables([pair(results=unlabelled())])[-1]
+    assert layers.columns[-2:] == ["unrotated, plain", "rotated, plain"]
+    nothing = both(tv_all=np.full(4, np.nan), sv_all=np.full(4, np.nan), class_counts=np.array([1, 1, 1]))
+    table = results_tables([pair(results=nothing)])[-1]
+    assert markdown([table]).count("| – | – | – | – |") == 2
+    assert results_tables([]) == results_tables([untrained()]) == []
+
+
+def test_tables_are_named_apart():
+    names = [table.name for table in results_tables([pair(dataset="My Set"), pair(dataset="my-set"), hostile()])]
+    assert len(set(names)) == len(names) == 5
+    assert all(re.fullmatch("[a-z0-9-]+", name) for name in names)
