@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -18,6 +19,7 @@ from pytorch.figures.heatmaps import MARKS
 from pytorch.provenance import versions
 from pytorch.report import encoding
 from pytorch.report.encoding import embedded, encode
+from pytorch.report.gallery import subject
 from pytorch.report.page import PARTS, write_page
 from pytorch.report.table import Estimate, Table
 
@@ -170,10 +172,15 @@ def test_nothing_is_asked_for(tmp_path, png):
     assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|innerHTML|import\(", text)
 
 
-def test_figures_become_small_and_those_of_a_class_are_left_out(tmp_path, png):
-    drawn = [figure(png, model="simple_conv"), figure(png, group="stratified"), figure(png, group="ant")]
-    found = data_of(page(tmp_path, [pair_of()], drawn))["figures"]
-    assert [entry["of"] for entry in found] == [{"model": "simple_conv"}, {"group": "stratified"}]
+def without():
+    """A measurement without aggregation."""
+    return pair_of(result(aggregation="none"), result(aggregation="none"))
+
+
+def test_figures_become_small_and_heatmaps_that_the_page_draws_are_left_out(tmp_path, png):
+    maps = [replace(figure(png, **subject(pair), group="all"), kind="heatmap") for pair in (pair_of(), without())]
+    found = data_of(page(tmp_path, [pair_of(), without()], [figure(png, model="simple_conv"), *maps]))["figures"]
+    assert [entry["of"].get("aggregation") for entry in found] == [None, "none"]
     content = base64.b64decode(found[0]["image"])
     (tmp_path / "small.png").write_bytes(content)
     with Image.open(tmp_path / "small.png") as image:

@@ -97,7 +97,7 @@ def test_marks_are_told_and_counted(opened):
     assert hover(page, 2, 0, 2, 0.25).endswith("NV 0.125 − 0.500 = −0.375")
     counted = page.locator(".legend").all_text_contents()
     assert counted[1] == "x/0 (infinite): 10/0 (constant): 1"
-    assert counted[2].endswith("not finite in one of them: 1constant in both: 1")
+    assert counted[2].endswith("not finite in one of them: 1constant in either: 1")
     assert hover(page, 0, 0, 2, -0.1).endswith("layer conv, mean of 2 units\nNV 0.750 (95 %: 0.690 to 0.808)")
     page.select_option("#group", "stratified")
     assert hover(page, 0, 0, 2, 0.25).endswith("unit 0\nNV 2.00, mean over classes")

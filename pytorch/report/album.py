@@ -43,7 +43,7 @@ class Entry:
     def drawn(self, folder: Path) -> Drawn:
         """Return it for a reader."""
         path = folder / f"{self.name}.png"
-        return Drawn(path, self.kind, self.title, CAPTIONS.get(self.kind, ""), self.command, self.of)
+        return Drawn(path, self.kind, self.title, CAPTIONS[self.kind], self.command, self.of)
 
 
 class Album:
@@ -88,8 +88,11 @@ class Album:
         return [path for entry in stale if (path := self.folder / f"{entry.name}.png").exists()]
 
     def figures(self) -> list[Drawn]:
-        """Return the figures that are there, in the order of their names."""
-        drawn = [self._entries[name].drawn(self.folder) for name in sorted(self._entries)]
+        """Return the figures that are there, kind by kind, in the order of their names."""
+        kinds = list(CAPTIONS)
+        known = [entry for entry in self._entries.values() if entry.kind in kinds]
+        known.sort(key=lambda entry: (kinds.index(entry.kind), entry.name))
+        drawn = [entry.drawn(self.folder) for entry in known]
         return [figure for figure in drawn if figure.path.exists()]
 
     def _stands(self, figure: Planned, look: str, formats: list[str]) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 
 from pytorch.experiment import CONTROLS, PAIR, VariancePair
 from pytorch.figures.cells import pair_scales
+from pytorch.figures.layer_axis import split_name
 from pytorch.variance import VarianceResult
 from pytorch.variance.result import STRATIFIED
 
@@ -51,18 +52,19 @@ def embedded(pair: VariancePair) -> dict[str, Any]:
     A control has the groups all and stratified alone, as among the figures.
 
     Returns:
-        ``control``; ``layers``, their names; ``sizes``, their numbers of units; ``groups`` and ``samples`` of each;
-        ``top`` and ``differenceTop``, the ends of the colour scales; ``models``, for each its ``name`` and in
-        ``groups``, in the order of the groups, means, intervals and units. Where it cannot be drawn unit by unit,
-        ``models`` is empty, and ``omitted`` says why.
+        ``control``; ``layers`` and ``blocks``, their names and what they belong to; ``sizes``, their numbers of units;
+        ``groups`` and ``samples`` of each; ``top`` and ``differenceTop``, the ends of the colour scales; ``models``,
+        for each its ``name`` and in ``groups``, in the order of the groups, means, intervals and units. Where it
+        cannot be drawn unit by unit, ``models`` is empty, and ``omitted`` says why.
     """
-    results = list(pair.results.values())
+    results, layers = list(pair.results.values()), pair.any_result.layer_names
     groups = pair.any_result.groups[: None if pair.control is None else 2]
-    omitted, scales = _omitted(pair), pair_scales(pair)
+    omitted, scales = omission(pair), pair_scales(pair)
     return {
         "control": pair.control,
         "omitted": omitted,
-        "layers": pair.any_result.layer_names,
+        "layers": layers,
+        "blocks": [split_name(layer)[0] or layer for layer in layers],
         "sizes": [int(np.prod(shape)) for shape in pair.any_result.layer_shapes],
         "groups": groups,
         "samples": [pair.any_result.sample_count(group) for group in groups],
@@ -75,7 +77,8 @@ def embedded(pair: VariancePair) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _omitted(pair: VariancePair) -> str | None:
+def omission(pair: VariancePair) -> str | None:
+    """Say why the units of a measurement are not embedded; None: they are."""
     units = max(result.tv_all.size for result in pair.results.values())
     if pair.aggregation == "none":
         return "Without aggregation every position of a feature map is a unit: too many to draw here."

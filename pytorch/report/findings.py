@@ -8,6 +8,7 @@ from pytorch.errors import FileError
 from pytorch.experiment import CONTROLS, PAIR, TrainedModel, VariancePair, weights_digest
 from pytorch.report.controls import controls_of
 from pytorch.storage import load_model, load_values, model_folders, values_files
+from pytorch.variance.aggregation import AGGREGATIONS
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Findings:
     """All that was found.
 
     Attributes:
-        measured: The measurements, by their files' names.
+        measured: The measurements.
         trained: The trained pairs by model and data set.
         errors: Of the files that could not be read, a line each.
     """
@@ -62,6 +63,7 @@ def find_results(results_dir: Path) -> Findings:
             found.measured.append(Measured(load_values(path), _digest(path)))
         except FileError as error:
             found.errors.append(str(error))
+    found.measured.sort(key=_order)
     for folder in model_folders(results_dir):
         try:
             trained = _trained(folder)
@@ -87,6 +89,14 @@ def _trained(folder: Path) -> Trained | None:
     if len({(model.model, model.dataset) for pair in pairs for model in pair.values()}) > 1:
         raise FileError(f"{folder} holds models of several architectures or data sets")
     return Trained(sorted(pairs, key=lambda pair: pair[PAIR[0]].seed), digests)
+
+
+def _order(measured: Measured) -> tuple[str | int, ...]:
+    """Networks and data sets by name, aggregations and controls as they are listed elsewhere."""
+    pair, controls = measured.pair, [None, *CONTROLS]
+    known = list(AGGREGATIONS)
+    aggregation = known.index(pair.aggregation) if pair.aggregation in known else len(known)
+    return pair.model, pair.dataset, pair.transformation, aggregation, controls.index(pair.control)
 
 
 def _digest(path: Path) -> str:

@@ -31,20 +31,20 @@ CAPTIONS = {
     "scale; above each column its layer mean with the 95 % interval. The difference is that of cells in equal places.",
     "layers": "Layer means of NV over the finite units, with 95 % intervals over samples; below, TV and SV in units of "
     "the activations. At 1 (dotted) transforming a sample matters as much as exchanging it.",
-    "classes": "Layer means of NV over the samples of each class alone; dashed, their mean.",
+    "overview": "Accuracy when all test samples are turned by an angle, beside the layer means of NV.",
     "class-layers": "Layer means of NV: a row for each class, a column for each layer. Rows that differ mean that "
     "invariance depends on the class.",
+    "classes": "Layer means of NV over the samples of each class alone; dashed, their mean.",
     "class-units": "NV of each unit of the last layer over the samples of each class.",
-    "overview": "Accuracy when all test samples are turned by an angle, beside the layer means of NV.",
-    "depth": "Layer means of NV of each network against depth, from its first layer (0 %) to its last (100 %), "
-    "with 95 % intervals.",
-    "training": "Loss and accuracy on the training samples, as they were seen, epoch by epoch.",
-    "accuracy": "Accuracy of both models on upright and on randomly rotated test samples.",
-    "angles": "Accuracy when all test samples are turned by an angle: both models, and each by class.",
     "units": "The most and the least invariant units of a layer, the images that drive each of them most, and their "
     "activation under the transformation.",
+    "depth": "Layer means of NV of each network against depth, from its first layer (0 %) to its last (100 %), "
+    "with 95 % intervals.",
+    "angles": "Accuracy when all test samples are turned by an angle: both models, and each by class.",
+    "accuracy": "Accuracy of both models on upright and on randomly rotated test samples.",
+    "training": "Loss and accuracy on the training samples, as they were seen, epoch by epoch.",
 }
-"""How to read the figures of each kind."""
+"""How to read the figures of each kind, in the order in which they are shown."""
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from PIL import Image
 from pytorch.errors import FileError
 from pytorch.experiment import VariancePair
 from pytorch.figures.drawn import Drawn
-from pytorch.report.encoding import embedded
+from pytorch.report.encoding import embedded, omission
 from pytorch.report.formats import cell_text
+from pytorch.report.gallery import subject
 from pytorch.report.table import Cell, Estimate, Table
 from pytorch.summary import samples_used
-from pytorch.variance.result import ALL, STRATIFIED
 from pytorch.whole_file import whole_file
 
 PARTS = Path(__file__).with_name("page")
@@ -44,14 +44,15 @@ def write_page(
         path: Of an HTML file.
         pairs: Measurements and their controls. Controls of other transformations than those of the trained pair are
             left out; a figure without a model is of all.
-        drawn: Figures; heatmaps of a class are left out, for the page draws them itself.
+        drawn: Figures; heatmaps that the page draws itself are left out.
         tables: In the order of the page.
         command: That makes it.
 
     Raises:
         FileError: A figure cannot be read, or the page cannot be written.
     """
-    figures = [figure for figure in drawn if not _is_of_class(figure)]
+    explored = [subject(pair) for pair in pairs if not omission(pair)]
+    figures = [each for each in drawn if each.kind != "heatmap" or _without_group(each) not in explored]
     data = {"measurements": _measurements(pairs, figures), "figures": [_figure(figure) for figure in figures]}
     content = Template(_part("page.html")).substitute(
         css=_part("page.css"),
@@ -143,8 +144,8 @@ def _list(named: dict[str, Any]) -> str:
     return "; ".join(f"{name} {text}" for name, text in texts.items() if text not in (None, ""))
 
 
-def _is_of_class(figure: Drawn) -> bool:
-    return figure.of.get("group", ALL) not in (ALL, STRATIFIED)
+def _without_group(figure: Drawn) -> dict[str, str]:
+    return {name: text for name, text in figure.of.items() if name != "group"}
 
 
 def _figure(figure: Drawn) -> dict[str, Any]:
@@ -171,7 +172,7 @@ def _small_png(path: Path) -> tuple[str, int, int]:
         image = image.resize((WIDEST, height), Image.Resampling.LANCZOS)
     few = image.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     content = io.BytesIO()
-    few.save(content, format="PNG", optimize=True)
+    few.save(content, format="PNG")
     return base64.b64encode(content.getvalue()).decode("ascii"), image.width, image.height
 
 

@@ -17,7 +17,7 @@ from pytorch.report.gallery import Planned, place, subject
 from pytorch.transformations import transformation_set
 from pytorch.unit_examples import extreme_units, find_layer, unit_examples
 
-SMOOTH = 72
+SMOOTH = 36
 """Rotations of a curve over the whole turn."""
 
 UNITS_SHOWN = 3

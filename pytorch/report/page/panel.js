@@ -7,7 +7,7 @@ function layOut(panel, width) {
   const columns = panel.layers.length;
   panel.width = Math.max(width, LEFT + columns * NARROWEST);
   panel.step = (panel.width - LEFT) / columns;
-  panel.names = columnNames(panel.layers, panel.step);
+  panel.names = columnNames(panel.layers, panel.part.blocks, panel.step);
   const context = panel.canvas.getContext("2d");
   context.font = NAME_FONT;
   const longest = Math.max(0, ...panel.names.map(({ text }) => context.measureText(text).width));
@@ -15,13 +15,12 @@ function layOut(panel, width) {
 }
 
 // Names of the layers or, where they would not be legible, of the blocks that follow one another.
-function columnNames(layers, step) {
+function columnNames(layers, blocks, step) {
   const short = (name) => [...name].length > LONGEST_NAME ? [...name].slice(0, LONGEST_NAME - 1).join("") + "…" : name;
   let names = layers.map((name, column) => ({ column, text: short(name) }));
   if (step < NAME_STEP) {
-    const block = (name) => name.includes(".") ? name.slice(0, name.lastIndexOf(".")) : name;
-    names = layers.map((name, column) => ({ column, text: short(block(name)) }))
-      .filter(({ column }) => column === 0 || block(layers[column]) !== block(layers[column - 1]));
+    names = blocks.map((name, column) => ({ column, text: short(name) }))
+      .filter(({ column }) => column === 0 || blocks[column] !== blocks[column - 1]);
   }
   let free = -1;
   return names.filter(({ column }) => {
