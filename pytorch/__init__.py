@@ -7,8 +7,10 @@ In reading order:
 - ``models``, ``datasets``: what the experiments measure, by name.
 - ``recipes``, ``training``, ``evaluation``: from fresh weights to a trained model and its accuracies;
   ``pair_training``, ``pair_replacement``: pairs of them, taken up where they were left, and put in place together.
-- ``experiment``: what the experiments keep, trained models and pairs of measurements; ``storage``: what lies where
-  in the results folder; ``figures``: from results to pictures.
+- ``experiment``: what the experiments keep, trained models and pairs of measurements; ``provenance``: where they come
+  from; ``storage``: what lies where in the results folder.
+- ``figures``: from results to pictures; ``unit_examples``: which images drive a unit; ``report``: what is found is
+  planned, drawn once, put in tables and on one page.
 - ``cli``: the options that the three scripts share; ``progress`` and ``summary``: what they print on the way and at
   the end.
 - ``allocation``, ``errors``, ``names``, ``precision``, ``evaluation_mode``, ``torchvision_import``, ``whole_file``,

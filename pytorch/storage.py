@@ -5,7 +5,7 @@
 
 and in the folder of figures
 
-    <model>_<dataset>/*.png
+    <model>_<dataset>/*.png, <dataset>_*.png, results.{csv,md,tex}, index.html, and figures.json, which lists figures
 
 A model under way has a .checkpoint beside it, and one that waits to replace another is called .new. A file is written
 whole or not at all, says everything about itself, and carries the version of its format.

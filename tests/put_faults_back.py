@@ -157,12 +157,12 @@ FAULTS = {
     ),
     "a figure sorts the result": (
         "tests/test_figures.py::test_drawing_changes_no_bit_of_a_result",
-        [("pytorch/figures/heatmaps.py", "positions = _per_channel(values)", SORTS)],
+        [("pytorch/figures/cells.py", "positions = _per_channel(values)", SORTS)],
     ),
     "a figure sorts the result, which is not read-only": (
         "tests/test_figures.py::test_drawing_changes_no_bit_of_a_result",
         [
-            ("pytorch/figures/heatmaps.py", "positions = _per_channel(values)", SORTS),
+            ("pytorch/figures/cells.py", "positions = _per_channel(values)", SORTS),
             ("pytorch/variance/result.py", "units = units.view()\n        units.flags.writeable = False", "pass"),
             ("pytorch/variance/errors.py", "frozen.flags.writeable = False", "pass"),
             ("pytorch/variance/result.py", "return np.where((tv == 0) & (sv == 0), 1.0, ratio)", "return tv"),

@@ -92,14 +92,20 @@ def test_measuring_leaves_a_pair_of_results(home):
     assert f"{pair.results['rotated'].global_mean('stratified'):.4f}" in out
 
 
+KINDS = ("layers", "classes", "class-layers", "class-units", "overview")
+
+
 def test_drawing_leaves_every_figure(home):
     figures = {path.name for path in (home / "plots" / "simple_conv_digits").iterdir()}
     groups = ["all", "stratified", *(f"class{digit}_{digit}" for digit in range(10))]
     assert figures == {
-        "training.png", "accuracy.png", "angles.png", "rotation_mean_layers.png", "rotation_mean_classes.png",
+        "training.png", "accuracy.png", "angles.png", *(f"rotation_mean_{kind}.png" for kind in KINDS),
         *(f"rotation_mean_heatmap_{group}.png" for group in groups),
     }  # fmt: skip
-    for path in (home / "plots" / "simple_conv_digits").iterdir():
+    together = {path.name for path in (home / "plots").iterdir()}
+    tables = {"results.csv", "results.md", "results.tex"}
+    assert together == {"simple_conv_digits", "digits_rotation_mean_depth.png", "figures.json", "index.html", *tables}
+    for path in (home / "plots").rglob("*.png"):
         with Image.open(path) as image:
             image.verify()
 

@@ -175,7 +175,7 @@ def _label_axes(axes: list[tuple[Axes, Axes]], pair: VariancePair, pitch: float)
     """Name layers and axes where they stand at the edge of the figure; panels of models have one scale of means."""
     result = pair.any_result
     of_models = [strip for strip, _ in axes[: len(pair.results)]]
-    top = max(strip.get_ylim()[1] for strip in of_models)
+    top = max(strip.get_ylim()[1] for strip in of_models) or 1
     for strip in of_models:
         strip.set_ylim(0, top)
     shapes = ["×".join(map(str, shape)) for shape in result.layer_shapes]

@@ -1,1 +1,6 @@
-"""From results and figures to what is read: tables, and one page that holds everything."""
+"""From the files of results to what is read.
+
+In reading order: ``findings`` (what is there), ``gallery`` and ``unit_gallery`` (which figures there are of it),
+``album`` (those that are new are drawn), ``table``, ``tables``, ``formats`` and ``long_format`` (tables as CSV,
+Markdown and LaTeX, beside what was ``published``), ``encoding`` and ``page`` (one page that holds everything).
+"""

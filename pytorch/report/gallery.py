@@ -131,18 +131,17 @@ def _of_measurement(measured: Measured, controls: list[Measured], look: Look) ->
         called = {ALL: "all samples", STRATIFIED: "stratified"}.get(group, f"class {group}")
         name = place(pair, "heatmap", group_label(group, result.classes))
         yield Planned(name, "heatmap", f"{title}: {called}", {**of, "group": group}, sources, partial(heatmap, group))
-    if pair.control is None:
-        sources_of_layers = sources + tuple(each.digest for each in controls)
-        draw = partial(layers_figure, pair, [each.pair for each in controls], look.width)
-        yield Planned(place(pair, "layers"), "layers", f"{title}: layer means", of, sources_of_layers, draw)
-    if result.classes:
+    sources_of_layers = sources + tuple(each.digest for each in controls)
+    draw = partial(layers_figure, pair, [each.pair for each in controls], look.width)
+    yield Planned(place(pair, "layers"), "layers", f"{title}: layer means", of, sources_of_layers, draw)
+    if result.classes and pair.control is None:
         for kind, what, draw in (
             ("classes", "layer means of each class", classes_figure),
             ("class-layers", "class × layer", class_layers_figure),
             ("class-units", "class × unit of the last layer", class_units_figure),
         ):
             yield Planned(place(pair, kind), kind, f"{title}: {what}", of, sources, partial(draw, pair, look.width))
-    if set(pair.angle_curves) == set(pair.results):
+    if set(pair.angle_curves) == set(pair.results) and pair.control is None:
         draw = partial(accuracy_and_layers_figure, pair, look.width)
         yield Planned(place(pair, "overview"), "overview", f"{title}: accuracy and layer means", of, sources, draw)
 
