@@ -26,9 +26,12 @@ demo: install
 	@echo "  training.png                         loss and accuracy, epoch by epoch"
 	@echo "  rotation_mean_layers.png             normalized variance of each layer, rotated against unrotated"
 	@echo "  rotation_mean_classes.png            the same, a line for each class"
+	@echo "  rotation_mean_class-*.png            maps of classes against layers, and against the units of the last one"
+	@echo "  rotation_mean_overview.png           accuracy against the angle beside the normalized variance"
 	@echo "  rotation_mean_heatmap_all.png        a column for each layer, a cell for each unit, over all samples"
 	@echo "  rotation_mean_heatmap_stratified.png the mean over classes, each class by itself"
 	@echo "  rotation_mean_heatmap_class*.png     one class"
+	@echo "Everything on one page: demo/plots/index.html"
 
 test: install
 	$(RUN) -m pytest
