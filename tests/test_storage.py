@@ -14,7 +14,7 @@ from test_result import result
 from pytorch.datasets import Normalization
 from pytorch.errors import FileError, InputError
 from pytorch.evaluation import AngleCurve
-from pytorch.experiment import TrainedModel, VariancePair
+from pytorch.experiment import TrainedModel, VariancePair, weights_digest
 from pytorch.models import build_model
 from pytorch.provenance import versions
 from pytorch.recipes import Recipe
@@ -249,3 +249,23 @@ def test_what_a_killed_writer_left_is_removed_and_a_living_one_is_left_alone(tmp
             file.write(b"new")
         assert {part.name for part in tmp_path.iterdir()} == {"file", ".other.1.part", ".file.2.part"}
     assert path.read_bytes() == b"new"
+
+
+def test_results_that_differ_in_more_than_numbers_are_no_pair(pair):
+    results = {"unrotated": result(), "rotated": result(layer_names=["conv", "dense"])}
+    with pytest.raises(ValueError, match="differ in their layer names"):
+        VariancePair(**{**vars(pair), "results": results})
+
+
+def test_names_that_lead_elsewhere_are_refused(pair, trained):
+    for content in (pair, trained):
+        with pytest.raises(ValueError, match="is no name"):
+            replace(content, dataset="../elsewhere")
+
+
+def test_a_digest_follows_from_every_bit_of_the_weights(trained):
+    weights = {name: values.clone() for name, values in trained.weights.items()}
+    assert weights_digest(weights) == weights_digest(trained.weights)
+    name = list(weights)[-1]
+    weights[name].view(-1)[-1] += 1
+    assert weights_digest(weights) != weights_digest(trained.weights)
