@@ -120,10 +120,13 @@ def test_what_is_drawn_last_is_not_cut_off(pair):  # noqa: F811
 
 
 def test_class_maps_have_a_row_for_each_class(pair):  # noqa: F811
+    results = {**pair.results, "rotated": result(tv_classes=np.full((3, 4), 0.5))}
+    pair = VariancePair(**{**vars(pair), "results": results})
     figure = class_layers_figure(pair)
     unrotated, rotated, difference = (np.asarray(axes.get_images()[0].get_array()) for axes in figure.axes[:3])
     expected = [list(pair.results["unrotated"].layer_means(name).values()) for name in ("ant", "bee", "cow")]
     np.testing.assert_array_equal(unrotated, expected)
+    assert np.nanmin(unrotated - rotated) > 0
     np.testing.assert_array_equal(difference, rotated - unrotated)
     assert "ant\nbee\ncow" in texts(figure)
     last = class_units_figure(pair)
