@@ -43,21 +43,22 @@ def main(arguments: list[str] | None = None) -> int:
         raise FileError(f"no measurement in {options.results_dir / 'values'}: make one with experiment_variance.py")
     check_writable(options.plots_dir)
     look = Look(options.width, options.sort)
-    figures = plan(found, look)
-    if options.units:
-        figures += plan_units(found, options.units, options.data_dir, options.device)
-    figures = chosen(figures, options.only)
+    planned = plan(found, look)
+    units = plan_units(found, options.units, options.data_dir, options.device) if options.units else []
+    figures = chosen([*planned, *units], options.only)
     album = Album(options.plots_dir)
-    drawn = album.draw(figures, look, options.format, _command(options))
-    stale = album.forget({digest for figure in plan(found, look) for digest in figure.sources})
+    drawn, failed = album.draw(figures, look, options.format, _command(options))
+    stale = album.keep(planned, {digest for figure in planned for digest in figure.sources})
     pairs = [measured.pair for measured in found.measured]
     command = command_line(__file__, arguments)
     tables = write_tables(options.plots_dir, pairs, command)
     page = options.plots_dir / "index.html"
     write_page(page, pairs, album.figures(), results_tables(pairs), command)
-    _tell(found, figures, drawn, stale)
+    _tell(found, len(figures), drawn, stale)
     print("\n".join(f"written: {path}" for path in (*tables, page)))
-    return int(bool(found.errors))
+    for error in failed:
+        print(f"error: {error}", file=sys.stderr)
+    return int(bool(found.errors or failed))
 
 
 def chosen(figures: list[Planned], only: list[str] | None) -> list[Planned]:
@@ -67,15 +68,22 @@ def chosen(figures: list[Planned], only: list[str] | None) -> list[Planned]:
         InputError: A word fits no figure at all.
     """
     known = list(dict.fromkeys(word for figure in figures for word in figure.words))
+    exact = {*known, *(figure.name for figure in figures)}
     for word in only or []:
-        names = {find_name(name, known, "figure") for name in word.split(",")}
-        figures = [figure for figure in figures if names & set(figure.words)]
+        names = {word} if word in exact else {_match(name, known) for name in word.split(",")}
+        figures = [figure for figure in figures if names & {figure.name, *figure.words}]
     return figures
 
 
+def _match(name: str, known: list[str]) -> str:
+    return name if name in known else find_name(name, known, "figure")
+
+
 def _command(options: argparse.Namespace) -> Callable[[Planned], str]:
-    """Return what tells the command that draws a figure alone."""
+    """Return what tells the command that draws a figure, and that one alone."""
     given = []
+    if options.data_dir != options.results_dir / "data":
+        given += ["--data-dir", str(options.data_dir)]
     if options.sort:
         given += ["--sort"]
     if options.width:
@@ -87,19 +95,20 @@ def _command(options: argparse.Namespace) -> Callable[[Planned], str]:
 
     def command(figure: Planned) -> str:
         units = ["--units", figure.of["layer"]] if "layer" in figure.of else []
-        return shlex.join(["python", Path(__file__).name, "--only", *figure.words, *units, *given])
+        return shlex.join(["python", Path(__file__).name, "--only", figure.name, *units, *given])
 
     return command
 
 
-def _tell(found: Findings, figures: list[Planned], drawn: int, stale: list[Path]) -> None:
+def _tell(found: Findings, figures: int, drawn: int, stale: list[Path]) -> None:
     """Say what was done, and what does not fit together any more."""
-    print(f"{len(figures)} figures, {drawn} of them drawn anew, the others unchanged")
+    print(f"{figures} figures, {drawn} of them drawn anew")
+    print("".join(f"{note}\n" for note in found.notes), end="")
     for pair in (measured.pair for measured in found.measured if found.outdated(measured.pair)):
         print(f"{pair.model} on {pair.dataset}, {pair.transformation}, {pair.aggregation}: measured before its models "
               "were trained anew; experiment_variance.py measures those that are there")  # fmt: skip
     for path in stale:
-        print(f"of a result that is no longer there, and left out of the page: {path}")
+        print(f"of another result than there is now, and left out of the page: {path}")
 
 
 def _parser() -> argparse.ArgumentParser:

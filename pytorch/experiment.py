@@ -209,6 +209,15 @@ class VariancePair:
             if any(other != first for other in others):
                 raise ValueError(f"its two results differ in their {shared.replace('_', ' ')}")
         _check_names(self.model, self.transformation, self.aggregation, self.dataset)
+        self._check_types()
+
+    def _check_types(self) -> None:
+        texts = [self.source, self.command, self.machine, self.date, *self.versions.values(), *self.weights.values()]
+        numbers = [self.seconds, self.seed, *(part for scores in self.accuracy.values() for part in scores.values())]
+        if not all(isinstance(text, str) for text in texts) or not all(isinstance(n, int | float) for n in numbers):
+            raise ValueError("what it tells of its origin is not of the right types")
+        if not all(isinstance(settings, dict) for settings in [self.training, *self.training.values()]):
+            raise ValueError("its settings of training are none")
 
     @property
     def aggregation(self) -> str:

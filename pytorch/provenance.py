@@ -1,5 +1,6 @@
 """Where numbers come from: the command, the machine and the versions behind them."""
 
+import hashlib
 import platform
 import shlex
 import sys
@@ -27,6 +28,12 @@ def command_line(script: str, arguments: Sequence[str] | None) -> str:
     "python plot_variances_models.py --plots-dir 'my plots'"
     """
     return shlex.join(["python", Path(script).name, *(sys.argv[1:] if arguments is None else arguments)])
+
+
+def file_digest(path: Path) -> str:
+    """Sixteen hexadecimal digits that follow from the content of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def machine(device: torch.device) -> str:

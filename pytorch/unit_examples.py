@@ -101,6 +101,7 @@ def unit_examples(
     images_per_unit: int = 3,
     *,
     precision: str = "fp32",
+    upright: Transformation | None = None,
 ) -> UnitExamples:
     """Find the images that drive some units most, and follow these units while the images are transformed.
 
@@ -120,6 +121,7 @@ def unit_examples(
         images_per_unit: How many images to choose; all where there are fewer. Of images with equal activations the
             first ones are chosen.
         precision: That of the measurement.
+        upright: What stands for no transformation where the measurement masks all images, say; None: none.
 
     Raises:
         InputError: There is no such layer or unit, or no image, or feature maps would not be aggregated.
@@ -131,7 +133,7 @@ def unit_examples(
         layer = _recorded_name(network, _inputs(images[:1].to(where), None, preprocess), aggregation, layer)
         with ActivationRecorder(network, aggregation, [layer]) as recorder:
             reader = _Reader(recorder, layer, list(units), preprocess, precision, where)
-            chosen, moments = _upright(reader, images, batch_size, images_per_unit)
+            chosen, moments = _upright(reader, images, batch_size, images_per_unit, upright)
             curves = _curves(reader, images, chosen, transformations, batch_size)
     return UnitExamples(
         layer=layer,
@@ -216,13 +218,15 @@ class _Reader:
         return row.split(sizes, dim=1)[index][:, self.units].double().cpu()
 
 
-def _upright(reader: _Reader, images: Tensor, batch_size: int, count: int) -> tuple[np.ndarray, Moments]:
+def _upright(
+    reader: _Reader, images: Tensor, batch_size: int, count: int, upright: Transformation | None
+) -> tuple[np.ndarray, Moments]:
     """The images with the highest activations of each unit, (U, K), and the moments of all."""
     highest = np.empty((len(reader.units), 0))
     chosen = np.empty((len(reader.units), 0), dtype=np.int64)
     moments = Moments.empty(1, len(reader.units))
     for start in range(0, len(images), batch_size):
-        found = reader(images[start : start + batch_size])
+        found = reader(images[start : start + batch_size], upright)
         rows = torch.zeros(len(found), dtype=torch.int64)
         moments.update(found, Groups.of(rows, moments.count.flatten()))
         indices = np.broadcast_to(np.arange(start, start + len(found)), (len(reader.units), len(found)))

@@ -64,15 +64,15 @@ def test_every_unit_has_a_cell_and_equal_values_have_equal_colours(pair):  # noq
 
 
 def test_the_difference_is_that_of_cells_in_equal_places_around_0(pair):  # noqa: F811
-    """NV 0.5, 0/0, x/0, 3 against 1, 0/0, x/0, 1: red, none, none, blue; white is 0."""
+    """NV 0.5, 0/0, x/0, 3 against 1, 0/0, x/0, 1: red, grey, black, blue; white is 0."""
     values = {"unrotated": result(), "rotated": result(tv_all=np.array([2.0, 0.0, 1.0, 1.0]))}
     figure = heatmap_figure(VariancePair(**{**vars(pair), "results": values}), "all")
     conv, linear = cells(maps(figure)[0][2], [2, 2])
     red, blue = conv[0], linear[1]
     assert red[0] > red[2]
     assert blue[2] > blue[0]
-    for missing in (conv[1], linear[0]):
-        np.testing.assert_allclose(missing, to_rgba(MARKS[CONSTANT]))
+    np.testing.assert_allclose(conv[1], to_rgba(MARKS[CONSTANT]))
+    np.testing.assert_allclose(linear[0], to_rgba(MARKS[INFINITE]), err_msg="not finite in one of them")
     same = heatmap_figure(of_both(pair), "all")
     middle = cells(maps(same)[0][2], [2, 2])[0][0]
     assert middle[:3].min() > 0.95

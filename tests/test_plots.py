@@ -1,6 +1,8 @@
 """The script that draws: what is there, what is new, what was asked for, and nothing twice."""
 
 import json
+import shlex
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +12,7 @@ from test_storage import pair, trained  # noqa: F401 (fixtures)
 
 import plot_variances_models
 from pytorch.errors import FileError, InputError
-from pytorch.experiment import ROTATED, UNROTATED, VariancePair
+from pytorch.experiment import ROTATED, UNROTATED, VariancePair, weights_digest
 from pytorch.report.album import Album
 from pytorch.report.findings import Findings, Measured, find_results
 from pytorch.report.gallery import Look, plan
@@ -122,9 +124,12 @@ def test_words_choose_figures(pair):  # noqa: F811
 def test_the_command_of_a_figure_draws_it_alone(folders, tmp_path):
     draw(folders, "--only", "class-units", "--sort")
     (entry,) = json.loads((tmp_path / "plots" / "figures.json").read_text())["figures"]
-    assert entry["command"].startswith(
-        "python plot_variances_models.py --only class-units simple_conv digits rotation mean --sort --results-dir"
-    )
+    _, script, *arguments = shlex.split(entry["command"])
+    assert script == "plot_variances_models.py"
+    for path in (tmp_path / "plots").rglob("*.png"):
+        path.unlink()
+    assert plot_variances_models.main(arguments) == 0
+    assert list(written(tmp_path)) == ["simple_conv_digits/rotation_mean_class-units.png"]
 
 
 def test_trained_pairs_are_found_with_those_of_other_seeds(trained, tmp_path):  # noqa: F811
@@ -137,6 +142,31 @@ def test_trained_pairs_are_found_with_those_of_other_seeds(trained, tmp_path):  
     (pairs,) = found.trained.values()
     assert [models[UNROTATED].seed for models in pairs.pairs] == [4, 5]
     assert {figure.kind for figure in plan(found, Look())} == {"training", "accuracy", "angles"}
+
+
+def test_pairs_that_were_trained_otherwise_are_not_averaged(trained, tmp_path):  # noqa: F811
+    others = {
+        "": trained,
+        "seed4": trained,
+        "seed5": replace(trained, seed=5, recipe=replace(trained.recipe, epochs=9)),
+    }
+    for place, model in others.items():
+        for trained_on in (UNROTATED, ROTATED):
+            path = model_file(tmp_path, "simple_conv", "digits", trained_on)
+            save_model(path.parent / place / path.name, replace(model, trained_on=trained_on))
+    found = find_results(tmp_path)
+    assert len(found.trained["simple_conv", "digits"].pairs) == 1
+    assert len(found.notes) == 2
+    assert all("was trained otherwise than" in note for note in found.notes)
+
+
+def test_measurements_of_the_models_that_are_there_are_not_outdated(pair, trained, tmp_path):  # noqa: F811
+    for trained_on in (UNROTATED, ROTATED):
+        save_model(model_file(tmp_path, "simple_conv", "digits", trained_on), replace(trained, trained_on=trained_on))
+    found = find_results(tmp_path)
+    digest = weights_digest(trained.weights)
+    assert found.outdated(pair)
+    assert not found.outdated(VariancePair(**{**vars(pair), "weights": {UNROTATED: digest, ROTATED: digest}}))
 
 
 def test_it_is_said_when_models_were_trained_anew(folders, trained, tmp_path, capsys):  # noqa: F811
@@ -161,8 +191,8 @@ def test_controls_stand_beside_their_own_pair(pair):  # noqa: F811
     others = VariancePair(**{**vars(shuffled), "weights": {"unrotated": "5" * 16, "rotated": "6" * 16}})
     found = Findings([Measured(each, str(index)) for index, each in enumerate((pair, others, shuffled))])
     assert [measured.digest for measured in found.controls(pair)] == ["2"]
-    (layers,) = [figure for figure in plan(found, Look()) if figure.kind == "layers"]
-    assert layers.sources == ("0", "2")
+    figures = [figure for figure in plan(found, Look()) if figure.kind == "layers"]
+    assert [figure.sources for figure in figures] == [("0", "2"), ("1",), ("2",)]
 
 
 def test_networks_of_other_steps_have_a_figure_of_their_own(pair):  # noqa: F811
@@ -171,6 +201,53 @@ def test_networks_of_other_steps_have_a_figure_of_their_own(pair):  # noqa: F811
     figures = plan(Findings([Measured(pair, "a"), Measured(finer, "b")]), Look())
     names = [figure.name for figure in figures if figure.kind == "depth"]
     assert names == ["digits_rotation_mean_2steps_depth", "digits_rotation_mean_3steps_depth"]
+
+
+def test_other_formats_are_kept_up_to_date(folders, tmp_path, pair):  # noqa: F811
+    draw(folders, "--only", "layers", "--format", "pdf")
+    path = tmp_path / "plots" / "simple_conv_digits" / "rotation_mean_layers.pdf"
+    before = path.read_bytes()
+    save(
+        tmp_path / "results",
+        VariancePair(**{**vars(pair), "results": {name: result(samples=7) for name in pair.results}}),
+    )
+    draw(folders, "--only", "layers")
+    assert path.read_bytes() != before
+
+
+def test_a_figure_that_something_else_wrote_is_drawn_again(folders, tmp_path):
+    draw(folders, "--only", "layers")
+    path = tmp_path / "plots" / "simple_conv_digits" / "rotation_mean_layers.png"
+    before = path.read_bytes()
+    path.write_bytes(before[:1000])
+    draw(folders, "--only", "layers")
+    assert path.read_bytes() == before
+
+
+def test_a_figure_of_fewer_networks_leaves_the_page(folders, tmp_path, pair):  # noqa: F811
+    draw(folders, "--only", "depth")
+    save(tmp_path / "results", VariancePair(**{**vars(pair), "model": "resnet"}))
+    draw(folders, "--only", "layers")
+    assert {figure.kind for figure in Album(tmp_path / "plots").figures()} == {"layers"}
+
+
+def test_the_same_measurement_twice_is_an_error(folders, tmp_path, capsys):
+    values = tmp_path / "results" / "values"
+    shutil.copy(values / "simple_conv_digits_rotation_mean.pickle", values / "z_copy.pickle")
+    assert draw(folders, "--only", "layers") == 1
+    assert "z_copy.pickle holds the same measurement as" in capsys.readouterr().err
+
+
+def test_units_that_cannot_be_shown_stop_nothing_else(folders, tmp_path, capsys):
+    assert draw(folders, "--only", "layers,units", "--units", "linear") == 1
+    assert "units of simple_conv on digits cannot be shown: its models are not there" in capsys.readouterr().err
+    assert len(written(tmp_path)) == 1
+    assert (tmp_path / "plots" / "index.html").exists()
+
+
+def test_units_of_a_layer_that_nothing_has(folders):
+    with pytest.raises(InputError, match="unknown layer 'liner': did you mean linear"):
+        draw(folders, "--units", "liner")
 
 
 @pytest.mark.parametrize("options", [("--width", "1"), ("--format", "gif"), ("--width", "wide")])

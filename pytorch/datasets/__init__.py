@@ -12,6 +12,7 @@ from pytorch.datasets.digits import read_digits
 from pytorch.datasets.image_folder import read_image_folder
 from pytorch.datasets.normalization import Normalization
 from pytorch.datasets.torchvision_datasets import read_cifar10, read_fashion_mnist, read_mnist
+from pytorch.errors import InputError
 from pytorch.names import find_name, match_name
 
 DATASETS: dict[str, Callable[[Path | None], Source]] = {
@@ -45,7 +46,7 @@ def dataset_name(name: str) -> str:
     """Return the name by which results of a data set are kept: its own, or ``folder-`` and that of its folder.
 
     Raises:
-        InputError: There is no such data set.
+        InputError: There is no such data set, or no file can be named after it.
 
     >>> dataset_name("Fashion-MNIST")
     'fashion_mnist'
@@ -53,6 +54,8 @@ def dataset_name(name: str) -> str:
     folder = _folder(name)
     if folder is None:
         return find_name(name, DATASETS, "data set (and no folder)")
+    if "\\" in folder.name:
+        raise InputError(f"{folder}: results cannot be named after a folder with \\ in its name; rename it")
     return f"folder-{folder.name}"
 
 

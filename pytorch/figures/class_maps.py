@@ -8,11 +8,11 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from pytorch.experiment import PAIR, ROTATED, UNROTATED, VariancePair
-from pytorch.figures.cells import ABOVE, MARKS, UNDEFINED, colour_cells, layer_cells, robust_top
+from pytorch.figures.cells import ABOVE, CONSTANT, MARKS, UNDEFINED, colour_cells, layer_cells, robust_top
 from pytorch.figures.layer_axis import name_blocks, name_layers
 from pytorch.figures.style import DIFFERENCE_COLOURS, SCALE_COLOURS, plain, set_title
 
-MOST_CLASSES_NAMED = 60
+MOST_ROWS_NAMED = 60
 
 MARGINS = 1.8
 """In inches, beside the columns."""
@@ -42,8 +42,9 @@ def class_layers_figure(pair: VariancePair, width: float | None = None) -> Figur
     if comparable:
         difference = tables[ROTATED] - tables[UNROTATED]
         top = robust_top(np.abs(difference))
-        image = axes[-1].imshow(difference, cmap=DIFFERENCE_COLOURS, vmin=-top, vmax=top, aspect="auto")
-        axes[-1].set_title("rotated − unrotated (blue: varies less)", fontsize=9, loc="left")
+        colours = colormaps[DIFFERENCE_COLOURS].with_extremes(bad=MARKS[CONSTANT])
+        image = axes[-1].imshow(np.ma.masked_invalid(difference), cmap=colours, vmin=-top, vmax=top, aspect="auto")
+        axes[-1].set_title("rotated − unrotated (blue: varies less; grey: undefined)", fontsize=9, loc="left")
         bar = figure.colorbar(image, ax=axes[-1], extend="both", pad=0.02, fraction=0.03, aspect=12)
         bar.set_label("difference", fontsize=7)
         bar.ax.tick_params(labelsize=7)
@@ -79,7 +80,7 @@ def class_units_figure(pair: VariancePair, width: float | None = None) -> Figure
         panel.imshow(np.stack(picture), aspect="auto", interpolation="nearest")
         panel.set_title(f"{name} model", fontsize=9, loc="left")
         units = len(rows[0][0])
-        outputs = result.classes if units == len(result.classes) <= MOST_CLASSES_NAMED else []
+        outputs = result.classes if units == len(result.classes) <= MOST_ROWS_NAMED else []
         if outputs:
             panel.set_xticks(range(units), map(plain, outputs), rotation=90, fontsize=7)
         panel.set_xlabel(f"{'output' if outputs else 'unit'} of {plain(layer)}", fontsize=8)
@@ -102,7 +103,7 @@ def _draw_table(axes: Axes, table: np.ndarray, norm: Normalize, title: str) -> N
 
 
 def _name_classes(axes: Axes, classes: list[str]) -> None:
-    if len(classes) <= MOST_CLASSES_NAMED:
+    if len(classes) <= MOST_ROWS_NAMED:
         axes.set_yticks(range(len(classes)), map(plain, classes), fontsize=7)
     else:
         axes.set_yticks([])

@@ -107,5 +107,5 @@ def accuracy_and_layers_figure(pair: VariancePair, width: float | None = None) -
     name_blocks(means, layers, pitch)
     name_layers(means, layers, pitch)
     figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    set_title(figure, pair, "accuracy against angle, and the variance that explains it", result.samples)
+    set_title(figure, pair, "accuracy against angle, and the variance of the layers", result.samples)
     return figure

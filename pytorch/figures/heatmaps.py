@@ -14,6 +14,7 @@ from pytorch.experiment import ROTATED, UNROTATED, VariancePair
 from pytorch.figures.cells import (
     ABOVE,
     CONSTANT,
+    INFINITE,
     MARKS,
     Cells,
     Scales,
@@ -93,7 +94,7 @@ def heatmap_figure(
         _draw_panel(panel, *places, pair.any_result, pitch)
     _label_axes(axes, pair, pitch)
     _add_scales(figure, axes, norm, scale)
-    _add_marks(figure, panels)
+    _add_marks(figure, panels, "channels" if pair.aggregation == "none" else "units")
     cell = ", means of channels" if pair.aggregation == "none" else ""
     order = ", units sorted" if sort else ""
     set_title(figure, pair, group_title(group) + cell + order, pair.any_result.sample_count(group))
@@ -115,9 +116,12 @@ def _model_panel(name: str, result: VarianceResult, group: str, cells: Cells, no
 def _difference_panel(panels: list[Panel], cells: dict[str, Cells], scale: Normalize, sort: bool) -> Panel:
     colours = colormaps[DIFFERENCE_COLOURS]
     columns = []
-    for values in differences(cells[UNROTATED], cells[ROTATED]):
+    both = zip(cells[UNROTATED], cells[ROTATED], strict=True)
+    constants = [first | second for (_, first), (_, second) in both]
+    for values, constant in zip(differences(cells[UNROTATED], cells[ROTATED]), constants, strict=True):
         picture = colours(scale(np.nan_to_num(values)))
-        picture[np.isnan(values)] = to_rgba(MARKS[CONSTANT])
+        picture[np.isnan(values)] = to_rgba(MARKS[INFINITE])
+        picture[constant] = to_rgba(MARKS[CONSTANT])
         columns.append(picture)
     before, after = (np.array(panel.means) for panel in panels)
     return Panel(
@@ -156,12 +160,16 @@ def _draw_panel(panel: Panel, strip: Axes, cells: Axes, result: VarianceResult, 
     cells.imshow(picture, extent=(-0.5, len(panel.means) - 0.5, 1, 0), aspect="auto", interpolation_stage="rgba")
     cells.vlines(np.arange(1, len(panel.means)) - 0.5, 0, 1, color="white", lw=min(2, 10 * pitch))
     cells.set_yticks([])
-    strip.stairs(np.nan_to_num(panel.means), np.arange(len(panel.means) + 1) - 0.5, fill=True, color=panel.colour,
+    means = np.asarray(panel.means)
+    strip.stairs(np.nan_to_num(means), np.arange(len(panel.means) + 1) - 0.5, fill=True, color=panel.colour,
                  alpha=0.8)  # fmt: skip
     if panel.intervals is not None:
         low, high = np.transpose(panel.intervals)
         strip.vlines(layers, low, high, color="black", lw=0.8)
     strip.axhline(0, color="#444444", lw=0.6)
+    unknown = np.flatnonzero(np.isnan(means))
+    if unknown.size:
+        strip.plot(unknown, np.zeros(unknown.size), "x", color="black", ms=3, clip_on=False)
     strip.set_xticks([])
     for axes in (strip, cells):
         axes.set_xlim(-0.5, len(panel.means) - 0.5)
@@ -208,13 +216,13 @@ def _add_scales(figure: Figure, axes: list[tuple[Axes, Axes]], norm: Normalize, 
         each.ax.tick_params(labelsize=7)
 
 
-def _add_marks(figure: Figure, panels: list[Panel]) -> None:
+def _add_marks(figure: Figure, panels: list[Panel], what: str) -> None:
     """Explain the marks that are there, with the number of cells that bear them."""
     shown = []
     for mark, colour in MARKS.items():
         counts = [str(panel.counts[mark]) for panel in panels if panel.counts]
         if set(counts) != {"0"}:
-            shown.append(Patch(facecolor=colour, edgecolor="#666666", label=f"{mark}: {' | '.join(counts)} units"))
+            shown.append(Patch(facecolor=colour, edgecolor="#666666", label=f"{mark}: {' | '.join(counts)} {what}"))
     if shown:
         figure.legend(handles=shown, loc="outside lower left", ncols=len(shown), fontsize=7, frameon=False,
                       handlelength=1, columnspacing=1.2, borderpad=0)  # fmt: skip

@@ -49,7 +49,7 @@ def layers_figure(pair: VariancePair, controls: Sequence[VariancePair] = (), wid
     for control in controls:
         for trained_on, found in control.results.items():
             if found.layer_names == result.layer_names:
-                label = f"control, {CONTROL_TITLES[control.control]}: {trained_on} model"
+                label = f"control, {CONTROL_TITLES[control.control]}: {trained_on} model, {group_title(ALL)}"
                 ratio.plot(list(found.layer_means().values()), CONTROL_LINES[control.control],
                            color=MODEL_COLOURS[trained_on], lw=0.9, alpha=0.8, label=label)  # fmt: skip
     _finish(ratio, "NV, layer mean")

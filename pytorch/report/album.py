@@ -5,20 +5,25 @@ figures.json    in the folder of figures: all that stand there, and what a reade
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import matplotlib
 from tqdm import tqdm
 
-import pytorch.figures
-from pytorch.figures import save_figure
+import pytorch
+from pytorch.errors import ReportedError
+from pytorch.figures import FORMATS, save_figure
 from pytorch.figures.drawn import Drawn
+from pytorch.provenance import file_digest
 from pytorch.report.gallery import CAPTIONS, Look, Planned
 from pytorch.whole_file import whole_file
 
 VERSION = 1
+
+DRAWING_CODE = ("figures/*.py", "report/*gallery.py", "unit_examples.py", "variance/result.py")
+"""What the look of a figure follows from, in the package."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +33,9 @@ class Entry:
     Attributes:
         name: Where, in the folder of figures; without suffix.
         kind, title, of, sources: As planned.
-        command: That drew it.
-        look: A digest of how: of the options, and of the code.
+        command: That draws it.
+        look: A digest of how it was drawn: of the options, and of the code.
+        files: A digest of the file in each format, by suffix.
     """
 
     name: str
@@ -39,11 +45,7 @@ class Entry:
     sources: list[str]
     command: str
     look: str
-
-    def drawn(self, folder: Path) -> Drawn:
-        """Return it for a reader."""
-        path = folder / f"{self.name}.png"
-        return Drawn(path, self.kind, self.title, CAPTIONS[self.kind], self.command, self.of)
+    files: dict[str, str]
 
 
 class Album:
@@ -54,51 +56,92 @@ class Album:
         self._entries = {entry.name: entry for entry in _read(folder / "figures.json")}
 
     def draw(
-        self, figures: Iterable[Planned], look: Look, formats: Iterable[str], command: Callable[[Planned], str]
-    ) -> int:
-        """Draw those figures that are not there, or of something else, or drawn otherwise; return how many.
+        self, figures: Sequence[Planned], look: Look, formats: Iterable[str], command: Callable[[Planned], str]
+    ) -> tuple[int, list[str]]:
+        """Draw those figures that are not there, or of something else, or drawn otherwise, or damaged.
 
         Args:
             figures: To be there at last.
             look: How to draw them.
-            formats: Suffixes of files; ``png`` is always among those made.
+            formats: Suffixes of files; ``png`` is always among those made, and formats that a figure had before.
             command: Tells the command that draws a figure.
+
+        Returns:
+            How many were drawn, and a line for each that could not be.
         """
-        formats = sorted({"png", *formats})
-        digest = _look_digest(look)
-        due = [figure for figure in figures if not self._stands(figure, digest, formats)]
+        digest, wanted = _look_digest(look), {"png", *formats}
+        due = [figure for figure in figures if not self._stands(figure, digest, wanted)]
+        errors = []
         for figure in tqdm(due, desc="drawing", unit=" figures", disable=None):
-            picture = figure.draw()
-            for form in formats:
-                save_figure(picture, self.folder / f"{figure.name}.{form}")
-            sources = list(figure.sources)
+            try:
+                picture = figure.draw()
+            except ReportedError as error:
+                errors.append(str(error))
+                continue
+            before = self._entries.get(figure.name)
+            files = {}
+            for form in sorted(wanted | set(before.files if before else ())):
+                files[form] = file_digest(save_figure(picture, self._path(figure.name, form)))
             self._entries[figure.name] = Entry(
-                figure.name, figure.kind, figure.title, figure.of, sources, command(figure), digest
+                figure.name, figure.kind, figure.title, figure.of, list(figure.sources), "", digest, files
             )
             self._write()
-        return len(due)
+        self._describe(figures, command)
+        return len(due) - len(errors), errors
 
-    def forget(self, sources: set[str]) -> list[Path]:
-        """Strike out figures that follow from files that are no longer there; return them, they are left alone."""
-        stale = [entry for entry in self._entries.values() if not sources.issuperset(entry.sources)]
+    def keep(self, figures: Sequence[Planned], sources: set[str]) -> list[Path]:
+        """Strike out figures of something else than what there is now; return those, whose files are left alone.
+
+        Args:
+            figures: All that there can be, but for those of units.
+            sources: Digests of all files that there are.
+        """
+        current = {figure.name: list(figure.sources) for figure in figures}
+        stale = [
+            entry
+            for entry in self._entries.values()
+            if not (
+                sources.issuperset(entry.sources) if entry.kind == "units" else current.get(entry.name) == entry.sources
+            )
+        ]
         for entry in stale:
             del self._entries[entry.name]
         if stale:
             self._write()
-        return [path for entry in stale if (path := self.folder / f"{entry.name}.png").exists()]
+        return [path for entry in stale if (path := self._path(entry.name, "png")).exists()]
 
     def figures(self) -> list[Drawn]:
-        """Return the figures that are there, kind by kind, in the order of their names."""
+        """Return the figures that are there as they were drawn, kind by kind, in the order of their names."""
         kinds = list(CAPTIONS)
-        known = [entry for entry in self._entries.values() if entry.kind in kinds]
-        known.sort(key=lambda entry: (kinds.index(entry.kind), entry.name))
-        drawn = [entry.drawn(self.folder) for entry in known]
-        return [figure for figure in drawn if figure.path.exists()]
+        whole = [entry for entry in self._entries.values() if entry.kind in kinds and self._is_whole(entry, "png")]
+        whole.sort(key=lambda entry: (kinds.index(entry.kind), entry.name))
+        return [
+            Drawn(self._path(entry.name, "png"), entry.kind, entry.title, CAPTIONS[entry.kind], entry.command, entry.of)
+            for entry in whole
+        ]
 
-    def _stands(self, figure: Planned, look: str, formats: list[str]) -> bool:
+    def _stands(self, figure: Planned, look: str, formats: Iterable[str]) -> bool:
         entry = self._entries.get(figure.name)
         same = entry is not None and (tuple(entry.sources), entry.look) == (figure.sources, look)
-        return same and all((self.folder / f"{figure.name}.{form}").exists() for form in formats)
+        return same and all(self._is_whole(entry, form) for form in formats)
+
+    def _is_whole(self, entry: Entry, form: str) -> bool:
+        """Whether the file of a figure is the one that was written."""
+        path = self._path(entry.name, form)
+        return path.exists() and file_digest(path) == entry.files.get(form)
+
+    def _path(self, name: str, form: str) -> Path:
+        return self.folder / f"{name}.{form}"
+
+    def _describe(self, figures: Sequence[Planned], command: Callable[[Planned], str]) -> None:
+        """Write down what the figures are called by now, drawn anew or not."""
+        before = dict(self._entries)
+        for figure in figures:
+            if entry := self._entries.get(figure.name):
+                told = {"kind": figure.kind, "title": figure.title, "of": figure.of, "command": command(figure)}
+                self._entries[figure.name] = replace(entry, **told)
+        if self._entries != before:
+            self._write()
 
     def _write(self) -> None:
         entries = [asdict(self._entries[name]) for name in sorted(self._entries)]
@@ -111,19 +154,25 @@ def _read(path: Path) -> list[Entry]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         entries = [Entry(**entry) for entry in content["figures"]] if content["version"] == VERSION else []
-        return [entry for entry in entries if _stays_inside(entry.name)]
+        return [entry for entry in entries if _is_sound(entry)]
     except (OSError, ValueError, TypeError, KeyError):
         return []
 
 
-def _stays_inside(name: str) -> bool:
-    path = Path(name)
-    return not path.is_absolute() and ".." not in path.parts
+def _is_sound(entry: Entry) -> bool:
+    """Whether an entry is of the right types, and stays inside its folder."""
+    texts = [entry.name, entry.kind, entry.title, entry.command, entry.look, *entry.sources]
+    texts += [text for named in (entry.of, entry.files) for pair in named.items() for text in pair]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(entry.sources, list):
+        raise TypeError
+    path = Path(entry.name)
+    return not path.is_absolute() and ".." not in path.parts and set(entry.files) <= set(FORMATS)
 
 
 def _look_digest(look: Look) -> str:
     """Sixteen hexadecimal digits that follow from the options of drawing and from the code that draws."""
     content = hashlib.sha256(repr((asdict(look), matplotlib.__version__)).encode())
-    for path in sorted(Path(pytorch.figures.__file__).parent.glob("*.py")):
+    package = Path(pytorch.__file__).parent
+    for path in sorted(path for pattern in DRAWING_CODE for path in package.glob(pattern)):
         content.update(path.read_bytes())
     return content.hexdigest()[:16]

@@ -11,20 +11,20 @@ from pytorch.figures.layer_axis import split_name
 from pytorch.variance import VarianceResult
 from pytorch.variance.result import STRATIFIED
 
-OCTAVES = 40
+OCTAVES = 64
 SMALLEST, ZERO, INFINITE, CONSTANT, UNDEFINED = 65531, 65532, 65533, 65534, 65535
 """The last code of a value, and the codes of what has no logarithm."""
 
-MOST_UNITS = 40_000
-"""Of a result that the page still draws unit by unit."""
+MOST_UNITS, MOST_NUMBERS = 40_000, 1_000_000
+"""Units of a result that the page still draws one by one, and units times groups."""
 
 
 def encode(values: np.ndarray, constant: np.ndarray | None = None) -> dict[str, Any]:
     """Write non-negative values as 16-bit codes of their logarithms, little-endian, in base64.
 
-        value = top · 2^(-code · 40 / 65531)      top: the largest finite value
+        value = top · 2^(-code · 64 / 65531)      top: the largest finite value
 
-    A value comes back to a relative 0.022 %. One below top · 2^-40 comes back as that, never as 0; 0, infinity and
+    A value comes back to a relative 0.034 %. One below top · 2^-64 comes back as that, never as 0; 0, infinity and
     NaN, which a negative number is taken for, have codes of their own.
 
     Args:
@@ -84,6 +84,8 @@ def omission(pair: VariancePair) -> str | None:
         return "Without aggregation every position of a feature map is a unit: too many to draw here."
     if units > MOST_UNITS:
         return f"The {units:,} units of this network are too many to draw here."
+    if units * len(pair.any_result.groups) > MOST_NUMBERS:
+        return f"The {units:,} units of this network, in {len(pair.any_result.classes)} classes, are too many to draw."
     return None if units else "This network has no units."
 
 

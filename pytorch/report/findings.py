@@ -1,11 +1,11 @@
 """What a results folder holds, read for drawing: a file that cannot be read stops nothing but itself."""
 
-import hashlib
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from pytorch.errors import FileError
-from pytorch.experiment import CONTROLS, PAIR, TrainedModel, VariancePair, weights_digest
+from pytorch.experiment import CONTROLS, PAIR, UNROTATED, TrainedModel, VariancePair, weights_digest
+from pytorch.provenance import file_digest
 from pytorch.report.controls import controls_of
 from pytorch.storage import load_model, load_values, model_folders, values_files
 from pytorch.variance.aggregation import AGGREGATIONS
@@ -21,9 +21,18 @@ class Measured:
 
 @dataclass(frozen=True)
 class Trained:
-    """The pairs of one model and one data set, of a seed each, and digests of their files."""
+    """The pairs of one model and one data set, of a seed each, without their weights.
 
+    Attributes:
+        folder: Where the first pair is, which is the one that is measured.
+        pairs: That one, and those of other seeds that were trained in the same way.
+        weights: Digests of the first pair's weights.
+        digests: Of all files.
+    """
+
+    folder: Path
     pairs: list[dict[str, TrainedModel]]
+    weights: dict[str, str]
     digests: list[str]
 
 
@@ -35,11 +44,13 @@ class Findings:
         measured: The measurements.
         trained: The trained pairs by model and data set.
         errors: Of the files that could not be read, a line each.
+        notes: What was left out, a line each.
     """
 
     measured: list[Measured] = field(default_factory=list)
     trained: dict[tuple[str, str], Trained] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def controls(self, pair: VariancePair) -> list[Measured]:
         """Return the controls of a measurement that are there, in the order of ``CONTROLS``."""
@@ -50,45 +61,65 @@ class Findings:
     def outdated(self, pair: VariancePair) -> bool:
         """Whether the models of a measurement are there with other weights: they were trained anew since."""
         trained = self.trained.get((pair.model, pair.dataset))
-        if trained is None or pair.control is not None:
-            return False
-        return {name: weights_digest(model.weights) for name, model in trained.pairs[0].items()} != pair.weights
+        return trained is not None and pair.control is None and trained.weights != pair.weights
 
 
 def find_results(results_dir: Path) -> Findings:
     """Read every measurement and every trained pair of a results folder."""
     found = Findings()
+    files: dict[tuple, Path] = {}
     for path in values_files(results_dir):
         try:
-            found.measured.append(Measured(load_values(path), _digest(path)))
+            measured = Measured(load_values(path), file_digest(path))
         except FileError as error:
             found.errors.append(str(error))
+            continue
+        other = files.setdefault(_order(measured), path)
+        if other == path:
+            found.measured.append(measured)
+        else:
+            found.errors.append(f"{path} holds the same measurement as {other}: it is left out, remove one of them")
     found.measured.sort(key=_order)
     for folder in model_folders(results_dir):
-        try:
-            trained = _trained(folder)
-        except FileError as error:
-            found.errors.append(str(error))
-        else:
-            if trained is not None:
-                first = trained.pairs[0][PAIR[0]]
-                found.trained[first.model, first.dataset] = trained
+        _add_trained(found, folder)
     return found
 
 
-def _trained(folder: Path) -> Trained | None:
-    """Read the pairs in a folder and in those of further seeds; None if there is none that is complete."""
-    pairs, digests = [], []
+def _add_trained(found: Findings, folder: Path) -> None:
+    """Add the pair in a folder, if it is complete, and those of other seeds in the folders of it."""
+    trained = None
     for place in [folder, *sorted(folder.glob("seed*"))]:
-        files = {trained_on: place / f"{trained_on}.pt" for trained_on in PAIR}
-        if all(file.exists() for file in files.values()):
-            pairs.append({trained_on: load_model(file) for trained_on, file in files.items()})
-            digests.extend(_digest(file) for file in files.values())
-    if not pairs:
-        return None
-    if len({(model.model, model.dataset) for pair in pairs for model in pair.values()}) > 1:
-        raise FileError(f"{folder} holds models of several architectures or data sets")
-    return Trained(sorted(pairs, key=lambda pair: pair[PAIR[0]].seed), digests)
+        files = [place / f"{trained_on}.pt" for trained_on in PAIR]
+        if not all(file.exists() for file in files):
+            continue
+        try:
+            models = {name: load_model(file) for name, file in zip(PAIR, files, strict=True)}
+        except FileError as error:
+            found.errors.append(str(error))
+            continue
+        weights = {name: weights_digest(model.weights) for name, model in models.items()}
+        pair = {name: replace(model, weights={}) for name, model in models.items()}
+        digests = [file_digest(file) for file in files]
+        if trained is None:
+            trained = Trained(place, [pair], weights, digests)
+        elif _is_of_another_seed(pair, trained):
+            trained.pairs.append(pair)
+            trained.digests.extend(digests)
+        else:
+            found.notes.append(f"{place} was trained otherwise than {folder}, or with the same seed: it is left out")
+    if trained is not None:
+        first = trained.pairs[0][UNROTATED]
+        found.trained[first.model, first.dataset] = trained
+
+
+def _is_of_another_seed(pair: dict[str, TrainedModel], trained: Trained) -> bool:
+    """Whether a pair differs from the first one in the seed alone, which is none of those that are there."""
+
+    def settings(models: dict[str, TrainedModel]) -> list:
+        return [({**model.settings, "seed": None}, asdict(model.recipe)) for model in models.values()]
+
+    seeds = {models[UNROTATED].seed for models in trained.pairs}
+    return settings(pair) == settings(trained.pairs[0]) and pair[UNROTATED].seed not in seeds
 
 
 def _order(measured: Measured) -> tuple[str | int, ...]:
@@ -96,9 +127,4 @@ def _order(measured: Measured) -> tuple[str | int, ...]:
     pair, controls = measured.pair, [None, *CONTROLS]
     known = list(AGGREGATIONS)
     aggregation = known.index(pair.aggregation) if pair.aggregation in known else len(known)
-    return pair.model, pair.dataset, pair.transformation, aggregation, controls.index(pair.control)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return pair.model, pair.dataset, pair.transformation, aggregation, pair.aggregation, controls.index(pair.control)

@@ -28,12 +28,13 @@ from pytorch.variance.result import ALL, STRATIFIED
 CAPTIONS = {
     "heatmap": "A column is a layer, a cell a unit: dark where its activation does not depend on the transformation "
     "(NV near 0), bright where transforming a sample changes it as much as another sample would. Both models share one "
-    "scale; above each column its layer mean with the 95 % interval. The difference is that of cells in equal places.",
+    "scale; above each column its layer mean with the 95 % interval. The difference is that of cells in equal "
+    "places: of equal units, or where units are sorted, of equal ranks.",
     "layers": "Layer means of NV over the finite units, with 95 % intervals over samples; below, TV and SV in units of "
     "the activations. At 1 (dotted) transforming a sample matters as much as exchanging it.",
     "overview": "Accuracy when all test samples are turned by an angle, beside the layer means of NV.",
-    "class-layers": "Layer means of NV: a row for each class, a column for each layer. Rows that differ mean that "
-    "invariance depends on the class.",
+    "class-layers": "Layer means of NV: a row for each class, a column for each layer. Where rows differ, invariance "
+    "depends on the class, as far as the few samples of a class can tell.",
     "classes": "Layer means of NV over the samples of each class alone; dashed, their mean.",
     "class-units": "NV of each unit of the last layer over the samples of each class.",
     "units": "The most and the least invariant units of a layer, the images that drive each of them most, and their "

@@ -5,6 +5,7 @@ import html
 import io
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from string import Template
@@ -15,8 +16,9 @@ from PIL import Image
 from pytorch.errors import FileError
 from pytorch.experiment import VariancePair
 from pytorch.figures.drawn import Drawn
+from pytorch.report.controls import controls_of
 from pytorch.report.encoding import embedded, omission
-from pytorch.report.formats import cell_text
+from pytorch.report.formats import cell_text, is_right_aligned
 from pytorch.report.gallery import subject
 from pytorch.report.table import Cell, Estimate, Table
 from pytorch.summary import samples_used
@@ -26,7 +28,7 @@ PARTS = Path(__file__).with_name("page")
 SCRIPTS = "units.js", "panel.js", "heatmap.js", "pointer.js", "page.js"
 """In the order in which they build on one another."""
 
-WIDEST, COLOURS = 1100, 128
+WIDEST, COLOURS = 1100, 256
 """Of an embedded figure, in pixels, and of its palette."""
 
 FIELDS = "model", "dataset", "transformation", "aggregation"
@@ -42,8 +44,8 @@ def write_page(
 
     Args:
         path: Of an HTML file.
-        pairs: Measurements and their controls. Controls of other transformations than those of the trained pair are
-            left out; a figure without a model is of all.
+        pairs: Measurements and controls. Those of other trainings or transformations than a pair's are left out where
+            there is such a pair.
         drawn: Figures; heatmaps that the page draws itself are left out.
         tables: In the order of the page.
         command: That makes it.
@@ -51,9 +53,10 @@ def write_page(
     Raises:
         FileError: A figure cannot be read, or the page cannot be written.
     """
-    explored = [subject(pair) for pair in pairs if not omission(pair)]
+    together = _together(pairs)
+    explored = [subject(pair) for parts in together for pair in parts if not omission(pair)]
     figures = [each for each in drawn if each.kind != "heatmap" or _without_group(each) not in explored]
-    data = {"measurements": _measurements(pairs, figures), "figures": [_figure(figure) for figure in figures]}
+    data = {"measurements": _measurements(together, figures), "figures": [_figure(figure) for figure in figures]}
     content = Template(_part("page.html")).substitute(
         css=_part("page.css"),
         script="\n".join(_part(name) for name in SCRIPTS),
@@ -78,16 +81,13 @@ def _script_json(data: Any) -> str:
     return json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _measurements(pairs: Sequence[VariancePair], figures: Iterable[Drawn]) -> list[dict[str, Any]]:
-    """Put controls with the pair that they belong to, and add what has figures but no measurement."""
-    found: dict[tuple[str, ...], dict[str | None, VariancePair]] = {}
-    for pair in pairs:
-        found.setdefault(tuple(getattr(pair, field) for field in FIELDS), {})[pair.control] = pair
+def _measurements(together: Sequence[list[VariancePair]], figures: Iterable[Drawn]) -> list[dict[str, Any]]:
+    """Embed what belongs together, and add what has figures but no measurement."""
     measurements = [
-        {**dict(zip(FIELDS, key, strict=True)), "parts": [_embedded_part(part) for part in _matching(parts)]}
-        for key, parts in found.items()
+        {**{field: getattr(parts[0], field) for field in FIELDS}, "parts": [_embedded_part(part) for part in parts]}
+        for parts in together
     ]
-    measured = {key[:2] for key in found}
+    measured = {(parts[0].model, parts[0].dataset) for parts in together}
     drawn = dict.fromkeys((figure.of.get("model"), figure.of.get("dataset")) for figure in figures)
     unmeasured = [key for key in drawn if all(key) and key not in measured]
     return measurements + [
@@ -95,11 +95,16 @@ def _measurements(pairs: Sequence[VariancePair], figures: Iterable[Drawn]) -> li
     ]
 
 
-def _matching(parts: dict[str | None, VariancePair]) -> list[VariancePair]:
-    """The trained pair first, and the controls of the same transformations."""
-    ordered = sorted(parts.values(), key=lambda pair: pair.control is not None)
-    first = ordered[0].any_result.transformations
-    return [part for part in ordered if part.any_result.transformations == first]
+def _together(pairs: Sequence[VariancePair]) -> list[list[VariancePair]]:
+    """Put each pair before its own controls; a control stands by itself where nothing like it was measured."""
+    groups = [[pair, *controls_of(pair, pairs).values()] for pair in pairs if pair.control is None]
+    places = [[getattr(parts[0], field) for field in FIELDS] for parts in groups]
+    for control in pairs:
+        place = [getattr(control, field) for field in FIELDS]
+        if control.control and place not in places:
+            groups.append([control])
+            places.append(place)
+    return groups
 
 
 def _embedded_part(pair: VariancePair) -> dict[str, Any]:
@@ -170,7 +175,7 @@ def _small_png(path: Path) -> tuple[str, int, int]:
     if image.width > WIDEST:
         height = max(1, round(image.height * WIDEST / image.width))
         image = image.resize((WIDEST, height), Image.Resampling.LANCZOS)
-    few = image.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    few = image.quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     content = io.BytesIO()
     few.save(content, format="PNG")
     return base64.b64encode(content.getvalue()).decode("ascii"), image.width, image.height
@@ -191,8 +196,7 @@ def _table(table: Table) -> str:
 
 def _head(table: Table, column: int) -> str:
     """Write a head, over numbers to the right as they are."""
-    of_numbers = any(isinstance(row[column], int | Estimate) for row in table.rows)
-    attributes = ' class="number"' if of_numbers else ""
+    attributes = ' class="number"' if is_right_aligned(table, column) else ""
     return f'<th scope="col"{attributes}><button type="button">{html.escape(table.columns[column])}</button></th>'
 
 
@@ -200,7 +204,9 @@ def _cell(cell: Cell) -> str:
     if cell is None:
         return "<td></td>"
     if isinstance(cell, str):
-        return f"<td>{html.escape(cell)}</td>"
+        percentage = re.fullmatch(r"([\d.]+) %", cell)
+        attributes = f' class="number" data-value="{percentage[1]}"' if percentage else ""
+        return f"<td{attributes}>{html.escape(cell)}</td>"
     value = float(cell.value if isinstance(cell, Estimate) else cell)
     sort_by = "" if math.isnan(value) else f' data-value="{value!r}"'.replace("inf", "Infinity")
     return f'<td class="number"{sort_by}>{html.escape(cell_text(cell))}</td>'

@@ -14,6 +14,7 @@ from pytorch.experiment import VariancePair, check_pair
 from pytorch.figures import units_figure
 from pytorch.report.findings import Findings
 from pytorch.report.gallery import Planned, place, subject
+from pytorch.storage import load_model
 from pytorch.transformations import transformation_set
 from pytorch.unit_examples import extreme_units, find_layer, unit_examples
 
@@ -50,7 +51,7 @@ def plan_units(found: Findings, layers: Sequence[str], data_dir: Path | None, de
                         kind="units",
                         title=f"{pair.model} on {pair.dataset}: units of {layer}",
                         of={**subject(pair), "layer": layer},
-                        sources=(measured.digest, *(trained.digests if trained else ())),
+                        sources=(measured.digest, *(trained.digests[:2] if trained else ())),
                         draw=partial(_draw, found, pair, layer, data_dir, device),
                     )
                 )
@@ -68,7 +69,7 @@ def _draw(found: Findings, pair: VariancePair, layer: str, data_dir: Path | None
     if trained is None or found.outdated(pair):
         state = "not there" if trained is None else "others than those that were measured"
         raise FileError(f"units of {pair.model} on {pair.dataset} cannot be shown: its models are {state}")
-    models = trained.pairs[0]
+    models = {name: load_model(trained.folder / f"{name}.pt") for name in pair.results}
     dataset = load_dataset(pair.source, data_dir)
     check_pair(models, dataset)
     turning = pair.transformation in ("rotation", "rotation-disc")
@@ -87,6 +88,7 @@ def _draw(found: Findings, pair: VariancePair, layer: str, data_dir: Path | None
             pair.aggregation,
             device=device,
             precision=pair.any_result.precision,
+            upright=transformations[0] if pair.transformation == "rotation-disc" else None,
         )
         for name, (most, least) in chosen.items()
     }

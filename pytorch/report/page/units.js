@@ -1,7 +1,7 @@
 // Units: from codes to values, and from values to colours and words.
 
 // As encoding.py writes them.
-const OCTAVES = 40, SMALLEST = 65531, ZERO = 65532, INFINITE = 65533, CONSTANT = 65534;
+const OCTAVES = 64, SMALLEST = 65531, ZERO = 65532, INFINITE = 65533, CONSTANT = 65534;
 
 const MARKS = [
   null,
