@@ -1,6 +1,7 @@
 """Measurements as compact text: what the page embeds of them, and what its script reads."""
 
 import base64
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from pytorch.figures.layer_axis import split_name
 from pytorch.variance import VarianceResult
 from pytorch.variance.result import STRATIFIED
 
-OCTAVES = 64
+OCTAVES = 32
 SMALLEST, ZERO, INFINITE, CONSTANT, UNDEFINED = 65531, 65532, 65533, 65534, 65535
 """The last code of a value, and the codes of what has no logarithm."""
 
@@ -19,31 +20,33 @@ MOST_UNITS, MOST_NUMBERS = 40_000, 1_000_000
 """Units of a result that the page still draws one by one, and units times groups."""
 
 
-def encode(values: np.ndarray, constant: np.ndarray | None = None) -> dict[str, Any]:
+def encode(layers: Sequence[np.ndarray], constant: np.ndarray | None = None) -> dict[str, Any]:
     """Write non-negative values as 16-bit codes of their logarithms, little-endian, in base64.
 
-        value = top · 2^(-code · 64 / 65531)      top: the largest finite value
+        value = top · 2^(-code · 32 / 65531)      top: the largest finite value of the layer
 
-    A value comes back to a relative 0.034 %. One below top · 2^-64 comes back as that, never as 0; 0, infinity and
+    A value comes back to a relative 0.017 %. One below top · 2^-32 comes back as that, never as 0; 0, infinity and
     NaN, which a negative number is taken for, have codes of their own.
 
     Args:
-        values: (U,) float64.
-        constant: (U,) Where the value stands for 0/0; None: nowhere.
+        layers: Values of the units of each layer.
+        constant: (U,) where the value stands for 0/0; None: nowhere.
 
     Returns:
-        ``top``, and ``codes`` as text.
+        ``tops``, one for each layer, and ``codes`` of all units as text.
     """
-    ordinary = np.isfinite(values) & (values > 0)
-    top = float(values[ordinary].max()) if ordinary.any() else 1.0
+    values = _flat(layers)
+    usable = np.isfinite(values) & (values > 0)
+    tops = [float(layer[np.isfinite(layer) & (layer > 0)].max(initial=0)) or 1.0 for layer in layers]
+    top = np.repeat(tops, [layer.size for layer in layers])
     codes = np.full(values.shape, UNDEFINED, dtype="<u2")
-    octaves = np.log2(top) - np.log2(values[ordinary])
-    codes[ordinary] = np.minimum(np.rint(octaves * (SMALLEST / OCTAVES)), SMALLEST)
+    octaves = np.log2(top[usable]) - np.log2(values[usable])
+    codes[usable] = np.minimum(np.rint(octaves * (SMALLEST / OCTAVES)), SMALLEST)
     codes[values == 0] = ZERO
     codes[np.isposinf(values)] = INFINITE
     if constant is not None:
         codes[constant] = CONSTANT
-    return {"top": top, "codes": base64.b64encode(codes.tobytes()).decode("ascii")}
+    return {"tops": tops, "codes": base64.b64encode(codes.tobytes()).decode("ascii")}
 
 
 def embedded(pair: VariancePair) -> dict[str, Any]:
@@ -100,14 +103,14 @@ def _group(result: VarianceResult, group: str) -> dict[str, Any]:
         "high": [_number(end) for end in high],
     }
     if group == STRATIFIED:
-        constant = _flat(result.constant_units(group)).astype(bool)
-        return {**found, "nv": encode(_flat(result.normalized_variance(group)), constant)}
+        constant = _flat(result.constant_units(group).values()).astype(bool)
+        return {**found, "nv": encode([*result.normalized_variance(group).values()], constant)}
     tv, sv = result.transformation_variance(group), result.sample_variance(group)
-    return {**found, "tv": encode(_flat(tv)), "sv": encode(_flat(sv))}
+    return {**found, "tv": encode([*tv.values()]), "sv": encode([*sv.values()])}
 
 
-def _flat(by_layer: dict[str, np.ndarray]) -> np.ndarray:
-    return np.concatenate([np.empty(0), *(values.ravel() for values in by_layer.values())])
+def _flat(layers: Iterable[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.empty(0), *(values.ravel() for values in layers)])
 
 
 def _number(value: float) -> float | None:

@@ -8,7 +8,7 @@ const shown = { panels: [], cursor: null, told: null };
 
 // A panel of one model: what its cells are, and how to tell of them.
 function modelPanel(part, model, group, scale) {
-  const found = model.groups[part.groups.indexOf(group)], units = unitsOf(found);
+  const found = model.groups[part.groups.indexOf(group)], units = unitsOf(found, part.sizes);
   return complete({
     part, units, found, name: model.name,
     title: `${model.name} model${shuffledTitle(part)}`,

@@ -1,7 +1,7 @@
 // Units: from codes to values, and from values to colours and words.
 
 // As encoding.py writes them.
-const OCTAVES = 64, SMALLEST = 65531, ZERO = 65532, INFINITE = 65533, CONSTANT = 65534;
+const OCTAVES = 32, SMALLEST = 65531, ZERO = 65532, INFINITE = 65533, CONSTANT = 65534;
 
 const MARKS = [
   null,
@@ -44,12 +44,12 @@ function gradient(table) {
 }
 
 // Float64Array of values, and which of them stand for 0/0.
-function decode({ top, codes }) {
-  const bytes = atob(codes);
+function decode({ tops, codes }, sizes) {
+  const bytes = atob(codes), top = sizes.flatMap((size, layer) => Array(size).fill(tops[layer]));
   const values = new Float64Array(bytes.length / 2), constant = new Uint8Array(values.length);
   for (let unit = 0; unit < values.length; unit++) {
     const code = bytes.charCodeAt(2 * unit) | bytes.charCodeAt(2 * unit + 1) << 8;
-    if (code <= SMALLEST) values[unit] = Math.max(top * 2 ** (-code * OCTAVES / SMALLEST), Number.MIN_VALUE);
+    if (code <= SMALLEST) values[unit] = Math.max(top[unit] * 2 ** (-code * OCTAVES / SMALLEST), Number.MIN_VALUE);
     else if (code === ZERO) values[unit] = 0;
     else if (code === INFINITE) values[unit] = Infinity;
     else values[unit] = code === CONSTANT ? 1 : NaN;
@@ -61,18 +61,18 @@ function decode({ top, codes }) {
 const decoded = new WeakMap();
 
 // TV, SV and NV of every unit of one group of a model: NV is 1 where both are 0, and infinite where SV alone is.
-function unitsOf(group) {
-  if (!decoded.has(group)) decoded.set(group, group.nv ? stratifiedUnits(group) : ordinaryUnits(group));
+function unitsOf(group, sizes) {
+  if (!decoded.has(group)) decoded.set(group, group.nv ? stratifiedUnits(group, sizes) : ordinaryUnits(group, sizes));
   return decoded.get(group);
 }
 
-function stratifiedUnits(group) {
-  const { values, constant } = decode(group.nv);
+function stratifiedUnits(group, sizes) {
+  const { values, constant } = decode(group.nv, sizes);
   return { nv: values, constant };
 }
 
-function ordinaryUnits(group) {
-  const tv = decode(group.tv).values, sv = decode(group.sv).values;
+function ordinaryUnits(group, sizes) {
+  const tv = decode(group.tv, sizes).values, sv = decode(group.sv, sizes).values;
   const constant = tv.map((value, unit) => value === 0 && sv[unit] === 0 ? 1 : 0);
   return { tv, sv, constant, nv: tv.map((value, unit) => constant[unit] ? 1 : value / sv[unit]) };
 }
