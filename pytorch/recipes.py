@@ -102,13 +102,15 @@ GENTLE = {"learning_rate": 1e-3}
 NORMALIZED = {"optimizer": "sgd", "learning_rate": 0.1, "weight_decay": 5e-4, "label_smoothing": 0.1}
 """Of normalised models on natural images."""
 
+# Beside a recipe, where it was run: accuracies in %, of the unrotated model on upright data, and of the rotated one on
+# upright / rotated data; and the time for both models on two cores of an AMD EPYC, in bf16.
 RECIPES = {
-    ("simple_conv", "digits"): Recipe(8, 24, batch_size=64),
+    ("simple_conv", "digits"): Recipe(8, 24, batch_size=64),  # 98.3 ± 0.3, 97.2 ± 0.4 / 97.3 ± 0.8; 1 minute
     ("all_convolutional", "digits"): Recipe(8, 24, batch_size=64, **GENTLE),
     ("vgg16", "digits"): Recipe(8, 24, batch_size=64, **GENTLE),
     ("resnet", "digits"): Recipe(8, 24, batch_size=64),
-    ("simple_conv", "mnist"): Recipe(3, 7),
-    ("all_convolutional", "mnist"): Recipe(3, 6, **GENTLE),
+    ("simple_conv", "mnist"): Recipe(3, 7),  # 99.4, 98.2 / 98.3; 8 minutes
+    ("all_convolutional", "mnist"): Recipe(3, 6, **GENTLE),  # 98.8, 96.2 / 95.8; about 50 minutes; still learning
     ("vgg16", "mnist"): Recipe(3, 6, **GENTLE),
     ("resnet", "mnist"): Recipe(3, 6),
     ("simple_conv", "fashion_mnist"): Recipe(6, 12),
