@@ -102,7 +102,8 @@ FAULTS = {
     ),
     "a kill between two renamings leaves half of a pair": (
         "tests/test_scripts.py::test_new_pairs_take_the_place_of_the_old_ones_whenever_it_is_killed",
-        [("pytorch/pair_replacement.py", "    if _mark(folder).exists():\n", "    if False:\n")],
+        [("pytorch/pair_replacement.py", "    if _mark(folder).exists():\n        _replace_old(folder)",
+          "    if False:\n        _replace_old(folder)")],
     ),
     "the angle curve counts all classes as one": (
         "tests/test_training.py::test_the_angle_curve_counts_every_class_at_every_angle",
@@ -167,6 +168,15 @@ FAULTS = {
             ("pytorch/variance/errors.py", "frozen.flags.writeable = False", "pass"),
             ("pytorch/variance/result.py", "return np.where((tv == 0) & (sv == 0), 1.0, ratio)", "return tv"),
         ],
+    ),
+    "a figure of another result stands": (
+        "tests/test_plots.py::test_what_is_changed_is_drawn_again",
+        [("pytorch/report/album.py", "(tuple(entry.sources), entry.look) == (figure.sources, look)",
+          "entry.look == look")],
+    ),
+    "a control of another training is compared with": (
+        "tests/test_page.py::test_controls_of_another_training_are_not_compared",
+        [("pytorch/report/controls.py", "return control.weights == pair.weights", "return True")],
     ),
     "the meaning of a result is in its file name": (
         "tests/test_storage.py::test_a_measurement_comes_back_as_it_went_whatever_its_file_is_called",
