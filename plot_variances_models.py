@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pytorch.cli import RESULTS_DIR, Parser, add_data_options, add_folders, check_writable, parse, run
-from pytorch.errors import FileError
+from pytorch.errors import FileError, InputError
 from pytorch.figures import FORMATS
 from pytorch.names import find_name
 from pytorch.provenance import command_line
@@ -65,13 +65,15 @@ def chosen(figures: list[Planned], only: list[str] | None) -> list[Planned]:
     """Return the figures that every one of the given words fits; a word may name alternatives, with commas.
 
     Raises:
-        InputError: A word fits no figure at all.
+        InputError: A word fits no figure at all, or no figure fits them all.
     """
     known = list(dict.fromkeys(word for figure in figures for word in figure.words))
     exact = {*known, *(figure.name for figure in figures)}
     for word in only or []:
         names = {word} if word in exact else {_match(name, known) for name in word.split(",")}
         figures = [figure for figure in figures if names & {figure.name, *figure.words}]
+    if not figures:
+        raise InputError(f"no figure fits all of: {' '.join(only or [])}")
     return figures
 
 
@@ -124,7 +126,9 @@ def _parser() -> argparse.ArgumentParser:
         help="write figures in these formats too, as pdf,svg (png is always written)",
     )  # fmt: skip
     parser.add_argument(
-        "--width", type=_inches, help="of figures, in inches, as 3.4 for a column (default: what each needs)"
+        "--width",
+        type=_inches,
+        help="of the figures of measurements, in inches, as 3.4 for a column (default: what each needs)",
     )
     parser.add_argument("--sort", action="store_true", help="sort the units of each layer in heatmaps by their value")
     parser.add_argument(

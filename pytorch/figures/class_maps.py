@@ -35,16 +35,17 @@ def class_layers_figure(pair: VariancePair, width: float | None = None) -> Figur
     width = width or max(7, MARGINS + min(0.2, 13 / layers) * layers)
     figure = Figure(figsize=(width, 1.4 + panels * _height(len(result.classes))), layout="constrained")
     axes = figure.subplots(panels, 1, squeeze=False)[:, 0]
-    norm = Normalize(0, robust_top(np.concatenate([table.ravel() for table in tables.values()])))
+    known = [table[np.isfinite(table)] for table in tables.values()]
+    norm = Normalize(0, max((float(values.max()) for values in known if values.size), default=0) or 1)
     for panel, (name, table) in zip(axes, tables.items(), strict=False):
         _draw_table(panel, table, norm, f"{name} model")
-    _add_scale(figure, axes[: len(tables)], norm)
+    _add_scale(figure, axes[: len(tables)], norm, "NV, layer mean")
     if comparable:
         difference = tables[ROTATED] - tables[UNROTATED]
         top = robust_top(np.abs(difference))
         colours = colormaps[DIFFERENCE_COLOURS].with_extremes(bad=MARKS[CONSTANT])
         image = axes[-1].imshow(np.ma.masked_invalid(difference), cmap=colours, vmin=-top, vmax=top, aspect="auto")
-        axes[-1].set_title("rotated − unrotated (blue: varies less; grey: undefined)", fontsize=9, loc="left")
+        axes[-1].set_title("rotated − unrotated (blue: less)", fontsize=9, loc="left")
         bar = figure.colorbar(image, ax=axes[-1], extend="both", pad=0.02, fraction=0.03, aspect=12)
         bar.set_label("difference", fontsize=7)
         bar.ax.tick_params(labelsize=7)
@@ -86,7 +87,7 @@ def class_units_figure(pair: VariancePair, width: float | None = None) -> Figure
         panel.set_xlabel(f"{'output' if outputs else 'unit'} of {plain(layer)}", fontsize=8)
     axes[0].set_ylabel("samples of class", fontsize=8)
     _name_classes(axes[0], result.classes)
-    _add_scale(figure, axes, norm)
+    _add_scale(figure, axes, norm, "NV (ends at the 99 % quantile)", extend="max")
     set_title(figure, pair, f"units of the last layer, {layer}, class by class", result.samples)
     return figure
 
@@ -110,10 +111,10 @@ def _name_classes(axes: Axes, classes: list[str]) -> None:
         axes.set_ylabel(f"{len(classes)} classes", fontsize=8)
 
 
-def _add_scale(figure: Figure, axes: np.ndarray, norm: Normalize) -> None:
+def _add_scale(figure: Figure, axes: np.ndarray, norm: Normalize, label: str, extend: str = "neither") -> None:
     colours = colormaps[SCALE_COLOURS].with_extremes(over=MARKS[ABOVE])
     bar = figure.colorbar(
-        ScalarMappable(norm, colours), ax=list(axes), extend="max", pad=0.02, fraction=0.03, aspect=25
+        ScalarMappable(norm, colours), ax=list(axes), extend=extend, pad=0.02, fraction=0.03, aspect=25
     )
-    bar.set_label("NV (ends at the 99 % quantile)", fontsize=7)
+    bar.set_label(label, fontsize=7)
     bar.ax.tick_params(labelsize=7)

@@ -41,7 +41,7 @@ def depth_figure(pairs: Sequence[VariancePair], width: float | None = None) -> F
         for axes, trained_on in zip(row, PAIR, strict=True):
             for index, pair in enumerate(pairs):
                 _draw_depth(axes, pair, trained_on, group, NETWORK_COLOURS[index % len(NETWORK_COLOURS)])
-            axes.axhline(1, color="#999999", lw=0.8, ls=":")
+            axes.axhline(1, color="#C8C8C8", lw=0.8, zorder=0)
             axes.grid(color="#EEEEEE")
             axes.tick_params(labelsize=7)
         row[0].set_ylabel("NV, layer mean\n" + ("all samples" if group == ALL else "stratified"), fontsize=8)
@@ -99,7 +99,7 @@ def accuracy_and_layers_figure(pair: VariancePair, width: float | None = None) -
     curve.set_ylim(0, 102)
     means.set_ylabel(f"NV, layer mean, {group}", fontsize=8)
     means.set_ylim(bottom=0)
-    means.axhline(1, color="#999999", lw=0.8, ls=":")
+    means.axhline(1, color="#C8C8C8", lw=0.8, zorder=0)
     for axes in (curve, means):
         axes.grid(color="#EEEEEE")
         axes.tick_params(labelsize=7)

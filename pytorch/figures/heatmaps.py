@@ -35,6 +35,9 @@ MARGINS, WIDEST_ROW = 1.3, 13.0
 NARROWEST_PITCH, NARROWEST_PANEL = 0.09, 2.2
 """In inches: of columns, and of panels, side by side; narrower ones go under one another."""
 
+NARROWEST_GAPPED = 0.05
+"""In inches: of columns with gaps between them; in narrower ones these would wash the colours out."""
+
 SHARPNESS = 12
 """Points of the picture across a column; with one, smoothing would blur columns into each other."""
 
@@ -125,7 +128,7 @@ def _difference_panel(panels: list[Panel], cells: dict[str, Cells], scale: Norma
         columns.append(picture)
     before, after = (np.array(panel.means) for panel in panels)
     return Panel(
-        title=f"rotated − unrotated{', rank by rank' if sort else ''} (blue: varies less)",
+        title=f"rotated − unrotated{' by rank' if sort else ''} (blue: less)",
         colour="#555555",
         picture=stack_columns(columns),
         means=list(after - before),
@@ -158,7 +161,8 @@ def _draw_panel(panel: Panel, strip: Axes, cells: Axes, result: VarianceResult, 
     layers = range(len(panel.means))
     picture = np.repeat(panel.picture, SHARPNESS, axis=1)
     cells.imshow(picture, extent=(-0.5, len(panel.means) - 0.5, 1, 0), aspect="auto", interpolation_stage="rgba")
-    cells.vlines(np.arange(1, len(panel.means)) - 0.5, 0, 1, color="white", lw=min(2, 10 * pitch))
+    if pitch >= NARROWEST_GAPPED:
+        cells.vlines(np.arange(1, len(panel.means)) - 0.5, 0, 1, color="white", lw=min(2, 10 * pitch))
     cells.set_yticks([])
     means = np.asarray(panel.means)
     strip.stairs(np.nan_to_num(means), np.arange(len(panel.means) + 1) - 0.5, fill=True, color=panel.colour,

@@ -12,6 +12,9 @@ POINTS_PER_INCH = 72
 LARGEST_NAME, SMALLEST_NAME = 7.0, 4.0
 """Font sizes of layer names in points; where even the smallest does not fit, blocks alone are named."""
 
+GAP = 0.015
+"""In inches, on each side of the bracket of a block."""
+
 WIDTH_OF_LETTER = 0.62
 """Of a block's name, in font sizes."""
 
@@ -72,10 +75,12 @@ def name_blocks(axes: Axes, layers: Sequence[str], pitch: float, size: float = 6
         size: Of the font, in points.
     """
     found = blocks(layers)
-    above = axes.get_xaxis_transform()
+    above, gap = axes.get_xaxis_transform(), max(0.1, GAP / pitch)
     for index, (name, first, last) in enumerate(found):
         room = (last - first + 1) * pitch * POINTS_PER_INCH
-        axes.plot([first - 0.4, last + 0.4], [1.03, 1.03], transform=above, clip_on=False, color="#555555", lw=0.8)
+        axes.plot(
+            [first - 0.5 + gap, last + 0.5 - gap], [1.03, 1.03], transform=above, clip_on=False, color="#555555", lw=0.8
+        )
         shown = next((text for text in _shorter(name) if len(text) * WIDTH_OF_LETTER * size <= room), None)
         if shown is None and index % 2:
             continue

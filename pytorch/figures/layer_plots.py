@@ -101,7 +101,7 @@ def _usual_width(pair: VariancePair) -> float:
 
 
 def _finish(axes: Axes, label: str) -> None:
-    axes.axhline(1, color="#999999", linewidth=0.8, linestyle=":")
+    axes.axhline(1, color="#C8C8C8", linewidth=0.8, zorder=0)
     axes.set_ylabel(label, fontsize=8)
     axes.tick_params(axis="y", labelsize=7)
     axes.grid(axis="x", color="#EEEEEE")

@@ -31,7 +31,8 @@ CAPTIONS = {
     "scale; above each column its layer mean with the 95 % interval. The difference is that of cells in equal "
     "places: of equal units, or where units are sorted, of equal ranks.",
     "layers": "Layer means of NV over the finite units, with 95 % intervals over samples; below, TV and SV in units of "
-    "the activations. At 1 (dotted) transforming a sample matters as much as exchanging it.",
+    "the activations. At 1 (grey line) transforming a sample matters as much as exchanging it. The intervals are "
+    "without the bias that NV has of few samples: a mean may lie off the middle of its interval.",
     "overview": "Accuracy when all test samples are turned by an angle, beside the layer means of NV.",
     "class-layers": "Layer means of NV: a row for each class, a column for each layer. Where rows differ, invariance "
     "depends on the class, as far as the few samples of a class can tell.",

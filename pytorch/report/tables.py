@@ -21,7 +21,10 @@ from pytorch.whole_file import whole_file
 
 MEASURES = {ALL: "plain", STRATIFIED: "stratified"}
 MEASURES_NOTE = "Plain: over all samples; stratified: the mean over classes of NV within each class."
-ERRORS_NOTE = "± is one standard error over samples; it does not tell how another training would come out."
+ERRORS_NOTE = (
+    "± is one standard error over samples; it does not tell how another training would come out. (The intervals in "
+    "results.csv are also without the bias that NV has of few samples, so that they are not centred on the value.)"
+)
 
 COLUMN_NOTES = {
     "before training": "Before training: a network with the weights that the training of both started from.",

@@ -80,7 +80,10 @@ function showPanels(panels, sorted) {
     const top = Math.max(0, ...alike.flatMap(ends)) || 1;
     alike.forEach((panel) => { panel.stripTop = top; });
   }
-  for (const panel of panels) panel.order = sorted ? sortedOrder(panel) : null;
+  for (const panel of panels) {
+    panel.order = sorted ? sortedOrder(panel) : null;
+    if (sorted && panel.difference) panel.title += ", differences of units, sorted";
+  }
   Object.assign(shown, { panels, cursor: null, told: null });
   tooltip.hidden = true;
   box.classList.toggle("long", panels.some((panel) => panel.layers.length > LONG));

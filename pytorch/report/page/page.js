@@ -101,16 +101,17 @@ function figureElement(figure, measurement) {
   return element;
 }
 
-// Tables: heads sort their rows, what has no value last, and a text field leaves out rows.
+// Tables: heads sort their rows, what has no value last, and at the third click as they were; a field leaves out rows.
 function prepareTables() {
   for (const table of document.querySelectorAll(".table table")) {
-    const heads = [...table.querySelectorAll("th")];
+    const heads = [...table.querySelectorAll("th")], original = [...table.tBodies[0].rows];
     heads.forEach((head, column) => {
       head.setAttribute("aria-sort", "none");
       head.firstElementChild.addEventListener("click", () => {
-        const order = head.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending";
+        const order = { none: "ascending", ascending: "descending", descending: "none" }[head.getAttribute("aria-sort")];
         heads.forEach((other) => other.setAttribute("aria-sort", other === head ? order : "none"));
-        sortRows(table.tBodies[0], column, order === "ascending" ? 1 : -1);
+        if (order === "none") table.tBodies[0].append(...original);
+        else sortRows(table.tBodies[0], column, order === "ascending" ? 1 : -1);
       });
     });
   }
@@ -135,9 +136,9 @@ function sortRows(body, column, sign) {
 function filterRows() {
   const words = field("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
   for (const table of document.querySelectorAll(".table")) {
-    const rows = [...table.querySelectorAll("tbody tr")];
+    const rows = [...table.querySelectorAll("tbody tr")], title = table.querySelector("h3").textContent;
     const kept = rows.filter((row) => {
-      const text = [...row.cells].map((cell) => cell.textContent).join(" ").toLowerCase();
+      const text = [title, ...[...row.cells].map((cell) => cell.textContent)].join(" ").toLowerCase();
       row.hidden = !words.every((word) => text.includes(word));
       return !row.hidden;
     });

@@ -1,6 +1,6 @@
 // A panel on its canvas: the means of the layers as bars, and under them a column for each layer.
 
-const LEFT = 30, STRIP_TOP = 6, STRIP = 46, CELLS_TOP = 60, CELLS = 320, NAMES_GAP = 8, NARROWEST = 5;
+const LEFT = 30, STRIP_TOP = 6, STRIP = 46, CELLS_TOP = 60, CELLS = 320, NAMES_GAP = 8, NARROWEST = 4;
 const NAME_FONT = "11px system-ui, sans-serif", NAME_STEP = 12, LONGEST_NAME = 18;
 
 function layOut(panel, width) {
