@@ -9,6 +9,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from pytorch.experiment import ROTATED, UNROTATED, VariancePair
 from pytorch.figures.cells import (
@@ -218,6 +219,7 @@ def _add_scales(figure: Figure, axes: list[tuple[Axes, Axes]], norm: Normalize, 
         bars[-1].set_label("difference of NV", fontsize=7)
     for each in bars:
         each.ax.tick_params(labelsize=7)
+        each.locator = MaxNLocator(5)
 
 
 def _add_marks(figure: Figure, panels: list[Panel], what: str) -> None:
