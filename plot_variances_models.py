@@ -128,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--width",
         type=_inches,
-        help="of the figures of measurements, in inches, as 3.4 for a column (default: what each needs)",
+        help="of figures of measurements but for units, in inches, as 3.4 for a column (default: what each needs)",
     )
     parser.add_argument("--sort", action="store_true", help="sort the units of each layer in heatmaps by their value")
     parser.add_argument(
