@@ -15,6 +15,7 @@ Figures of unchanged results are not drawn again. The first time takes half a mi
 import argparse
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,8 +110,8 @@ def _tell(found: Findings, figures: int, drawn: int, stale: list[Path]) -> None:
     for pair in (measured.pair for measured in found.measured if found.outdated(measured.pair)):
         print(f"{pair.model} on {pair.dataset}, {pair.transformation}, {pair.aggregation}: measured before its models "
               "were trained anew; experiment_variance.py measures those that are there")  # fmt: skip
-    for path in stale:
-        print(f"of another result than there is now, and left out of the page: {path}")
+    for folder, count in Counter(path.parent for path in stale).items():
+        print(f"of other results than there are now, and left out of the page: {count} figures in {folder}")
 
 
 def _parser() -> argparse.ArgumentParser:
