@@ -19,7 +19,17 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from pytorch.cli import RESULTS_DIR, Parser, add_data_options, add_folders, check_writable, parse, run
+from pytorch.cli import (
+    PLOTS_DIR,
+    RESULTS_DIR,
+    Parser,
+    add_data_options,
+    add_folders,
+    check_writable,
+    number_that,
+    parse,
+    run,
+)
 from pytorch.errors import FileError, InputError
 from pytorch.figures import FORMATS
 from pytorch.names import find_name
@@ -30,8 +40,6 @@ from pytorch.report.gallery import Look, Planned, plan
 from pytorch.report.page import write_page
 from pytorch.report.tables import results_tables, write_tables
 from pytorch.report.unit_gallery import plan_units
-
-PLOTS_DIR = Path("plots")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,11 +60,12 @@ def main(arguments: list[str] | None = None) -> int:
     stale = album.keep(planned, {digest for figure in planned for digest in figure.sources})
     pairs = [measured.pair for measured in found.measured]
     command = command_line(__file__, arguments)
-    tables = write_tables(options.plots_dir, pairs, command)
+    tables = results_tables(pairs)
+    written = write_tables(options.plots_dir, pairs, tables, command)
     page = options.plots_dir / "index.html"
-    write_page(page, pairs, album.figures(), results_tables(pairs), command)
+    write_page(page, pairs, album.figures(), tables, command)
     _tell(found, len(figures), drawn, stale)
-    print("\n".join(f"written: {path}" for path in (*tables, page)))
+    print("\n".join(f"written: {path}" for path in (*written, page)))
     for error in failed:
         print(f"error: {error}", file=sys.stderr)
     return int(bool(found.errors or failed))
@@ -128,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--width",
-        type=_inches,
+        type=number_that(lambda inches: 2 <= inches <= 60, "in 2 to 60 inches"),
         help="of figures of measurements but for units, in inches, as 3.4 for a column (default: what each needs)",
     )
     parser.add_argument("--sort", action="store_true", help="sort the units of each layer in heatmaps by their value")
@@ -146,16 +155,6 @@ def _formats(text: str) -> list[str]:
     if not set(forms) <= set(FORMATS):
         raise argparse.ArgumentTypeError(f"{text!r}: there are {', '.join(FORMATS)}")
     return forms
-
-
-def _inches(text: str) -> float:
-    try:
-        width = float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from error
-    if not 2 <= width <= 60:
-        raise argparse.ArgumentTypeError(f"{text} must be in 2 to 60 inches")
-    return width
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pytorch.precision import PRECISIONS
 from pytorch.transformations import TRANSFORMATIONS
 from pytorch.variance.aggregation import AGGREGATIONS, aggregation_names
 
-RESULTS_DIR = Path("~/variance_results")
+RESULTS_DIR, PLOTS_DIR = Path("~/variance_results"), Path("plots")
 
 OUT_OF_MEMORY = "out of memory: batches (--batch-size) or the choice of --samples must be smaller"
 
@@ -92,7 +92,7 @@ def add_measuring_options(parser: argparse.ArgumentParser) -> None:
         help="of the forward passes; bf16 is faster where the processor has it (default: fp32)",
     )  # fmt: skip
     parser.add_argument(
-        "--tolerance", type=_tolerance,
+        "--tolerance", type=number_that(lambda number: 0 < number < float("inf"), "above 0"),
         help="stop as soon as every layer mean is known to this half-width, 95 %% (default: use all samples)",
     )  # fmt: skip
     parser.add_argument(
@@ -109,7 +109,7 @@ def add_folders(parser: argparse.ArgumentParser) -> None:
         "--results-dir", type=Path, default=RESULTS_DIR,
         help="where trained models and measurements are kept (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--plots-dir", type=Path, default=Path("plots"), help="for figures (default: %(default)s)")
+    parser.add_argument("--plots-dir", type=Path, default=PLOTS_DIR, help="for figures (default: %(default)s)")
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -185,19 +185,24 @@ def at_least(lowest: int, highest: float = float("inf")) -> Callable[[str], int]
     return parse_number
 
 
+def number_that(fits: Callable[[float], bool], bounds: str) -> Callable[[str], float]:
+    """Return a parser of numbers that fit into bounds, which are told in words."""
+
+    def parse_number(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r} is no number") from error
+        if not fits(number):
+            raise argparse.ArgumentTypeError(f"{text} must be {bounds}")
+        return number
+
+    return parse_number
+
+
 def _fail(message: str) -> int:
     print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
     return FAILURE
-
-
-def _tolerance(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from error
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} must be above 0")
-    return number
 
 
 def _aggregations(names: str) -> list[str]:

@@ -4,8 +4,8 @@ A number for a unit is believed once it is seen: the images with its highest act
 the images are transformed.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from pytorch.precision import autocast
 from pytorch.transformations.warping import as_floating
 from pytorch.variance import VarianceResult
 from pytorch.variance.activations import ActivationRecorder
+from pytorch.variance.measure import device_of, on_device
 from pytorch.variance.moments import Groups, Moments
 
 Transformation = Callable[[Tensor], Tensor]
@@ -129,7 +130,8 @@ def unit_examples(
     _check_aggregation(aggregation)
     if len(images) == 0 or images_per_unit < 1 or not transformations:
         raise InputError("examples of units need an image, a place for it and a transformation at least")
-    with _ready(network, device) as where:
+    with on_device(network, device), evaluation_mode(network), torch.no_grad():
+        where = device_of(network)
         layer = _recorded_name(network, _inputs(images[:1].to(where), None, preprocess), aggregation, layer)
         with ActivationRecorder(network, aggregation, [layer]) as recorder:
             reader = _Reader(recorder, layer, list(units), preprocess, precision, where)
@@ -153,19 +155,6 @@ def _check_aggregation(aggregation: str) -> None:
             "units are shown of measurements whose feature maps were aggregated (mean, max or sum): "
             "with aggregation none every position would be one"
         )
-
-
-@contextmanager
-def _ready(network: nn.Module, device: torch.device | str | None) -> Iterator[torch.device]:
-    """Put a network on a device, in evaluation mode and without gradients, for a while; give the device."""
-    home = next((values.device for values in network.state_dict().values()), torch.device("cpu"))
-    with ExitStack() as stack:
-        if device is not None:
-            stack.callback(network.to, home)
-            network.to(device)
-        stack.enter_context(evaluation_mode(network))
-        stack.enter_context(torch.no_grad())
-        yield home if device is None else torch.device(device)
 
 
 def _inputs(

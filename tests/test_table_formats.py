@@ -36,9 +36,13 @@ def test_estimates_as_text(estimate, text):
     assert estimate_text(Estimate(*estimate)) == text
 
 
+def write_all(folder, pairs, command):
+    return write_tables(folder, pairs, results_tables(pairs), command)
+
+
 def test_csv_gives_the_same_floats_back(tmp_path):
     measured, controls = pair(), {"random-weights": untrained(), "shuffled": shuffled()}
-    path, *_ = write_tables(tmp_path, [measured, *controls.values()], "python")
+    path, *_ = write_all(tmp_path, [measured, *controls.values()], "python")
     with path.open(encoding="utf-8", newline="") as file:
         found = list(csv.DictReader(file))
     # 2 models and 3 of controls × (3 rows × (all and 3 classes × 3 quantities, and stratified)).
@@ -73,7 +77,7 @@ def test_csv_gives_the_same_floats_back(tmp_path):
 
 
 def test_csv_makes_no_formulas(tmp_path):
-    path, *_ = write_tables(tmp_path, [hostile()], "python")
+    path, *_ = write_all(tmp_path, [hostile()], "python")
     with path.open(encoding="utf-8", newline="") as file:
         found = list(csv.DictReader(file))
     escaped = HOSTILE.replace("\ud800", "\\ud800")
@@ -131,9 +135,7 @@ def test_what_is_right_aligned():
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex")
 def test_latex_compiles(tmp_path):
-    write_tables(
-        tmp_path, [pair(), hostile(), untrained(), shuffled(), pair(model="resnet", dataset="cifar10")], HOSTILE
-    )
+    write_all(tmp_path, [pair(), hostile(), untrained(), shuffled(), pair(model="resnet", dataset="cifar10")], HOSTILE)
     (tmp_path / "all.tex").write_text(r"""\documentclass{article}
         \usepackage{booktabs}\usepackage{adjustbox}
         \begin{document}\input{results.tex}\end{document}""")
@@ -146,7 +148,7 @@ def test_latex_compiles(tmp_path):
 
 def test_files_are_the_same_for_the_same_measurements(tmp_path):
     pairs = [pair(), hostile(), untrained(), shuffled()]
-    first, second = (write_tables(tmp_path / name, pairs, "python make.py --> \n") for name in "ab")
+    first, second = (write_all(tmp_path / name, pairs, "python make.py --> \n") for name in "ab")
     assert [path.name for path in first] == ["results.csv", "results.md", "results.tex"]
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes()

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from pytorch.experiment import PAIR, VariancePair
 from pytorch.figures.layer_axis import name_blocks, name_layers
+from pytorch.figures.layer_plots import draw_means
 from pytorch.figures.style import (
     MODEL_COLOURS,
     NARROW,
@@ -64,10 +65,7 @@ def depth_figure(pairs: Sequence[VariancePair], width: float | None = None) -> F
 def _draw_depth(axes: Axes, pair: VariancePair, trained_on: str, group: str, colour: str) -> None:
     result = pair.results[trained_on]
     depth = np.linspace(0, 100, len(result.layer_names)) if len(result.layer_names) > 1 else np.array([50.0])
-    low, high = zip(*result.layer_intervals(group).values(), strict=True)
-    axes.fill_between(depth, low, high, color=colour, alpha=0.2, lw=0)
-    axes.plot(depth, list(result.layer_means(group).values()), color=colour, lw=1.2, marker="o", ms=2,
-              label=plain(pair.model))  # fmt: skip
+    draw_means(axes, result, group, colour, plain(pair.model), places=depth, marker_size=2)
 
 
 def accuracy_and_layers_figure(pair: VariancePair, width: float | None = None) -> Figure:
@@ -89,10 +87,7 @@ def accuracy_and_layers_figure(pair: VariancePair, width: float | None = None) -
         found = pair.angle_curves[trained_on]
         curve.plot(found.degrees, 100 * found.accuracy, color=colour, marker="o", ms=2.5, lw=1.2)
         group = STRATIFIED if result.classes else ALL
-        low, high = zip(*result.layer_intervals(group).values(), strict=True)
-        means.fill_between(range(len(layers)), low, high, color=colour, alpha=0.2, lw=0)
-        means.plot(list(result.layer_means(group).values()), color=colour, marker="o", ms=2.5, lw=1.2,
-                   label=f"{trained_on} model")  # fmt: skip
+        draw_means(means, result, group, colour, f"{trained_on} model")
     curve.set_xlabel("turn of the test data (degrees)", fontsize=8)
     curve.set_ylabel("accuracy (%)", fontsize=8)
     curve.set_xticks(range(-180, 181, 90))

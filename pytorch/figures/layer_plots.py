@@ -43,9 +43,9 @@ def layers_figure(pair: VariancePair, controls: Sequence[VariancePair] = (), wid
     for trained_on, result in pair.results.items():
         for group in result.groups[:2]:
             label = f"{trained_on} model, {group_title(group)}"
-            _draw_means(ratio, result, group, "normalized", MODEL_COLOURS[trained_on], label, LINES[group])
+            draw_means(ratio, result, group, MODEL_COLOURS[trained_on], label, line=LINES[group])
         for axes, quantity in zip(absolute, ("transformation", "sample"), strict=True):
-            _draw_means(axes, result, ALL, quantity, MODEL_COLOURS[trained_on], None, "-")
+            draw_means(axes, result, ALL, MODEL_COLOURS[trained_on], quantity=quantity)
     for control in controls:
         for trained_on, found in control.results.items():
             if found.layer_names == result.layer_names:
@@ -85,14 +85,36 @@ def classes_figure(pair: VariancePair, width: float | None = None) -> Figure:
     return figure
 
 
-def _draw_means(
-    axes: Axes, result: VarianceResult, group: str, quantity: str, colour: str, label: str | None, line: str
+def draw_means(
+    axes: Axes,
+    result: VarianceResult,
+    group: str,
+    colour: str,
+    label: str | None = None,
+    *,
+    quantity: str = "normalized",
+    line: str = "-",
+    places: Sequence[float] | None = None,
+    marker_size: float = 2.5,
 ) -> None:
-    """Draw layer means as a line in the band of their confidence intervals."""
+    """Draw layer means as a line in the band of their confidence intervals.
+
+    Args:
+        axes: To draw on.
+        result: Whose.
+        group: As ``VarianceResult.layer_means`` takes it, and ``quantity`` likewise.
+        colour: Of the line and the band; ``line`` is its style.
+        label: In the legend.
+        quantity: See ``group``.
+        line: See ``colour``.
+        places: Where the layers stand; None: at 0, 1, ...
+        marker_size: In points.
+    """
     means = list(result.layer_means(group, quantity).values())
     low, high = zip(*result.layer_intervals(group, quantity).values(), strict=True)
-    axes.fill_between(range(len(means)), low, high, color=colour, alpha=0.2, linewidth=0)
-    axes.plot(means, line, color=colour, marker="o", markersize=2.5, linewidth=1.2, label=label)
+    places = range(len(means)) if places is None else places
+    axes.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0)
+    axes.plot(places, means, line, color=colour, marker="o", markersize=marker_size, linewidth=1.2, label=label)
 
 
 def _usual_width(pair: VariancePair) -> float:

@@ -138,14 +138,14 @@ def measure_variances(
         samples = in_batches(images, labels, batch_size, options.class_count, seed)
         with ExitStack() as stack:
             for model in some:
-                stack.enter_context(_on_device(model, device))
+                stack.enter_context(on_device(model, device))
                 stack.enter_context(evaluation_mode(model))
             # Not inference_mode: a tensor that a model keeps from it (a cache) could not be trained with afterwards.
             stack.enter_context(torch.no_grad())
             recorders = [stack.enter_context(ActivationRecorder(model, names, layers)) for model in some]
             hidden = progress is None or None
             bar = stack.enter_context(tqdm(desc=progress, total=samples.total, unit=" images", disable=hidden))
-            accumulators = single_pass(recorders, samples, options, _device_of(some[0]), bar)
+            accumulators = single_pass(recorders, samples, options, device_of(some[0]), bar)
         pairs = zip(accumulators, recorders, strict=True)
         measured = [results(*pair, classes, options, samples.total) for pair in pairs]
         single = isinstance(aggregation, str) and len(names) == 1
@@ -172,14 +172,15 @@ def _check(options: PassOptions, batch_size: int) -> None:
         raise InputError(f"tolerance is {options.tolerance}: it must be a number above 0")
 
 
-def _device_of(model: nn.Module) -> torch.device:
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model is; the CPU, if it has neither parameters nor buffers."""
     return next((tensor.device for tensor in chain(model.parameters(), model.buffers())), torch.device("cpu"))
 
 
 @contextmanager
-def _on_device(model: nn.Module, device: torch.device | str | None) -> Iterator[None]:
+def on_device(model: nn.Module, device: torch.device | str | None) -> Iterator[None]:
     """Move the model to ``device``, and back afterwards; None: leave it where it is."""
-    home = _device_of(model)
+    home = device_of(model)
     try:
         if device is not None:
             model.to(device)
