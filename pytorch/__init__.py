@@ -13,6 +13,9 @@ In reading order:
   planned, drawn once, put in tables and on one page.
 - ``cli``: the options that the three scripts share; ``progress`` and ``summary``: what they print on the way and at
   the end.
-- ``allocation``, ``errors``, ``names``, ``precision``, ``evaluation_mode``, ``torchvision_import``, ``whole_file``,
-  ``safe_pickle``: small things that several of these need.
+- ``whole_file``, ``sealed_file``: how files are written and known again; ``safe_pickle``, ``safe_archive``,
+  ``plain_content``, ``checked_fields``: how those from a stranger are read; ``file_lock``, ``interruption``: runs that
+  meet each other, or that somebody ends.
+- ``allocation``, ``errors``, ``names``, ``precision``, ``evaluation_mode``, ``torchvision_import``: small things that
+  several of these need.
 """

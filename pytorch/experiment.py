@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pytorch.checked_fields import check_fields
 from pytorch.datasets import Dataset, Normalization
 from pytorch.errors import InputError
 from pytorch.evaluation import AngleCurve
@@ -87,11 +88,12 @@ class TrainedModel:
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse names, which a file may bring, that would lead out of the folder of figures.
+        """Refuse what a file may bring: names that lead out of the folder of figures, and fields of other types.
 
         Raises:
-            ValueError: A name has a path separator in it, or begins with a dot.
+            ValueError: A name has a path separator in it, or begins with a dot; or a field has another type.
         """
+        check_fields(self)
         _check_names(self.model, self.dataset)
 
     @property
@@ -196,12 +198,14 @@ class VariancePair:
     versions: dict[str, str]
 
     def __post_init__(self) -> None:
-        """Refuse names, which a file may bring, that would lead out of the folder of figures.
+        """Refuse what a file may bring: names that lead out of the folder of figures, and what does not fit together.
 
         Raises:
-            ValueError: A name has a path separator in it, or begins with a dot; or there are results of other
-                models than those of a pair, or of the control, or of other layers, classes or transformations.
+            ValueError: A name has a path separator in it, or begins with a dot; a field has another type; or there
+                are results of other models than those of a pair, or of the control, or of other layers, classes or
+                transformations.
         """
+        check_fields(self)
         if self.control not in (None, *CONTROLS) or tuple(self.results) != CONTROLS.get(self.control, PAIR):
             raise ValueError(f"results of {', '.join(self.results)} for the control {self.control}")
         for shared in ("layer_names", "layer_shapes", "classes", "transformations", "aggregation", "dispersion"):
@@ -209,15 +213,6 @@ class VariancePair:
             if any(other != first for other in others):
                 raise ValueError(f"its two results differ in their {shared.replace('_', ' ')}")
         _check_names(self.model, self.transformation, self.aggregation, self.dataset)
-        self._check_types()
-
-    def _check_types(self) -> None:
-        texts = [self.source, self.command, self.machine, self.date, *self.versions.values(), *self.weights.values()]
-        numbers = [self.seconds, self.seed, *(part for scores in self.accuracy.values() for part in scores.values())]
-        if not all(isinstance(text, str) for text in texts) or not all(isinstance(n, int | float) for n in numbers):
-            raise ValueError("what it tells of its origin is not of the right types")
-        if not all(isinstance(settings, dict) for settings in [self.training, *self.training.values()]):
-            raise ValueError("its settings of training are none")
 
     @property
     def aggregation(self) -> str:

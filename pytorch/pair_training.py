@@ -9,13 +9,14 @@ from typing import Any
 import torch
 
 from pytorch.datasets import Dataset
-from pytorch.errors import FileError, InputError
+from pytorch.errors import FileError, InputError, TrainingError
 from pytorch.evaluation import Evaluator
 from pytorch.experiment import PAIR, ROTATED, TrainedModel, initial_network
 from pytorch.precision import usual_precision
 from pytorch.provenance import versions
 from pytorch.recipes import Recipe
 from pytorch.storage import load_checkpoint, load_model, save_checkpoint, save_model
+from pytorch.summary import epoch_line
 from pytorch.training import Training
 
 Pair = dict[str, TrainedModel]
@@ -101,8 +102,9 @@ class PairTraining:
         self._resume(training, asked)
         name = self._name(trained_on)
         while len(training.history) < training.epochs:
-            training.run_epoch(name)
+            epoch = training.run_epoch(name)
             save_checkpoint(self._checkpoint(trained_on), _under_way(asked), training.state_dict())
+            self.say(f"{name}: {epoch_line(len(training.history), training.epochs, epoch, asked.samples)}")
         evaluator = Evaluator(
             self.dataset.test, len(asked.classes), asked.normalization, self.recipe.batch_size, self.device,
             asked.precision,
@@ -163,7 +165,10 @@ class PairTraining:
             raise
         differs = difference(begun, _under_way(asked))
         if not differs:
-            training.load_state_dict(state)
+            try:
+                training.load_state_dict(state)
+            except TrainingError as error:
+                raise FileError(f"{path} cannot be taken up: {error}; remove it") from error
             self.say(f"{self._name(asked.trained_on)}: taken up after epoch {len(training.history)}, {path}")
         elif not self.overwrite:
             raise InputError(

@@ -1,4 +1,4 @@
-"""How far a training has come, for a person and for a log."""
+"""How far an epoch of a training has come, for a person."""
 
 import time
 
@@ -10,25 +10,27 @@ SHOW_EVERY = 0.5
 
 
 class EpochBar:
-    """A progress bar of an epoch with loss, accuracy, images per second and time left; then a line for the epoch.
+    """A progress bar of an epoch with loss, accuracy, images per second and time left; only on a terminal.
 
-    A context manager. Where the output is no terminal there are the lines alone.
+    A context manager.
 
     Args:
-        name: What to call the work; None: neither bar nor line.
+        name: What to call the work; None: no bar.
         epoch: The number of the epoch, from 1.
         epochs: How many there will be.
         samples: Of an epoch.
     """
 
     def __init__(self, name: str | None, epoch: int, epochs: int, samples: int) -> None:
-        self._name = name
-        self._epoch = f"epoch {epoch}/{epochs}"
         self._left = epochs - epoch
         self._samples = samples
         self._shown = self._start = time.perf_counter()
         self._bar = tqdm(
-            desc=f"{name}, {self._epoch}", total=samples, unit=" images", leave=False, disable=name is None or None
+            desc=f"{name}, epoch {epoch}/{epochs}",
+            total=samples,
+            unit=" images",
+            leave=False,
+            disable=name is None or None,
         )
 
     def __enter__(self) -> "EpochBar":
@@ -49,11 +51,3 @@ class EpochBar:
         self._bar.set_postfix_str(
             f"loss {loss_sum.item() / self._bar.n:.4f}, accuracy {right.item() / self._bar.n:.2%}, all epochs {left}"
         )
-
-    def report(self, loss: float, accuracy: float, seconds: float) -> None:
-        """Print the line of the epoch."""
-        if self._name is not None:
-            result = f"loss {loss:.4f}, accuracy {accuracy:.2%}"
-            tqdm.write(
-                f"{self._name}: {self._epoch}, {result}, {seconds:.1f} s, {self._samples / seconds:.0f} images/s"
-            )

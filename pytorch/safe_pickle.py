@@ -1,17 +1,31 @@
 """Reading pickles that may come from a stranger: arrays of numbers and plain containers, and nothing that runs.
 
-A pickle names the functions that rebuild its objects. Numpy's own are too powerful to be let in (a forged dtype
-makes them read memory as objects), so the two names that a contiguous array needs are given stand-ins here, which
-rebuild arrays of 64-bit numbers and nothing else. Any other name is refused.
+A pickle is a program for a small machine. Only those of its instructions are let through that pickling plain data
+makes, so that none can claim memory that the file does not fill. It also names the functions that rebuild its objects.
+Numpy's own are too powerful to be let in (a forged dtype makes them read memory as objects), so the two names that a
+contiguous array needs are given stand-ins here, which rebuild arrays of 64-bit numbers and nothing else.
 """
 
+import io
 import pickle
-from typing import Any, BinaryIO
+import pickletools
+from typing import Any
 
 import numpy as np
 
+from pytorch.plain_content import check_plain
+
 NUMBERS = {"f8": np.dtype("<f8"), "i8": np.dtype("<i8")}
 """The types that arrays may have, by the code under which numpy pickles them."""
+
+INSTRUCTIONS = frozenset((
+    "PROTO", "FRAME", "STOP", "MARK", "MEMOIZE", "BINGET", "LONG_BINGET",
+    "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT",
+    "SHORT_BINUNICODE", "BINUNICODE", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8",
+    "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_LIST", "APPEND", "APPENDS",
+    "EMPTY_DICT", "SETITEM", "SETITEMS", "STACK_GLOBAL", "REDUCE", "BUILD",
+))  # fmt: skip
+"""What plain containers and arrays become with protocol 5."""
 
 
 class _Dtype:
@@ -47,10 +61,20 @@ class _Unpickler(pickle.Unpickler):
         return STAND_INS[module, name]
 
 
-def load(file: BinaryIO) -> Any:
-    """Read one pickle of plain containers and contiguous arrays of float64 or int64, written with protocol 5.
+def dumps(content: Any) -> bytes:
+    """Pickle plain containers and arrays as ``loads`` takes them."""
+    return pickle.dumps(content, protocol=5)
+
+
+def loads(content: bytes) -> Any:
+    """Rebuild one pickle of plain containers and contiguous arrays of float64 or int64, written with protocol 5.
 
     Raises:
-        pickle.UnpicklingError: It asks for anything else. A damaged file may raise other exceptions too.
+        pickle.UnpicklingError, ValueError: It asks for anything else. A damaged one may raise other exceptions too.
     """
-    return _Unpickler(file).load()
+    for instruction, _, _ in pickletools.genops(content):
+        if instruction.name not in INSTRUCTIONS:
+            raise pickle.UnpicklingError(f"it has the instruction {instruction.name}, which is not admitted")
+    value = _Unpickler(io.BytesIO(content)).load()
+    check_plain(value, np.ndarray, len(content))
+    return value

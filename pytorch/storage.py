@@ -8,25 +8,21 @@ and in the folder of figures
     <model>_<dataset>/*.png, <dataset>_*.png, results.{csv,md,tex}, index.html, and figures.json, which lists figures
 
 A model under way has a .checkpoint beside it, and one that waits to replace another is called .new. A file is written
-whole or not at all, says everything about itself, and carries the version of its format.
+whole or not at all, says everything about itself, and is sealed with the version of its format and a checksum.
 """
 
-import io
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-
-from pytorch import safe_pickle
+from pytorch import safe_archive, safe_pickle
 from pytorch.errors import FileError
 from pytorch.experiment import TrainedModel, VariancePair
-from pytorch.whole_file import whole_file
+from pytorch.sealed_file import Format, UnknownVersionError, read_sealed, write_sealed
 
-MODEL_FORMAT = {"format": "variance-experiments model", "version": 2}
-CHECKPOINT_FORMAT = {"format": "variance-experiments checkpoint", "version": 1}
-VALUES_FORMAT = {"format": "variance-experiments values", "version": 3}
+MODEL_FORMAT = Format("variance-experiments model", version=3, oldest=2, sealed_since=3)
+CHECKPOINT_FORMAT = Format("variance-experiments checkpoint", version=2, oldest=2, sealed_since=2)
+VALUES_FORMAT = Format("variance-experiments values", version=4, oldest=3, sealed_since=4)
 
 Content = TypeVar("Content")
 
@@ -66,7 +62,7 @@ def model_folders(results_dir: Path) -> list[Path]:
 
 def save_model(path: Path, trained: TrainedModel) -> None:
     """Write a trained model."""
-    _save_tensors(path, MODEL_FORMAT, trained.to_dict())
+    _save(path, MODEL_FORMAT, trained.to_dict(), safe_archive.dumps)
 
 
 def load_model(path: Path) -> TrainedModel:
@@ -76,12 +72,12 @@ def load_model(path: Path) -> TrainedModel:
         FileError: The file is none that ``save_model`` wrote.
         FileNotFoundError: There is none.
     """
-    return _load_tensors(path, MODEL_FORMAT, "a trained model", TrainedModel.from_dict)
+    return _load(path, MODEL_FORMAT, "a trained model", safe_archive.loads, TrainedModel.from_dict)
 
 
 def save_checkpoint(path: Path, settings: dict[str, Any], state: dict[str, Any]) -> None:
     """Write a training that is under way: what its weights follow from, and its state."""
-    _save_tensors(path, CHECKPOINT_FORMAT, {"settings": settings, "state": state})
+    _save(path, CHECKPOINT_FORMAT, {"settings": settings, "state": state}, safe_archive.dumps)
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -93,37 +89,17 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """
 
     def both(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        return content["settings"], content["state"]
+        settings, state = content["settings"], content["state"]
+        if not isinstance(settings, dict) or not isinstance(state, dict):
+            raise TypeError("its settings and state are none")
+        return settings, state
 
-    return _load_tensors(path, CHECKPOINT_FORMAT, "a training under way", both)
-
-
-def _save_tensors(path: Path, form: dict[str, Any], content: dict[str, Any]) -> None:
-    buffer = io.BytesIO()  # torch.save hides why a file could not be written
-    torch.save({**form, "content": content}, buffer)
-    with whole_file(path) as file:
-        file.write(buffer.getbuffer())
-
-
-def _load_tensors(
-    path: Path, expected: dict[str, Any], what: str, rebuild: Callable[[dict[str, Any]], Content]
-) -> Content:
-    try:
-        container = torch.load(path, map_location="cpu", weights_only=True)
-    except (FileNotFoundError, MemoryError):
-        raise
-    except Exception as error:  # whose text is long, and recommends to load the file unsafely
-        raise _unreadable(path, what, ValueError("damaged, or more than tensors")) from error
-    try:
-        return rebuild(_content(container, expected))
-    except Exception as error:
-        raise _unreadable(path, what, error) from error
+    return _load(path, CHECKPOINT_FORMAT, "a training under way", safe_archive.loads, both)
 
 
 def save_values(path: Path, pair: VariancePair) -> None:
     """Write the measurements of a pair."""
-    with whole_file(path) as file:
-        pickle.dump({**VALUES_FORMAT, "content": pair.to_dict()}, file, protocol=5)
+    _save(path, VALUES_FORMAT, pair.to_dict(), safe_pickle.dumps)
 
 
 def load_values(path: Path) -> VariancePair:
@@ -133,22 +109,35 @@ def load_values(path: Path) -> VariancePair:
         FileError: The file is none that ``save_values`` wrote.
         FileNotFoundError: There is none.
     """
+    return _load(path, VALUES_FORMAT, "a measurement", safe_pickle.loads, VariancePair.from_dict)
+
+
+def _save(path: Path, form: Format, content: dict[str, Any], dumps: Callable[[Any], bytes | memoryview]) -> None:
+    write_sealed(path, form, dumps({"format": form.name, "version": form.version, "content": content}))
+
+
+def _load(
+    path: Path, form: Format, what: str, loads: Callable[[bytes], Any], rebuild: Callable[[dict[str, Any]], Content]
+) -> Content:
     try:
-        with path.open("rb") as file:
-            return VariancePair.from_dict(_content(safe_pickle.load(file), VALUES_FORMAT))
-    except FileNotFoundError:
+        serialized, version = read_sealed(path, form)
+        try:
+            container = loads(serialized)
+            found, content = {key: container[key] for key in ("format", "version")}, container["content"]
+        except Exception as error:
+            if version is None:
+                raise ValueError("it is cut off, or damaged") from error
+            raise
+        if found["format"] != form.name or found["version"] != (version or found["version"]):
+            raise ValueError("it is not what its seal says")
+        form.check_version(found["version"])
+        if version is None and found["version"] >= form.sealed_since:
+            raise ValueError("it is cut off: its checksum is missing")
+        return rebuild(content)
+    except (FileNotFoundError, MemoryError):
         raise
-    except Exception as error:
-        raise _unreadable(path, "a measurement", error) from error
-
-
-def _content(container: Any, expected: dict[str, Any]) -> dict[str, Any]:
-    found = {key: container[key] for key in expected}
-    if found != expected:
-        raise ValueError(f"its format is {found}, not {expected}")
-    return container["content"]
-
-
-def _unreadable(path: Path, what: str, error: Exception) -> FileError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return FileError(f"{path} cannot be read as {what} ({reason}); remove it or make it anew")
+    except UnknownVersionError as error:
+        raise FileError(f"{path} cannot be read as {what}: {error}") from error
+    except Exception as error:  # a file that is not as it should be makes any
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FileError(f"{path} cannot be read as {what} ({reason}); remove it or make it anew") from error

@@ -3,7 +3,14 @@
 import numpy as np
 
 from pytorch.experiment import PAIR, ROTATED, TrainedModel, VariancePair
+from pytorch.training import Epoch
 from pytorch.variance.result import ALL, STRATIFIED
+
+
+def epoch_line(number: int, epochs: int, epoch: Epoch, samples: int) -> str:
+    """Say what an epoch of so many samples came to, the number-th of so many."""
+    speed = f"{epoch.seconds:.1f} s, {samples / epoch.seconds:.0f} images/s"
+    return f"epoch {number}/{epochs}, loss {epoch.loss:.4f}, accuracy {epoch.accuracy:.2%}, {speed}"
 
 
 def print_accuracies(pairs: list[dict[str, TrainedModel]]) -> None:
@@ -43,6 +50,10 @@ def print_summary(pair: VariancePair) -> None:
             counts = found.unit_counts(group)
             print(f"  {name + ' model, ' + title:<31}{counts['units']:9d} units{counts['constant']:9d} are 0/0"
                   f"{counts['infinite'] + counts['undefined']:9d} not finite")  # fmt: skip
+    for name, found in pair.results.items():
+        if odd := found.non_finite_units():
+            named = ", ".join(f"{count} units of {layer}" for layer, count in odd.items())
+            print(f"  {name} model: activations that are NaN or infinite, in {named}")
     few = [name for name, count in zip(result.classes, result.class_counts, strict=True) if count < 2]
     if few:
         print(f"  fewer than two samples, so no sample variance, and left out of stratified: {', '.join(few)}")

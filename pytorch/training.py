@@ -1,5 +1,6 @@
 """One model, from a recipe to trained weights, epoch by epoch."""
 
+import copy
 import time
 from dataclasses import asdict, dataclass
 from itertools import repeat
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pytorch.checked_fields import check_fields
 from pytorch.datasets import Normalization, Split
 from pytorch.errors import TrainingError
 from pytorch.evaluation import model_inputs, random_degrees
@@ -86,7 +88,7 @@ class Training:
         """Train for one more epoch.
 
         Args:
-            name: What to call the work on the progress bar and in the line that the epoch prints; None: neither.
+            name: What to call the work on a progress bar; None: no bar.
 
         Returns:
             Its record, which is in ``history`` too.
@@ -114,7 +116,6 @@ class Training:
                 "begin anew, with --overwrite and a larger --batch-size"
             )
         self.history.append(record)
-        bar.report(record.loss, record.accuracy, record.seconds)
         return record
 
     def _pass_over_samples(self, epoch: int, bar: EpochBar) -> tuple[Tensor, Tensor]:
@@ -160,11 +161,67 @@ class Training:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a training where ``state_dict`` was called; everything else must be as it was there."""
-        self.model.load_state_dict(state["weights"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._schedule.load_state_dict(state["schedule"])
-        self.history = [Epoch(**epoch) for epoch in state["history"]]
+        """Take up a training where ``state_dict`` was called; everything else must be as it was there.
+
+        Raises:
+            TrainingError: It is not the state of such a training; this one cannot be used any more.
+        """
+        try:
+            history = [Epoch(**epoch) for epoch in state["history"]]
+            for epoch in history:
+                check_fields(epoch)
+            if not 0 < len(history) <= self.epochs:
+                raise ValueError(f"it has {len(history)} epochs of {self.epochs}")
+            self._check_schedule(state["schedule"], len(history))
+            _check_alike(state["optimizer"], self._optimizer_state_after_a_step())
+            self.model.load_state_dict(state["weights"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            self._schedule.load_state_dict(state["schedule"])
+        except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
+            reason = str(error).splitlines()[0]
+            raise TrainingError(f"it is not the state of such a training ({reason})") from error
+        self.history = history
+
+    def _check_schedule(self, found: dict[str, Any], epochs: int) -> None:
+        """Check that a state of the schedule differs from its beginning in how far it has come, as far as it must be.
+
+        Raises:
+            ValueError: It does not.
+        """
+        beginning = self._schedule.state_dict()
+        _check_alike(found, beginning, "schedule")
+        constant = beginning.keys() - {"last_epoch", "_step_count", "_last_lr", "_is_initial"}
+        if any(found[name] != beginning[name] for name in constant) or found["last_epoch"] != epochs * self._steps:
+            raise ValueError("its schedule is another")
+
+    def _optimizer_state_after_a_step(self) -> dict[str, Any]:
+        """What the optimiser will keep, which has nothing yet, with other numbers."""
+        twin = copy.deepcopy(self.model)
+        optimizer = self.recipe.optimizer_for(twin)
+        self.recipe.schedule_for(optimizer, 1)
+        for parameter in twin.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+        return optimizer.state_dict()
+
+
+def _check_alike(found: Any, expected: Any, name: str = "state") -> None:
+    """Check that two states differ in numbers alone.
+
+    Raises:
+        ValueError: They do not; the message names the part.
+    """
+    if type(found) is not type(expected):
+        raise ValueError(f"{name} is a {type(found).__name__}, not a {type(expected).__name__}")
+    if isinstance(expected, torch.Tensor):
+        if (found.shape, found.dtype) != (expected.shape, expected.dtype):
+            raise ValueError(f"{name} is of another shape or type")
+    elif isinstance(expected, dict | list):
+        keys = expected.keys() if isinstance(expected, dict) else range(len(expected))
+        if len(found) != len(expected) or (isinstance(expected, dict) and found.keys() != keys):
+            raise ValueError(f"{name} has other parts")
+        for key in keys:
+            _check_alike(found[key], expected[key], f"{name}.{key}")
 
 
 def derived_seed(seed: int, epoch: int, purpose: str) -> int:

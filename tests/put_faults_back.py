@@ -183,9 +183,8 @@ FAULTS = {
         [
             (
                 "pytorch/storage.py",
-                "return VariancePair.from_dict(_content(safe_pickle.load(file), VALUES_FORMAT))",
-                "content = _content(safe_pickle.load(file), VALUES_FORMAT)\n"
-                "            return VariancePair.from_dict({**content, 'model': path.stem.split('_')[0]})",
+                "        return rebuild(content)\n",
+                "        return rebuild({**content, 'model': path.stem.split('_')[0]})\n",
             )
         ],
     ),

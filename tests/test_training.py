@@ -1,5 +1,6 @@
 """Training: what a model sees, in which mode, and that the same seed gives the same weights."""
 
+import copy
 import io
 from dataclasses import replace
 
@@ -308,3 +309,42 @@ def test_there_is_a_recipe_for_every_model_and_data_set(model, dataset):
     recipe = recipe_for(model, dataset)
     assert recipe.rotated_epochs >= recipe.epochs
     assert recipe.optimizer in OPTIMIZERS
+
+
+def spoiled(state, *path, to):
+    for key in path[:-1]:
+        state = state[key]
+    if to is None:
+        del state[path[-1]]
+    else:
+        state[path[-1]] = to
+
+
+@pytest.mark.parametrize(
+    ("path", "to", "reason"),
+    [
+        (("weights", "linear.weight"), torch.zeros(3, 3), "size mismatch|Error"),
+        (("weights",), {}, "Error"),
+        (("optimizer", "state", 0, "exp_avg"), torch.zeros(7), "exp_avg is of another shape or type"),
+        (("optimizer", "state", 0, "exp_avg"), None, "has other parts"),
+        (("optimizer", "state", 0), 5, "is a int, not a dict"),
+        (("optimizer", "param_groups", 0, "lr"), "fast", "lr is a str, not a float"),
+        (("optimizer", "param_groups"), [], "has other parts"),
+        (("schedule", "total_steps"), 3, "its schedule is another"),
+        (("schedule", "last_epoch"), 1, "its schedule is another"),
+        (("schedule", "step"), 1, "has other parts"),
+        (("history",), [], "it has 0 epochs of 2"),
+        (("history", 0, "loss"), "low", "its loss: str"),
+        (("history", 0, "luck"), 1, "unexpected keyword"),
+        (("history",), None, "history"),
+    ],
+)
+def test_a_state_that_is_not_of_such_a_training_is_refused(split, path, to, reason):
+    recipe = replace(RECIPE, epochs=2)
+    begun = training_of(Spy(), split, recipe=recipe)
+    begun.run_epoch()
+    state = copy.deepcopy(begun.state_dict())
+    training_of(Spy(), split, recipe=recipe).load_state_dict(copy.deepcopy(state))
+    spoiled(state, *path, to=to)
+    with pytest.raises(TrainingError, match=f"it is not the state of such a training .*{reason}"):
+        training_of(Spy(), split, recipe=recipe).load_state_dict(state)

@@ -175,6 +175,13 @@ class VarianceResult:
             "undefined": int(np.isnan(values).sum()),
         }
 
+    def non_finite_units(self) -> dict[str, int]:
+        """Count the units of each layer with activations that are NaN or infinite; only layers that have any."""
+        if self.samples < 2:
+            return {}
+        odd = self._by_layer(~(np.isfinite(self.tv_all) & np.isfinite(self.sv_all)))
+        return {name: int(units.sum()) for name, units in odd.items() if units.any()}
+
     def sample_count(self, group: str = ALL) -> int:
         """Number of samples of a group; for ``"stratified"``, of the classes that it is the mean of.
 

@@ -1,0 +1,257 @@
+"""Files from strangers: nothing in them is executed, and none takes more memory or time than its size accounts for."""
+
+import copyreg
+import io
+import pickle
+import random
+import resource
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_storage import pair, trained  # noqa: F401
+
+from pytorch import safe_pickle
+from pytorch.errors import FileError
+from pytorch.sealed_file import write_sealed
+from pytorch.storage import (
+    CHECKPOINT_FORMAT,
+    MODEL_FORMAT,
+    VALUES_FORMAT,
+    load_checkpoint,
+    load_model,
+    load_values,
+    save_checkpoint,
+    save_model,
+    save_values,
+)
+
+TRACE = "/tmp/a-pickle-was-executed"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_executed():
+    Path(TRACE).unlink(missing_ok=True)
+    yield
+    assert not Path(TRACE).exists()
+
+
+def refused(path, content, reason):
+    """Load a measurement whose seal is right."""
+    write_sealed(path, VALUES_FORMAT, content)
+    with pytest.raises(FileError, match=reason):
+        load_values(path)
+
+
+class Hostile:
+    """Would make a file when unpickled."""
+
+    def __reduce__(self):
+        return Path.touch, (Path(TRACE),)
+
+
+TEXT = TRACE.encode()
+PATH = b"\x8c\x07pathlib\x8c\x04Path\x93\x8c" + bytes([len(TEXT)]) + TEXT + b"\x85R"
+"""On top of the stack: the path of the trace."""
+
+HOSTILE = {
+    "as pickled": pickle.dumps(Hostile(), protocol=5),
+    "as pickled of old": pickle.dumps(Hostile(), protocol=0),
+    "GLOBAL": b"cos\nsystem\n(Vtouch " + TEXT + b"\ntR.",
+    "INST": b"(Vtouch " + TEXT + b"\nios\nsystem\n.",
+    "OBJ": b"(cos\nsystem\nVtouch " + TEXT + b"\no.",
+    "NEWOBJ": b"\x80\x02cpathlib\nPath\n(V" + TEXT + b"\nt\x81.",
+    "NEWOBJ_EX": b"\x80\x04\x8c\x07pathlib\x8c\x04Path\x93)}\x92.",
+    "STACK_GLOBAL": b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c" + bytes([len(TEXT) + 6]) + b"touch " + TEXT + b"\x85R.",
+    "STACK_GLOBAL of parts": b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93\x8c\x0112\x85R.",
+    "a dotted name": b"\x80\x04\x8c\x05numpy\x8c\x12_core.numeric.open\x93.",
+    "BUILD": b"\x80\x04" + PATH + b"}\x8c\x0c__setstate__\x8c\x01xsb.",
+    "EXT1": b"\x80\x02\x82\x01)R.",
+    "EXT2": b"\x80\x02\x83\x01\x00)R.",
+    "EXT4": b"\x80\x02\x84\x01\x00\x00\x00)R.",
+    "PERSID": b"Pidentity\n.",
+    "BINPERSID": b"\x80\x02X\x08\x00\x00\x00identityQ.",
+    "a buffer from elsewhere": b"\x80\x05\x97.",
+    "a read-only buffer": b"\x80\x05\x97\x98.",
+    "state of a type": b"\x80\x04\x8c\x05numpy\x8c\x05dtype\x93\x8c\x02O8\x89\x88\x87R.",
+    "arrays rebuilt by numpy": pickle.dumps(np.arange(3.0), protocol=2),
+    "objects in an array": pickle.dumps(np.array([Hostile()], dtype=object), protocol=5),
+    "a memo of many places": b"\x80\x02Nr\xff\xff\xff\x7f.",
+    "a memo of many places, as text": b"Np2147483647\n.",
+    "text of many bytes": b"\x80\x04\x8d" + (2**60).to_bytes(8, "little") + b"x.",
+    "bytes of many bytes": b"\x80\x04\x8e" + (2**60).to_bytes(8, "little") + b"x.",
+    "a frame of many bytes": b"\x80\x04\x95" + (2**60).to_bytes(8, "little") + b"N.",
+    "a number of many digits": b"\x80\x02\x8b\xff\xff\xff\x7f" + b"1" * 9 + b".",
+    "a list in itself": b"\x80\x04]\x94h\x00a.",
+    "lists of lists of lists": b"\x80\x04]\x94" + b"".join(b"]\x94(h%ch%ce" % (n, n) for n in range(40)) + b".",
+    "a nest": b"\x80\x04" + b"]" * 100_000 + b"a" * 99_999 + b".",
+    "no end": b"\x80\x04]\x94",
+    "an empty stack": b"\x80\x04\x85R.",
+    "no mark": b"\x80\x04]Ne.",
+    "keys that cannot be": b"\x80\x04}](s.",
+    "two pickles": pickle.dumps(1, protocol=5) + pickle.dumps(Hostile(), protocol=5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_pickles_are_refused(tmp_path, monkeypatch, content):
+    monkeypatch.setattr(copyreg, "_inverted_registry", {1: ("os", "system")})
+    refused(tmp_path / "file", content, r"cannot be read as a measurement \(.+\); remove it or make it anew")
+    (tmp_path / "file").write_bytes(b"variance-experiments values" + content)
+    with pytest.raises(FileError):
+        load_values(tmp_path / "file")
+    write_sealed(tmp_path / "file", MODEL_FORMAT, content)
+    with pytest.raises(FileError, match=r"cannot be read as a trained model \(.+\); remove it or make it anew"):
+        load_model(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.array(["a", "b"]), np.array([1, 2], dtype=object), np.zeros(2, dtype="V8,f8"), np.zeros(2, dtype=">f8")],
+    ids=["text", "objects", "records", "another byte order"],
+)
+def test_arrays_of_other_things_than_numbers_are_refused(tmp_path, array):
+    refused(tmp_path / "file", pickle.dumps(array, protocol=5), "it has an array of|it asks for|it has the instruction")
+
+
+def test_a_forged_type_cannot_read_memory_as_objects(tmp_path):
+    """A structured type that claims to hold objects, over bytes of the file's choice."""
+
+    class Forged:
+        def __reduce__(self):
+            state = (3, "|", None, ("a",), {"a": (np.dtype("i8"), 0)}, 8, 1, 63)
+            return np.dtype, ("V8", False, True), state
+
+    class Array:
+        def __reduce__(self):
+            return np._core.numeric._frombuffer, (b"12345678", Forged(), (1,), "C")
+
+    refused(tmp_path / "file", pickle.dumps(Array(), protocol=5), "it has an array of type 'V8'")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"model": "../../elsewhere"}, "is no name of a model"),
+        ({"dataset": ".hidden"}, "is no name of a model"),
+        ({"model": "a\\b"}, "is no name of a model"),
+        ({"transformation": ""}, "is no name of a model"),
+        ({"seconds": "long"}, "its seconds: str is neither float or int"),
+        ({"accuracy": [1]}, "its accuracy: list is not a dict"),
+        ({"versions": {"torch": 2}}, "its versions: value of key 'torch' of dict is not an instance of str"),
+        ({"results": {}}, "results of  for the control None"),
+        ({"surplus": 1}, "unexpected keyword argument"),
+    ],
+)
+def test_fields_of_the_wrong_type_are_refused(tmp_path, pair, change, reason):  # noqa: F811
+    container = {"format": VALUES_FORMAT.name, "version": 4, "content": {**pair.to_dict(), **change}}
+    refused(tmp_path / "file", safe_pickle.dumps(container), reason)
+
+
+def archive(entries, compression=zipfile.ZIP_STORED):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as file:
+        for name, content in entries.items():
+            file.writestr(name, content)
+    return buffer.getvalue()
+
+
+def entries_of(content):
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def saved(content):
+    buffer = io.BytesIO()
+    torch.save({"format": MODEL_FORMAT.name, "version": 3, "content": content}, buffer)
+    return buffer.getvalue()
+
+
+def forged(old, new):
+    """A model of one tensor whose pickle claims something else."""
+    entries = entries_of(saved({"weights": {"x": torch.arange(8.0)}}))
+    assert old in entries["archive/data.pkl"]
+    return archive({**entries, "archive/data.pkl": entries["archive/data.pkl"].replace(old, new)})
+
+
+HOSTILE_ARCHIVES = {
+    "executes": archive({**entries_of(saved({})), "archive/data.pkl": HOSTILE["GLOBAL"]}),
+    "bomb": archive({"archive/data.pkl": bytes(2**28)}, zipfile.ZIP_DEFLATED),
+    "many more numbers than bytes": forged(b"K\x08tq", b"J\xff\xff\xff\x7ftq"),
+    "a shape larger than its numbers": forged(b"K\x08\x85", b"J\xff\xff\xff\x7f\x85"),
+    "one number for many": saved({"weights": {"x": torch.zeros(1).expand(2**40)}}),
+    "sparse": saved({"weights": {"x": torch.zeros(2, 2).to_sparse()}}),
+    "no tensors": saved({"weights": {1: 2}}),
+    "an old pickle of torch": b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
+    "no archive": b"PK\x03\x04 and no more",
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE_ARCHIVES.values(), ids=HOSTILE_ARCHIVES.keys())
+def test_hostile_archives_are_refused(tmp_path, content):
+    path = tmp_path / "file"
+    write_sealed(path, MODEL_FORMAT, content)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(FileError, match=r"cannot be read as a trained model \(.+\); remove it or make it anew"):
+        load_model(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+
+
+def mutated(whole, generator):
+    """A copy with bits flipped, bytes replaced, a part cut off, removed, doubled or moved."""
+    content = bytearray(whole)
+    for _ in range(generator.choice((1, 1, 2, 5))):
+        first, second = sorted(generator.sample(range(len(content) + 1), 2))
+        kind = generator.randrange(6)
+        if kind == 0:
+            content[first] ^= 1 << generator.randrange(8)
+        elif kind == 1:
+            content[first] = generator.choice((0, 1, 0x7F, 0x80, 0xFF, *b"(.]}c\x93Rb\x81\x82PQ"))
+        elif kind == 2:
+            del content[second:]
+        elif kind == 3:
+            del content[first : min(second, first + 8)]
+        elif kind == 4:
+            content[first:first] = content[first : min(second, first + 64)]
+        else:
+            content[first:second] = content[first:second][::-1]
+        if len(content) < 2:
+            break
+    return bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["values", "model", "checkpoint"])
+@pytest.mark.parametrize("sealed", [False, True], ids=["as it lies", "under a new seal"])
+def test_mutated_files_are_refused_or_read(tmp_path, pair, trained, kind, sealed):  # noqa: F811
+    """What is mutated under a new seal reaches the reader behind it; there are 300 of each."""
+    path, generator = tmp_path / "file", random.Random(f"{kind} {sealed}")
+    if kind == "values":
+        save_values(path, pair)
+        load, form = load_values, VALUES_FORMAT
+    elif kind == "model":
+        save_model(path, trained)
+        load, form = load_model, MODEL_FORMAT
+    else:
+        save_checkpoint(path, {"seed": 1}, {"weights": trained.weights, "history": [{"loss": 1.0}]})
+        load, form = load_checkpoint, CHECKPOINT_FORMAT
+    whole = path.read_bytes()
+    content = whole[: whole.rindex(b"\n", 0, -1)]
+    read, longest, reasons = 0, 0.0, []
+    for _ in range(300):
+        if sealed:
+            write_sealed(path, form, mutated(content, generator))
+        else:
+            path.write_bytes(mutated(whole, generator))
+        start = time.perf_counter()
+        try:
+            load(path)
+            read += 1
+        except FileError as error:
+            reasons.append(str(error))
+        longest = max(longest, time.perf_counter() - start)
+    assert longest < 5
+    assert all(reason.startswith(f"{path} cannot be read as") for reason in reasons)
+    assert read == 0 or sealed  # that a seal fits by chance is not to be expected
