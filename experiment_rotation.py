@@ -14,11 +14,18 @@ Expect the unrotated model to fail on rotated data, and the rotated one to do ne
 cores simple_conv takes a minute on digits and eight on mnist; deeper models on cifar10 want a GPU.
 """
 
+from pytorch.interruption import leave_when_interrupted
+
+if __name__ == "__main__":
+    leave_when_interrupted()
+
 import argparse
+from pathlib import Path
 
 from pytorch.cli import add_training_options, check_writable, experiment_parser, parse, run
 from pytorch.datasets import dataset_name, load_dataset
 from pytorch.figures import accuracy_figure, angle_figure, save_figure, training_figure
+from pytorch.file_lock import sole_run
 from pytorch.pair_replacement import run_pairs, settle
 from pytorch.pair_training import PairTraining
 from pytorch.recipes import recipe_for
@@ -34,6 +41,12 @@ def main(arguments: list[str] | None = None) -> None:
     plots = options.plots_dir / pair_name(options.model, name)
     for place in (folder, plots):
         check_writable(place)
+    with sole_run(folder / ".lock", f"training {options.model} on {name}"):
+        _train(options, folder, plots)
+
+
+def _train(options: argparse.Namespace, folder: Path, plots: Path) -> None:
+    """Train the pairs that are asked for, as far as they are not there, and draw what they came to."""
     dataset = load_dataset(options.dataset, options.data_dir, options.samples, options.seed)
     recipe = recipe_for(options.model, dataset.name).with_options(
         options.epochs, options.rotated_epochs, options.batch_size

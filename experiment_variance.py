@@ -14,9 +14,15 @@ the samples permuted across transformations. On two CPU cores simple_conv on the
 three minutes.
 """
 
+from pytorch.interruption import leave_when_interrupted
+
+if __name__ == "__main__":
+    leave_when_interrupted()
+
 import argparse
 import shlex
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +42,7 @@ from pytorch.experiment import (
     check_pair,
     weights_digest,
 )  # fmt: skip
+from pytorch.file_lock import sole_run
 from pytorch.pair_replacement import check_settled
 from pytorch.provenance import command_line, machine, now, versions
 from pytorch.storage import load_model, load_values, model_file, model_folder, save_values, values_file
@@ -47,18 +54,25 @@ from pytorch.variance import measure_variances
 def main(arguments: list[str] | None = None) -> None:
     """Run the measurement with the given command line."""
     options = parse(_parser(), arguments)
+    dataset = dataset_name(options.dataset)
+    paths = {
+        name: values_file(options.results_dir, options.model, dataset, options.transformation, name, options.control)
+        for name in options.aggregation
+    }
     check_writable(options.results_dir / "values")
+    with ExitStack() as locks:
+        for path in paths.values():
+            locks.enter_context(sole_run(path.with_name(f".{path.name}.lock"), f"measuring {path.stem}"))
+        _measure(options, paths, command_line(__file__, arguments))
+
+
+def _measure(options: argparse.Namespace, paths: dict[str, Path], command: str) -> None:
+    """Measure the pair, and write what was found to a file for each aggregation."""
     check_settled(model_folder(options.results_dir, options.model, dataset_name(options.dataset)))
     models = {trained_on: _load(options, trained_on) for trained_on in PAIR}
     dataset = load_dataset(options.dataset, options.data_dir, options.samples, options.seed)
     check_pair(models, dataset)
     transformations = transformation_set(options.transformation, options.steps)
-    paths = {
-        name: values_file(
-            options.results_dir, options.model, dataset.name, options.transformation, name, options.control
-        )
-        for name in options.aggregation
-    }
     networks = _networks(models, options.control)
     weights = {name: weights_digest(network.state_dict()) for name, network in networks.items()}
     for path in paths.values():
@@ -94,7 +108,7 @@ def main(arguments: list[str] | None = None) -> None:
             weights=weights,
             source=dataset_source(options.dataset),
             seed=options.seed,
-            command=command_line(__file__, arguments),
+            command=command,
             machine=machine(options.device),
             date=now(),
             seconds=seconds,

@@ -12,6 +12,11 @@ file that opens from the disk.
 Figures of unchanged results are not drawn again. The first time takes half a minute for a deep network.
 """
 
+from pytorch.interruption import leave_when_interrupted
+
+if __name__ == "__main__":
+    leave_when_interrupted()
+
 import argparse
 import shlex
 import sys
@@ -32,6 +37,7 @@ from pytorch.cli import (
 )
 from pytorch.errors import FileError, InputError
 from pytorch.figures import FORMATS
+from pytorch.file_lock import sole_run
 from pytorch.names import find_name
 from pytorch.provenance import command_line
 from pytorch.report.album import Album
@@ -51,6 +57,15 @@ def main(arguments: list[str] | None = None) -> int:
     if not found.measured:
         raise FileError(f"no measurement in {options.results_dir / 'values'}: make one with experiment_variance.py")
     check_writable(options.plots_dir)
+    with sole_run(options.plots_dir / ".lock", f"drawing into {options.plots_dir}"):
+        failed = _draw(options, found, command_line(__file__, arguments))
+    for error in failed:
+        print(f"error: {error}", file=sys.stderr)
+    return int(bool(found.errors or failed))
+
+
+def _draw(options: argparse.Namespace, found: Findings, command: str) -> list[str]:
+    """Draw what is new, and write tables and page; return a line for each figure that could not be drawn."""
     look = Look(options.width, options.sort)
     planned = plan(found, look)
     units = plan_units(found, options.units, options.data_dir, options.device) if options.units else []
@@ -59,16 +74,13 @@ def main(arguments: list[str] | None = None) -> int:
     drawn, failed = album.draw(figures, look, options.format, _command(options))
     stale = album.keep(planned, {digest for figure in planned for digest in figure.sources})
     pairs = [measured.pair for measured in found.measured]
-    command = command_line(__file__, arguments)
     tables = results_tables(pairs)
     written = write_tables(options.plots_dir, pairs, tables, command)
     page = options.plots_dir / "index.html"
     write_page(page, pairs, album.figures(), tables, command)
     _tell(found, len(figures), drawn, stale)
     print("\n".join(f"written: {path}" for path in (*written, page)))
-    for error in failed:
-        print(f"error: {error}", file=sys.stderr)
-    return int(bool(found.errors or failed))
+    return failed
 
 
 def chosen(figures: list[Planned], only: list[str] | None) -> list[Planned]:

@@ -3,7 +3,9 @@
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,6 +15,7 @@ from pytorch.allocation import keep_freed_memory
 from pytorch.datasets import dataset_name
 from pytorch.errors import FileError, InputError, ReportedError
 from pytorch.experiment import CONTROLS
+from pytorch.interruption import INTERRUPTED, leave_when_interrupted, raise_when_interrupted
 from pytorch.models import MODELS
 from pytorch.names import find_name
 from pytorch.precision import PRECISIONS
@@ -23,7 +26,7 @@ RESULTS_DIR, PLOTS_DIR = Path("~/variance_results"), Path("plots")
 
 OUT_OF_MEMORY = "out of memory: batches (--batch-size) or the choice of --samples must be smaller"
 
-FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+FAILURE, USAGE = 1, 2
 """Exit codes."""
 
 
@@ -134,20 +137,24 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argpa
 
 
 def check_writable(folder: Path) -> None:
-    """Check that files can be written into a folder, which need not exist yet; nothing is made.
+    """Check that files can be written into a folder, which need not exist yet; nothing is left behind.
 
     Raises:
         FileError: They cannot; found out before the work rather than after.
     """
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    if not existing.is_dir():
-        raise FileError(f"the folder {folder} cannot be made: {existing} is no folder")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise FileError(f"the folder {folder} cannot be written to")
+    try:
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        if not existing.is_dir():
+            raise FileError(f"the folder {folder} cannot be made: {existing} is no folder")
+        with tempfile.TemporaryFile(dir=existing) as file:  # permissions tell little of quotas and odd file systems
+            file.write(b"0")
+    except OSError as error:
+        raise FileError(f"the folder {folder} cannot be written to: {error.strerror or error}") from error
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Run a script's ``main`` and exit: 0 done, 1 failed with one line, 130 interrupted."""
+    raise_when_interrupted()
     keep_freed_memory()
     torch.backends.cudnn.allow_tf32 = False  # on by default: convolutions of fp32 models with 10 bits of mantissa
     sys.stdout.reconfigure(line_buffering=True)  # lines of long work show up in a redirected log as they come
@@ -161,11 +168,17 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         if "can't allocate memory" not in str(error):
             raise
         code = _fail(OUT_OF_MEMORY)
+    except BrokenPipeError:  # of `| head -1`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = FAILURE
     except OSError as error:
         code = _fail(f"{error.strerror}: {error.filename}" if error.filename else str(error))
     except KeyboardInterrupt:
         code = INTERRUPTED
         print("\ninterrupted: the files that are there are whole; the same command goes on from them", file=sys.stderr)
+    leave_when_interrupted()
+    with suppress(BrokenPipeError):
+        sys.stdout.flush()
     sys.exit(code)
 
 

@@ -1,17 +1,14 @@
 """Files that are written whole or not at all."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from pytorch.errors import FileError
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from pytorch.file_lock import lock
 
 
 @contextmanager
@@ -23,22 +20,36 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         FileError: It cannot be written; what was there before is still there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(path)
-        with temporary.open("wb") as file:
-            _lock(file)
+        part, file = _new_part(path)
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+            if os.name == "nt":  # what is open cannot be renamed there
+                file.close()
+            part.replace(path)
+        _sync_folder(path.parent)
     except BaseException as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        if part is not None:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise FileError(f"{path} cannot be written: {error.strerror or error}") from error
         raise
+
+
+def _new_part(path: Path) -> tuple[Path, BinaryIO]:
+    """Make a file beside another, under a name that nobody has, and lock it."""
+    while True:
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        file = part.open("xb")
+        if lock(file):
+            return part, file
+        file.close()  # taken, in the moment before it was locked, for one that a killed process left
 
 
 def _remove_abandoned(path: Path) -> None:
@@ -46,21 +57,15 @@ def _remove_abandoned(path: Path) -> None:
     for part in path.parent.iterdir():
         if part.name.startswith(f".{path.name}.") and part.suffix == ".part":
             with suppress(OSError), part.open("r+b") as file:
-                _lock(file)
-                part.unlink()
+                if lock(file):
+                    part.unlink()
 
 
-def _lock(file: BinaryIO) -> None:
-    """Lock a file until it is closed, where its file system knows locks.
-
-    Raises:
-        BlockingIOError: Another process has locked it.
-    """
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:
-        pass
+def _sync_folder(folder: Path) -> None:
+    """Put the new name of a file on the disk, too, where the system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
