@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -88,7 +89,10 @@ def _decode(files: list[Path], split: str, indices: Tensor) -> Tensor:
 
 def _open(file: Path) -> Image.Image:
     try:
-        with Image.open(file) as image:
+        with warnings.catch_warnings(), Image.open(file) as image:
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            if getattr(image, "n_frames", 1) > 1:
+                raise InputError(f"{file} has {image.n_frames} frames, and a sample is one: keep one, or remove it")
             if image.mode not in EIGHT_BIT_MODES:
                 raise InputError(f"{file}: images of mode {image.mode} are not supported; convert it to 8-bit RGB")
             return ImageOps.exif_transpose(image).convert("RGB")

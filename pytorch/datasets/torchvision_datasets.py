@@ -39,21 +39,38 @@ def _read(torchvision_name: str, name: str, data_dir: Path, classes: list[str] |
     constructor = getattr(import_torchvision().datasets, torchvision_name)
     try:
         train, test = (constructor(str(data_dir), train=is_train, download=True) for is_train in (True, False))
-    except (ValueError, AssertionError, EOFError) as error:
-        raise InputError(
-            f"{name} in {data_dir} is damaged ({error}): remove it there, and it is fetched anew"
-        ) from error
-    except (OSError, RuntimeError) as error:
+        classes = list(train.classes) if classes is None else classes
+        for split in (train, test):
+            _check(split.data, torch.as_tensor(split.targets), len(classes))
+    except (OSError, RuntimeError, ValueError, AssertionError, EOFError, LookupError) as error:
         reason = " ".join(str(error).split())
+        if not isinstance(error, OSError | RuntimeError) or "invalid for input of size" in reason:
+            raise InputError(
+                f"{name} in {data_dir} is damaged ({reason}): remove it there, and it is fetched anew"
+            ) from error
         raise InputError(
             f"{name} is not in {data_dir} and could not be downloaded ({reason}). Connect to the network, "
             "or name with --data-dir a folder that has it"
         ) from error
     return Source(
-        classes=list(train.classes) if classes is None else classes,
+        classes=classes,
         labels=(torch.as_tensor(train.targets), torch.as_tensor(test.targets)),
         read=(partial(_images, train.data), partial(_images, test.data)),
     )
+
+
+def _check(data: Tensor | np.ndarray, labels: Tensor, classes: int) -> None:
+    """Check that images and labels fit together; torchvision believes what the headers of files say.
+
+    Raises:
+        ValueError: They do not.
+    """
+    if len(data) != len(labels) or len(labels) == 0:
+        raise ValueError(f"{len(data)} images and {len(labels)} labels")
+    if data.shape[1:3] not in ((28, 28), (SIZE, SIZE)) or torch.as_tensor(data[:1]).dtype != torch.uint8:
+        raise ValueError(f"images of shape {tuple(data.shape[1:])}")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(f"labels from {labels.min()} to {labels.max()}, of {classes} classes")
 
 
 def _images(data: Tensor | np.ndarray, indices: Tensor) -> Tensor:

@@ -62,12 +62,13 @@ def in_batches(
         seed: Of the order.
 
     Raises:
-        InputError: Shapes or labels that do not fit.
+        InputError: Shapes or labels that do not fit; while the batches are gone through: images that are not finite.
     """
     if not isinstance(images, (Tensor, np.ndarray)):
         if labels is not None:
             raise InputError("labels must be None where images is an iterable: its batches are (images, labels)")
-        return Samples((batch for batch in _checked(images, class_count) if len(batch.images)), None, None)
+        given = (batch for batch in _checked(images, class_count) if len(batch.images))
+        return Samples(map(_finite, given), None, None)
     images = torch.as_tensor(images)
     if images.ndim != 4:
         raise InputError(f"images have shape {tuple(images.shape)}: (N, C, H, W) is needed")
@@ -77,7 +78,17 @@ def in_batches(
     order = balanced_order(labels, seed)
     parts = order.tensor_split(-(-len(order) // batch_size) or 1)
     batches = (Batch(images[part.to(images.device, non_blocking=True)], labels[part]) for part in parts if len(part))
-    return Samples(batches, len(order), len(labels.unique()))
+    return Samples(map(_finite, batches), len(order), len(labels.unique()))
+
+
+def _finite(batch: Batch) -> Batch:
+    """Refuse images with values that are NaN or infinite: they would spoil the sums of all."""
+    images = batch.images
+    if isinstance(images, Tensor) and images.is_floating_point():
+        odd = int((~torch.isfinite(images)).reshape(len(images), -1).any(dim=1).sum())
+        if odd:
+            raise InputError(f"{odd} images of a batch of {len(images)} have values that are NaN or infinite")
+    return batch
 
 
 def _checked(batches: Iterable[Any], class_count: int | None) -> Iterator[Batch]:

@@ -132,6 +132,8 @@ def measure_variances(
         seed=seed,
     )
     _check(options, batch_size)
+    for model in models:
+        _check_weights(model)
     names = aggregation_names(aggregation)
 
     def measure(some: Sequence[nn.Module]) -> list[Measured]:
@@ -170,6 +172,18 @@ def _check(options: PassOptions, batch_size: int) -> None:
             raise InputError(f"unknown {what} {name!r}: choose one of {', '.join(known)}")
     if options.tolerance is not None and not 0 < options.tolerance < float("inf"):
         raise InputError(f"tolerance is {options.tolerance}: it must be a number above 0")
+
+
+def _check_weights(model: nn.Module) -> None:
+    """Refuse a model whose parameters are not finite: nothing that it computes means anything.
+
+    Buffers are let through, as masks of attention are of 0 and -inf.
+    """
+    counts = {name: int((~torch.isfinite(values)).sum()) for name, values in model.named_parameters()}
+    found = [f"{count} in {name}" for name, count in counts.items() if count]
+    if found:
+        more = f" and {len(found) - 3} others" if len(found) > 3 else ""
+        raise InputError(f"the model has weights that are NaN or infinite: {', '.join(found[:3])}{more}")
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -1,0 +1,235 @@
+"""Bad input of every kind gets one clear line and an exit code, whichever script meets it."""
+
+import os
+import signal
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_datasets import small_mnist  # noqa: F401
+from torch import nn
+
+import experiment_rotation
+import experiment_variance
+import plot_variances_models
+from pytorch.cli import run
+from pytorch.datasets import load_dataset
+from pytorch.errors import InputError
+from pytorch.experiment import PAIR
+from pytorch.storage import load_model, load_values, model_file, save_model
+from pytorch.transformations import rotations
+from pytorch.variance import measure_variance
+
+SCRIPTS = {"train": experiment_rotation, "measure": experiment_variance, "draw": plot_variances_models}
+ONE_EPOCH = ("--epochs", "1", "--rotated-epochs", "1", "--batch-size", "8")
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch, capsys):
+    """Call a script as its file does, in a folder of its own; give its exit code and what it told."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    before = signal.getsignal(signal.SIGINT)
+
+    def call(name, *arguments):
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", [f"{name}.py"])
+        with pytest.raises(SystemExit) as info:
+            run(lambda: SCRIPTS[name].main([*map(str, arguments)]))
+        told = capsys.readouterr()
+        return info.value.code or 0, told.err, told.out
+
+    yield call
+    signal.signal(signal.SIGINT, before)
+
+
+def errors(text):
+    """The lines of an error stream but for notes on what was resized or left out."""
+    return [line for line in text.splitlines() if "error: " in line]
+
+
+@pytest.mark.parametrize("name", ["train", "measure"])
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (("reznet", "digits"), 2, "unknown model 'reznet': did you mean resnet"),
+        (("resnet", "digit"), 2, "'digit': did you mean digits"),
+        (("resnet", "no/such/folder"), 2, "unknown data set (and no folder) 'no/such/folder'"),
+        (("resnet", "digits", "--batch-size", "0"), 2, "--batch-size: 0 must be at least 1"),
+        (("resnet", "digits", "--batch-size", "-8"), 2, "--batch-size: -8 must be at least 1"),
+        (("resnet", "digits", "--samples", "-1"), 2, "--samples: -1 must be at least 1"),
+        (("resnet", "digits", "--seed", "-1"), 2, "--seed: -1 must be in 0 to"),
+        (("resnet", "digits", "--device", "cuda:7"), 2, "CUDA devices"),
+        (("resnet", "digits", "--device", "tpu"), 2, "'tpu' is no device"),
+        (("resnet", "digits", "--device", "mps"), 2, "only cpu and cuda have the float64"),
+        (("resnet", "digits", "--results-dir", "/proc/results"), 1, "cannot be written to"),
+        (("resnet", "digits", "--results-dir", "a_file/results"), 1, "a_file is no folder"),
+        (("resnet", "digits", "--results-dir", "long" * 100), 1, "File name too long"),
+    ],
+)
+def test_options_that_both_experiments_share(script, tmp_path, name, options, code, message):
+    (tmp_path / "a_file").touch()
+    found, told, _ = script(name, *options)
+    assert (found, len(told.splitlines())) == (code, 1)
+    assert message in told
+    assert os.listdir(tmp_path) == ["a_file"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("train", ("--epochs", "-1"), "--epochs: -1 must be at least 1"),
+        ("train", ("--rotated-epochs", "0"), "--rotated-epochs: 0 must be at least 1"),
+        ("train", ("--seeds", "0"), "--seeds: 0 must be in 1 to 1000"),
+        ("measure", ("--steps", "1"), "--steps: 1 must be at least 2"),
+        ("measure", ("--steps", "-16"), "--steps: -16 must be at least 2"),
+        ("measure", ("--tolerance", "nan"), "--tolerance: nan must be above 0"),
+        ("measure", ("--aggregation", "men"), "unknown aggregation 'men'"),
+        ("measure", ("--transformation", "rotations"), "invalid choice: 'rotations'"),
+    ],
+)
+def test_options_of_one_experiment(script, name, options, message):
+    code, told, _ = script(name, "resnet", "digits", *options)
+    assert (code, len(told.splitlines())) == (2, 1)
+    assert message in told
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission(script, tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o500)
+    code, told, _ = script("train", "resnet", "digits", "--results-dir", "closed/results")
+    assert (code, errors(told)) == (1, [told.strip()])
+    assert "cannot be written to: Permission denied" in told
+
+
+def frames(path):
+    images = [Image.new("RGB", (32, 32), (shade, 0, 0)) for shade in (10, 200, 90)]
+    images[0].save(path, save_all=True, append_images=images[1:])
+
+
+def bomb(path):
+    """Some hundred bytes that say to be an image of 10 gigapixels."""
+    Image.new("1", (32, 32)).save(path)
+    content = bytearray(path.read_bytes())
+    content[16:24] = (100_000).to_bytes(4, "big") * 2
+    path.write_bytes(content)
+
+
+UNUSABLE = {
+    "no image": (lambda path: path.write_text("no image"), "1.png cannot be read as an image"),
+    "empty": (lambda path: path.write_bytes(b""), "1.png cannot be read as an image"),
+    "cut off": (lambda path: path.write_bytes(path.read_bytes()[:60]), "1.png cannot be read as an image"),
+    "16 bits": (lambda path: Image.new("I;16", (32, 32)).save(path), "1.png: images of mode I;16 are not supported"),
+    "floating": (lambda path: Image.new("F", (32, 32)).save(path, format="TIFF"), "1.png: images of mode F"),
+    "animated": (frames, "1.png has 3 frames, and a sample is one: keep one, or remove it"),
+    "bomb": (bomb, "1.png cannot be read as an image"),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), "Found no valid file for the classes cat"),
+    "a class in test alone": (lambda path: (path.parents[1] / "newt").mkdir(), "no valid file for the classes newt"),
+    "a class with images in test alone": (
+        lambda path: path.parent.rename(path.parents[1] / "newt"), "only in one of them: ['cat', 'newt']",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("spoil", "message"), UNUSABLE.values(), ids=UNUSABLE.keys())
+def test_folders_with_images_that_cannot_be_used(script, image_folder, spoil, message):
+    for path in (image_folder / "test" / "cat").glob("[!1].png"):
+        path.unlink()
+    spoil(image_folder / "test" / "cat" / "1.png")
+    code, told, _ = script("train", "simple_conv", image_folder, *ONE_EPOCH)
+    assert code == 1
+    assert len(errors(told)) == 1
+    assert message in told
+
+
+USABLE = {
+    "grey": ("L", 200, [200, 200, 200]),
+    "with transparency": ("LA", (200, 0), [200, 200, 200]),
+    "CMYK": ("CMYK", (0, 255, 255, 0), [255, 0, 0]),
+    "two colours": ("1", 1, [255, 255, 255]),
+}
+
+
+@pytest.mark.parametrize(("mode", "colour", "expected"), USABLE.values(), ids=USABLE.keys())
+def test_images_of_other_modes(image_folder, mode, colour, expected):
+    path = image_folder / "test" / "cat" / "0.tiff"
+    (image_folder / "test" / "cat" / "0.png").unlink()
+    Image.new(mode, (32, 32), colour).save(path)
+    assert load_dataset(str(image_folder), None).test.images[0, :, 7, 9].tolist() == expected
+
+
+def test_a_class_of_one_image_is_named_and_the_others_are_kept(script, image_folder, tmp_path):
+    for path in (image_folder / "test" / "cat").glob("[!1].png"):
+        path.unlink()
+    assert script("train", "simple_conv", image_folder, *ONE_EPOCH)[0] == 0
+    code, _, told = script("measure", "simple_conv", image_folder, "--steps", "4")
+    assert code == 0
+    assert "fewer than two samples, so no sample variance, and left out of stratified: cat" in told
+    (values,) = (tmp_path / "variance_results" / "values").glob("*.pickle")
+    result = load_values(values).results["rotated"]
+    assert np.isnan(result.global_mean("cat"))
+    assert result.global_mean("stratified") == result.global_mean("dog")
+
+
+def small_file(folder, what, content):
+    path = folder / "MNIST" / "raw" / f"{what}-ubyte"
+    header = path.read_bytes()[: 4 + 4 * path.read_bytes()[3]]
+    path.write_bytes(content(header, path.read_bytes()[len(header) :]))
+
+
+DAMAGED = {
+    "labels out of range": ("t10k-labels-idx1", lambda head, body: head + b"\xc8" * len(body), "labels from 200"),
+    "a type that there is not": ("train-images-idx3", lambda head, body: b"\0\0\7\3" + head[4:] + body, "is damaged"),
+    "smaller than it says": ("train-images-idx3", lambda head, body: head + body[:-9], "is damaged"),
+    "fewer labels": (
+        "t10k-labels-idx1", lambda head, body: head[:7] + bytes([head[7] - 1]) + body[:-1], "images and",
+    ),
+    "no labels": ("t10k-labels-idx1", lambda head, body: head[:4] + bytes(4), "is damaged"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "content", "message"), DAMAGED.values(), ids=DAMAGED.keys())
+def test_archives_that_say_what_is_not_so(script, small_mnist, what, content, message):  # noqa: F811
+    load_dataset("mnist", small_mnist)  # unpacks the archives
+    small_file(small_mnist, what, content)
+    code, told, _ = script("train", "simple_conv", "mnist", "--data-dir", small_mnist, *ONE_EPOCH)
+    assert (code, len(errors(told))) == (1, 1)
+    assert "mnist in" in told
+    assert message in told
+
+
+def test_weights_that_are_no_numbers(script, image_folder, tmp_path):
+    assert script("train", "simple_conv", image_folder, *ONE_EPOCH)[0] == 0
+    path = model_file(tmp_path / "variance_results", "simple_conv", "folder-pets", PAIR[1])
+    trained = load_model(path)
+    weights = {name: values.clone() for name, values in trained.weights.items()}
+    weights["conv1.weight"][0, 0, 0] = torch.nan
+    weights["conv2.bias"][3] = torch.inf
+    save_model(path, replace(trained, weights=weights))
+    code, told, _ = script("measure", "simple_conv", image_folder, "--steps", "4")
+    assert (code, len(errors(told))) == (1, 1)
+    assert "weights that are NaN or infinite: 3 in conv1.weight, 1 in conv2.bias" in told
+
+
+def test_images_that_are_no_numbers():
+    images = torch.rand(6, 1, 8, 8)
+    images[2, 0, 1, 1], images[4, 0, 0, 0] = torch.nan, torch.inf
+    model = nn.Sequential(nn.Conv2d(1, 2, 3))
+    with pytest.raises(InputError, match="2 images of a batch of 6 have values that are NaN or infinite"):
+        measure_variance(model, images, None, rotations(4))
+    with pytest.raises(InputError, match="2 images of a batch of 6"):
+        measure_variance(model, [(images, None)], None, rotations(4))
+
+
+def test_activations_that_are_no_numbers_are_counted_and_the_others_kept():
+    class Overflow(nn.Module):
+        def forward(self, inputs):
+            return torch.cat([inputs, inputs[:, :2] * torch.finfo(inputs.dtype).max * 4], dim=1)
+
+    model = nn.Sequential(nn.Conv2d(1, 3, 3), Overflow())
+    result = measure_variance(model, torch.rand(6, 1, 8, 8), None, rotations(4))
+    assert result.non_finite_units() == {"1": 2}
+    assert result.layer_means()["1"] == pytest.approx(result.layer_means()["0"])
