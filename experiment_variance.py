@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
     }
     check_writable(options.results_dir / "values")
     with ExitStack() as locks:
-        for path in paths.values():
+        for path in sorted(paths.values()):
             locks.enter_context(sole_run(path.with_name(f".{path.name}.lock"), f"measuring {path.stem}"))
         _measure(options, paths, command_line(__file__, arguments))
 
@@ -70,6 +70,7 @@ def _measure(options: argparse.Namespace, paths: dict[str, Path], command: str) 
     """Measure the pair, and write what was found to a file for each aggregation."""
     check_settled(model_folder(options.results_dir, options.model, dataset_name(options.dataset)))
     models = {trained_on: _load(options, trained_on) for trained_on in PAIR}
+    check_settled(model_folder(options.results_dir, options.model, dataset_name(options.dataset)))  # not meanwhile
     dataset = load_dataset(options.dataset, options.data_dir, options.samples, options.seed)
     check_pair(models, dataset)
     transformations = transformation_set(options.transformation, options.steps)

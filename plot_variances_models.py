@@ -35,7 +35,7 @@ from pytorch.cli import (
     parse,
     run,
 )
-from pytorch.errors import FileError, InputError
+from pytorch.errors import FileError, InputError, one_line
 from pytorch.figures import FORMATS
 from pytorch.file_lock import sole_run
 from pytorch.names import find_name
@@ -53,14 +53,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(_parser(), arguments)
     found = find_results(options.results_dir)
     for error in found.errors:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
     if not found.measured:
         raise FileError(f"no measurement in {options.results_dir / 'values'}: make one with experiment_variance.py")
     check_writable(options.plots_dir)
     with sole_run(options.plots_dir / ".lock", f"drawing into {options.plots_dir}"):
         failed = _draw(options, found, command_line(__file__, arguments))
     for error in failed:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
     return int(bool(found.errors or failed))
 
 
@@ -77,7 +77,7 @@ def _draw(options: argparse.Namespace, found: Findings, command: str) -> list[st
     tables = results_tables(pairs)
     written = write_tables(options.plots_dir, pairs, tables, command)
     page = options.plots_dir / "index.html"
-    write_page(page, pairs, album.figures(), tables, command)
+    failed += write_page(page, pairs, album.figures(), tables, command)
     _tell(found, len(figures), drawn, stale)
     print("\n".join(f"written: {path}" for path in (*written, page)))
     return failed
@@ -127,10 +127,11 @@ def _command(options: argparse.Namespace) -> Callable[[Planned], str]:
 def _tell(found: Findings, figures: int, drawn: int, stale: list[Path]) -> None:
     """Say what was done, and what does not fit together any more."""
     print(f"{figures} figures, {drawn} of them drawn anew")
-    print("".join(f"{note}\n" for note in found.notes), end="")
+    print("".join(f"{one_line(note)}\n" for note in found.notes), end="")
     for pair in (measured.pair for measured in found.measured if found.outdated(measured.pair)):
-        print(f"{pair.model} on {pair.dataset}, {pair.transformation}, {pair.aggregation}: measured before its models "
-              "were trained anew; experiment_variance.py measures those that are there")  # fmt: skip
+        what = one_line(f"{pair.model} on {pair.dataset}, {pair.transformation}, {pair.aggregation}")
+        print(f"{what}: measured before its models were trained anew; experiment_variance.py measures those that are "
+              "there")  # fmt: skip
     for folder, count in Counter(path.parent for path in stale).items():
         print(f"of other results than there are now, and left out of the page: {count} figures in {folder}")
 

@@ -13,7 +13,7 @@ import torch
 
 from pytorch.allocation import keep_freed_memory
 from pytorch.datasets import dataset_name
-from pytorch.errors import FileError, InputError, ReportedError
+from pytorch.errors import FileError, InputError, ReportedError, one_line
 from pytorch.experiment import CONTROLS
 from pytorch.interruption import INTERRUPTED, leave_when_interrupted, raise_when_interrupted
 from pytorch.models import MODELS
@@ -214,7 +214,7 @@ def number_that(fits: Callable[[float], bool], bounds: str) -> Callable[[str], f
 
 
 def _fail(message: str) -> int:
-    print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
+    print(f"{Path(sys.argv[0]).name}: error: {one_line(message)}", file=sys.stderr)
     return FAILURE
 
 

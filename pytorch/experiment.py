@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pytorch.checked_fields import check_fields
+from pytorch.checked_fields import Setting, check_fields
 from pytorch.datasets import Dataset, Normalization
 from pytorch.errors import InputError
 from pytorch.evaluation import AngleCurve
@@ -32,6 +32,11 @@ def initial_network(model: str, channels: int, classes: int, seed: int) -> nn.Mo
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build_model(model, channels, classes)
+
+
+def shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[torch.dtype, torch.Size]]:
+    """Types and shapes of the tensors of a network."""
+    return {name: (values.dtype, values.shape) for name, values in weights.items()}
 
 
 def weights_digest(weights: Mapping[str, Tensor]) -> str:
@@ -127,12 +132,13 @@ class TrainedModel:
         Raises:
             InputError: The weights are not those of this architecture.
         """
+        with torch.device("meta"):  # takes no memory, however many channels a file claims
+            expected = initial_network(self.model, self.channels, len(self.classes), self.seed).state_dict()
+        if shapes(self.weights) != shapes(expected):
+            raise InputError(f"the weights of the {self.trained_on} model do not fit {self.model}")
         network = initial_network(self.model, self.channels, len(self.classes), self.seed)
-        try:
-            if trained:
-                network.load_state_dict(self.weights)
-        except RuntimeError as error:
-            raise InputError(f"the weights of the {self.trained_on} model do not fit {self.model}") from error
+        if trained:
+            network.load_state_dict(self.weights)
         return network.eval().to(memory_format=torch.channels_last)
 
     def to_dict(self) -> dict[str, Any]:
@@ -187,7 +193,7 @@ class VariancePair:
     results: dict[str, VarianceResult]
     accuracy: dict[str, dict[str, float]]
     angle_curves: dict[str, AngleCurve]
-    training: dict[str, dict[str, Any]]
+    training: dict[str, dict[str, Setting]]
     weights: dict[str, str]
     source: str
     seed: int

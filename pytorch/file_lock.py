@@ -1,6 +1,7 @@
 """Locks on files, which die with the process that holds them."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,22 +15,29 @@ except ImportError:  # Windows
     fcntl = None
 
 
-def lock(file: BinaryIO) -> bool:
+def lock(file: BinaryIO) -> bool | None:
     """Lock an open file until it is closed.
 
     Returns:
-        Whether it is ours; False: another has it, or it has been removed meanwhile. Where the system or the file
-        system knows no locks it is anyone's.
+        Whether it is ours; False: another has it; None: the system or the file system knows no locks.
     """
     if fcntl is None:
-        return True
+        return None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        return True
-    return os.fstat(file.fileno()).st_nlink > 0
+        return None
+    return True
+
+
+def is_at(file: BinaryIO, path: Path) -> bool:
+    """Whether an open file still has a name, which another process may have removed, or given to another file."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
@@ -42,7 +50,7 @@ def sole_run(path: Path, task: str) -> Iterator[None]:
         task: What is done, to say that another does it: "training resnet on cifar10".
 
     Raises:
-        FileError: Another process holds it, or it cannot be made.
+        FileError: Another process holds it, or it cannot be made, or it is something else.
     """
     made = [folder for folder in path.parents if not folder.exists()]
     try:
@@ -68,14 +76,25 @@ def sole_run(path: Path, task: str) -> Iterator[None]:
 
 
 def _locked(path: Path) -> BinaryIO | None:
-    """Open and lock a file, made if need be; None if another holds it."""
+    """Open and lock a file, made if need be; None if another holds it.
+
+    Raises:
+        FileError: It is no lock file; it would be overwritten.
+        OSError: It cannot be opened or made.
+    """
+    flags = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"))
     while True:
-        file = path.open("ab")
-        if lock(file):
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666), "r+b")
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1 or file.read(20).strip(b"0123456789"):
+            file.close()
+            raise FileError(f"{path} is no lock file: remove it")
+        file.seek(0)
+        ours = lock(file)
+        if ours is not False and is_at(file, path):
             return file
-        removed = os.fstat(file.fileno()).st_nlink == 0
         file.close()
-        if not removed:
+        if ours is False:
             return None
 
 

@@ -67,7 +67,7 @@ def _replace_old(folder: Path) -> None:
     try:
         names = json.loads(_mark(folder).read_bytes())
         places = [folder / Path(name).name for name in names]
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise FileError(f"{_mark(folder)} cannot be read: remove it") from error
     for place in places:
         for new in place.glob("*.new"):

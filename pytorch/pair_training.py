@@ -12,7 +12,7 @@ from pytorch.datasets import Dataset
 from pytorch.errors import FileError, InputError, TrainingError
 from pytorch.evaluation import Evaluator
 from pytorch.experiment import PAIR, ROTATED, TrainedModel, initial_network
-from pytorch.precision import usual_precision
+from pytorch.precision import PRECISIONS, usual_precision
 from pytorch.provenance import versions
 from pytorch.recipes import Recipe
 from pytorch.storage import load_checkpoint, load_model, save_checkpoint, save_model
@@ -149,7 +149,8 @@ class PairTraining:
                 return kept.precision
         for trained_on in PAIR:
             with suppress(FileNotFoundError, FileError, KeyError):
-                return load_checkpoint(self._checkpoint(trained_on))[0]["precision"]
+                precision = load_checkpoint(self._checkpoint(trained_on))[0]["precision"]
+                return precision if precision in PRECISIONS else None
         return None
 
     def _resume(self, training: Training, asked: TrainedModel) -> None:

@@ -110,7 +110,7 @@ RECIPES = {
     ("vgg16", "digits"): Recipe(8, 24, batch_size=64, **GENTLE),
     ("resnet", "digits"): Recipe(8, 24, batch_size=64),
     ("simple_conv", "mnist"): Recipe(3, 7),  # 99.4, 98.2 / 98.3; 8 minutes
-    ("all_convolutional", "mnist"): Recipe(3, 6, **GENTLE),  # 98.8, 96.2 / 95.8; about 50 minutes; still learning
+    ("all_convolutional", "mnist"): Recipe(4, 8, batch_size=64),  # 99.4, 97.5 / 97.6; about 80 minutes
     ("vgg16", "mnist"): Recipe(3, 6, **GENTLE),
     ("resnet", "mnist"): Recipe(3, 6),
     ("simple_conv", "fashion_mnist"): Recipe(6, 12),

@@ -2,11 +2,25 @@
 
 import io
 import zipfile
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
+from pytorch.pickle_program import PLAIN, check_program
 from pytorch.plain_content import check_plain
+
+INSTRUCTIONS = PLAIN | {"BINPUT", "LONG_BINPUT", "GLOBAL", "BINPERSID"}
+"""What plain containers and tensors become when torch saves them."""
+
+NAMES = {
+    "torch._utils _rebuild_tensor_v2",
+    "collections OrderedDict",
+    *(
+        f"torch {kind}Storage"
+        for kind in ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
+    ),
+}
+"""What rebuilds them."""
 
 
 def dumps(content: Any) -> memoryview:
@@ -22,35 +36,49 @@ def loads(content: bytes) -> Any:
     Raises:
         ValueError: It is no archive of torch, or holds more than that; damaged, or made to fill the memory.
     """
-    _check_sizes(content)
     try:
-        value = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        value = torch.load(_rewritten(content), map_location="cpu", weights_only=True)
+    except ValueError:
+        raise
     except Exception as error:  # whose text is long, and recommends to load the file unsafely
         raise ValueError("damaged, or more than tensors") from error
     check_plain(value, torch.Tensor, len(content))
-    _check_tensors(value, len(content))
+    _check_tensors(value)
     return value
 
 
-def _check_sizes(content: bytes) -> None:
-    """Check that the archive has nothing compressed in it, as torch writes it: a bomb would be."""
+def _rewritten(content: bytes) -> BinaryIO:
+    """Copy what Python finds in an archive into a new one, so that torch cannot find anything else in it.
+
+    Raises:
+        ValueError: Parts are compressed, as bombs are, or larger together than the whole; or the pickle among them
+            does more than to rebuild plain containers and tensors.
+    """
+    copy = io.BytesIO()
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(copy, "w") as clean:
             entries = archive.infolist()
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+                raise ValueError("it has compressed parts")
+            if sum(entry.file_size for entry in entries) > len(content):
+                raise ValueError("its parts are larger than itself")
+            for entry in entries:
+                part = archive.read(entry)
+                if entry.filename.endswith(".pkl"):
+                    check_program(part, INSTRUCTIONS, NAMES)
+                clean.writestr(zipfile.ZipInfo(entry.filename), part)
+    except ValueError:
+        raise
     except Exception as error:  # a damaged directory makes any
         raise ValueError("it is no archive") from error
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise ValueError("it has compressed parts")
-    if sum(entry.file_size for entry in entries) > len(content):
-        raise ValueError("its parts are larger than itself")
+    copy.seek(0)
+    return copy
 
 
-def _check_tensors(value: Any, size: int) -> None:
-    """Check that tensors are dense, and have no more elements than the file has bytes."""
+def _check_tensors(value: Any) -> None:
+    """Check that tensors are dense."""
     if isinstance(value, dict | list | tuple):
         for part in value.values() if isinstance(value, dict) else value:
-            _check_tensors(part, size)
-    elif isinstance(value, torch.Tensor) and not (
-        value.layout == torch.strided and value.device.type == "cpu" and value.nbytes <= size
-    ):
+            _check_tensors(part)
+    elif isinstance(value, torch.Tensor) and (value.layout != torch.strided or value.device.type != "cpu"):
         raise ValueError("it has tensors of an unusual kind")

@@ -1,30 +1,26 @@
 """Reading pickles that may come from a stranger: arrays of numbers and plain containers, and nothing that runs.
 
-A pickle is a program for a small machine. Only those of its instructions are let through that pickling plain data
-makes, so that none can claim memory that the file does not fill. It also names the functions that rebuild its objects.
+A pickle names the functions that rebuild its objects.
 Numpy's own are too powerful to be let in (a forged dtype makes them read memory as objects), so the two names that a
 contiguous array needs are given stand-ins here, which rebuild arrays of 64-bit numbers and nothing else.
 """
 
 import io
 import pickle
-import pickletools
 from typing import Any
 
 import numpy as np
 
+from pytorch.pickle_program import PLAIN, check_program
 from pytorch.plain_content import check_plain
 
 NUMBERS = {"f8": np.dtype("<f8"), "i8": np.dtype("<i8")}
 """The types that arrays may have, by the code under which numpy pickles them."""
 
-INSTRUCTIONS = frozenset((
-    "PROTO", "FRAME", "STOP", "MARK", "MEMOIZE", "BINGET", "LONG_BINGET",
-    "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT",
-    "SHORT_BINUNICODE", "BINUNICODE", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8",
-    "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_LIST", "APPEND", "APPENDS",
-    "EMPTY_DICT", "SETITEM", "SETITEMS", "STACK_GLOBAL", "REDUCE", "BUILD",
-))  # fmt: skip
+INSTRUCTIONS = PLAIN | {
+    "FRAME", "MEMOIZE", "SHORT_BINUNICODE", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8", "STACK_GLOBAL",
+    "BUILD",
+}  # fmt: skip
 """What plain containers and arrays become with protocol 5."""
 
 
@@ -41,15 +37,22 @@ class _Dtype:
             raise pickle.UnpicklingError("it has an array of an unusual type")
 
 
-def _array(buffer: bytes, dtype: _Dtype, shape: tuple[int, ...], order: str = "C") -> np.ndarray:
-    """Stands in for numpy's function that rebuilds an array from its bytes."""
-    return np.frombuffer(buffer, NUMBERS[dtype.code]).reshape(shape, order=order)
+class _Array:
+    """Stands in for numpy's function that rebuilds an array from its bytes; it has no state to be set."""
+
+    __slots__ = ()
+
+    def __call__(self, buffer: bytes, dtype: _Dtype, shape: tuple[int, ...], order: str = "C") -> np.ndarray:
+        return np.frombuffer(buffer, NUMBERS[dtype.code]).reshape(shape, order=order)
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("it would change what rebuilds arrays")
 
 
 STAND_INS = {
     ("numpy", "dtype"): _Dtype,
-    ("numpy._core.numeric", "_frombuffer"): _array,
-    ("numpy.core.numeric", "_frombuffer"): _array,
+    ("numpy._core.numeric", "_frombuffer"): _Array(),
+    ("numpy.core.numeric", "_frombuffer"): _Array(),
 }
 """What stands in for the names in a pickle, under the module names of numpy 1 and 2."""
 
@@ -72,9 +75,7 @@ def loads(content: bytes) -> Any:
     Raises:
         pickle.UnpicklingError, ValueError: It asks for anything else. A damaged one may raise other exceptions too.
     """
-    for instruction, _, _ in pickletools.genops(content):
-        if instruction.name not in INSTRUCTIONS:
-            raise pickle.UnpicklingError(f"it has the instruction {instruction.name}, which is not admitted")
+    check_program(content, INSTRUCTIONS)
     value = _Unpickler(io.BytesIO(content)).load()
     check_plain(value, np.ndarray, len(content))
     return value

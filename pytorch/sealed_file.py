@@ -112,6 +112,6 @@ def _read(path: Path) -> bytes:
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise ValueError("it is no file")
-    if status.st_size > available_memory(torch.device("cpu")) / 2:
-        raise ValueError(f"it has {status.st_size / GIB:.0f} GiB, more than fits into half of the memory")
+    if status.st_size > available_memory(torch.device("cpu")) / 4:
+        raise ValueError(f"it has {status.st_size / GIB:.0f} GiB, more than fits into a quarter of the memory")
     return path.read_bytes()

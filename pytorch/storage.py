@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pytorch import safe_archive, safe_pickle
-from pytorch.errors import FileError
+from pytorch.checked_fields import check_settings
+from pytorch.errors import FileError, one_line
 from pytorch.experiment import TrainedModel, VariancePair
+from pytorch.file_content import check_measured, check_trained
 from pytorch.sealed_file import Format, UnknownVersionError, read_sealed, write_sealed
 
 MODEL_FORMAT = Format("variance-experiments model", version=3, oldest=2, sealed_since=3)
@@ -72,7 +74,11 @@ def load_model(path: Path) -> TrainedModel:
         FileError: The file is none that ``save_model`` wrote.
         FileNotFoundError: There is none.
     """
-    return _load(path, MODEL_FORMAT, "a trained model", safe_archive.loads, TrainedModel.from_dict)
+
+    def rebuild(content: dict[str, Any]) -> TrainedModel:
+        return check_trained(TrainedModel.from_dict(content))
+
+    return _load(path, MODEL_FORMAT, "a trained model", safe_archive.loads, rebuild)
 
 
 def save_checkpoint(path: Path, settings: dict[str, Any], state: dict[str, Any]) -> None:
@@ -90,8 +96,9 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
     def both(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         settings, state = content["settings"], content["state"]
-        if not isinstance(settings, dict) or not isinstance(state, dict):
-            raise TypeError("its settings and state are none")
+        check_settings(settings)
+        if not isinstance(state, dict):
+            raise TypeError("its state is none")
         return settings, state
 
     return _load(path, CHECKPOINT_FORMAT, "a training under way", safe_archive.loads, both)
@@ -109,7 +116,11 @@ def load_values(path: Path) -> VariancePair:
         FileError: The file is none that ``save_values`` wrote.
         FileNotFoundError: There is none.
     """
-    return _load(path, VALUES_FORMAT, "a measurement", safe_pickle.loads, VariancePair.from_dict)
+
+    def rebuild(content: dict[str, Any]) -> VariancePair:
+        return check_measured(VariancePair.from_dict(content))
+
+    return _load(path, VALUES_FORMAT, "a measurement", safe_pickle.loads, rebuild)
 
 
 def _save(path: Path, form: Format, content: dict[str, Any], dumps: Callable[[Any], bytes | memoryview]) -> None:
@@ -134,10 +145,10 @@ def _load(
         if version is None and found["version"] >= form.sealed_since:
             raise ValueError("it is cut off: its checksum is missing")
         return rebuild(content)
-    except (FileNotFoundError, MemoryError):
+    except FileNotFoundError:
         raise
     except UnknownVersionError as error:
         raise FileError(f"{path} cannot be read as {what}: {error}") from error
     except Exception as error:  # a file that is not as it should be makes any
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = one_line(error, longest=200) or type(error).__name__
         raise FileError(f"{path} cannot be read as {what} ({reason}); remove it or make it anew") from error

@@ -154,7 +154,7 @@ class Training:
     def state_dict(self) -> dict[str, Any]:
         """Everything that the epochs to come depend on: plain containers and tensors."""
         return {
-            "weights": self.model.state_dict(),
+            "weights": dict(self.model.state_dict()),
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
             "history": [asdict(epoch) for epoch in self.history],
@@ -173,7 +173,7 @@ class Training:
             if not 0 < len(history) <= self.epochs:
                 raise ValueError(f"it has {len(history)} epochs of {self.epochs}")
             self._check_schedule(state["schedule"], len(history))
-            _check_alike(state["optimizer"], self._optimizer_state_after_a_step())
+            self._check_optimizer(state["optimizer"])
             self.model.load_state_dict(state["weights"])
             self._optimizer.load_state_dict(state["optimizer"])
             self._schedule.load_state_dict(state["schedule"])
@@ -193,6 +193,19 @@ class Training:
         constant = beginning.keys() - {"last_epoch", "_step_count", "_last_lr", "_is_initial"}
         if any(found[name] != beginning[name] for name in constant) or found["last_epoch"] != epochs * self._steps:
             raise ValueError("its schedule is another")
+
+    def _check_optimizer(self, found: dict[str, Any]) -> None:
+        """Check that a state of the optimiser differs from that after another step in what steps change.
+
+        Raises:
+            ValueError: It does not.
+        """
+        expected = self._optimizer_state_after_a_step()
+        _check_alike(found, expected)
+        for group, own in zip(found["param_groups"], expected["param_groups"], strict=True):
+            constant = own.keys() - {"lr", "betas", "momentum"}  # which the schedule moves
+            if any(group[name] != own[name] for name in constant):
+                raise ValueError("its optimizer is another")
 
     def _optimizer_state_after_a_step(self) -> dict[str, Any]:
         """What the optimiser will keep, which has nothing yet, with other numbers."""
@@ -216,7 +229,7 @@ def _check_alike(found: Any, expected: Any, name: str = "state") -> None:
     if isinstance(expected, torch.Tensor):
         if (found.shape, found.dtype) != (expected.shape, expected.dtype):
             raise ValueError(f"{name} is of another shape or type")
-    elif isinstance(expected, dict | list):
+    elif isinstance(expected, dict | list | tuple):
         keys = expected.keys() if isinstance(expected, dict) else range(len(expected))
         if len(found) != len(expected) or (isinstance(expected, dict) and found.keys() != keys):
             raise ValueError(f"{name} has other parts")

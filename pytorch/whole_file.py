@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pytorch.errors import FileError
-from pytorch.file_lock import lock
+from pytorch.file_lock import is_at, lock
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def _new_part(path: Path) -> tuple[Path, BinaryIO]:
     while True:
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         file = part.open("xb")
-        if lock(file):
+        if lock(file) is not False and is_at(file, part):
             return part, file
         file.close()  # taken, in the moment before it was locked, for one that a killed process left
 

@@ -31,9 +31,9 @@ from pytorch.storage import load_checkpoint, load_model, load_values
 
 PAIR = ("simple_conv", "digits")
 COMMANDS = {
-    "train": (experiment_rotation, *PAIR, "--samples", "60", "--epochs", "2", "--batch-size", "8"),
-    "measure": (experiment_variance, *PAIR, "--samples", "40", "--steps", "4", "--aggregation", "mean,max"),
-    "draw": (plot_variances_models, "--only", "all,overview,angles"),
+    "train": (experiment_rotation, *PAIR, "--samples", "40", "--epochs", "1", "--batch-size", "8"),
+    "measure": (experiment_variance, *PAIR, "--samples", "30", "--steps", "4", "--aggregation", "mean,max"),
+    "draw": (plot_variances_models, "--only", "overview,angles"),
 }
 CHANGED = {"train": ["--overwrite"], "measure": ["--overwrite"], "draw": ["--sort"]}
 READERS = {".pt": load_model, ".new": load_model, ".checkpoint": load_checkpoint, ".pickle": load_values}
@@ -71,7 +71,7 @@ def check_files() -> Counter[str]:
     found = Counter()
     for path in Path().rglob("*"):
         if path.name.startswith("."):  # a lock, or a part of a file
-            found[path.suffix] += 1
+            found[path.suffix or path.name] += 1
         elif path.is_file() and path.name != "output.txt":
             found[path.suffix or path.name] += 1
             if path.suffix in READERS:
@@ -110,10 +110,8 @@ def main(kills: int) -> None:
         if os.WIFEXITED(status) and os.WEXITSTATUS(status):
             raise SystemExit(f"{name} failed:\n{Path('output.txt').read_text()}")
         files += check_files()
-        finish(name, changed)
+        finish(name, changed)  # so that the next script finds what it needs
         check_files()
-        finish("train", False)  # measuring needs both models, and drawing both measurements
-        finish("measure", False)
         print(f"\r{killed.total()} of {kills}", end="", file=sys.stderr, flush=True)
     print(f"\nkilled: {dict(killed)}; done before: {dict(too_late)}")
     print(f"files read after a kill, whole every one: {dict(sorted(files.items()))}")

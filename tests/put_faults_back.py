@@ -94,7 +94,10 @@ FAULTS = {
     ),
     "a checkpoint takes its name before it is whole": (
         "tests/test_storage.py::test_a_failed_write_leaves_the_old_file_and_no_litter",
-        [("pytorch/whole_file.py", 'path.with_name(f".{path.name}.{os.getpid()}.part")', "path")],
+        [("pytorch/whole_file.py",
+          "        part = path.with_name(f\".{path.name}.{secrets.token_hex(4)}.part\")\n"
+          "        file = part.open(\"xb\")",
+          '        part = path\n        file = part.open("wb")')],
     ),
     "a new model takes the place of the old one before its partner is there": (
         "tests/test_scripts.py::test_the_old_pair_stays_until_the_new_one_is_complete",
@@ -115,8 +118,8 @@ FAULTS = {
         [
             (
                 "pytorch/datasets/torchvision_datasets.py",
-                "classes=list(train.classes)",
-                "classes=[*train.classes[:6], 'horse', 'frog', *train.classes[8:]]",
+                "        classes = list(train.classes) if",
+                "        classes = [*train.classes[:6], 'horse', 'frog', *train.classes[8:]] if",
             )
         ],
     ),
@@ -229,8 +232,9 @@ FAULTS = {
         [("pytorch/variance/activations.py", "        self._stack.close()\n", "        pass\n")],
     ),
     "a hostile file is run": (
-        "tests/test_storage.py::test_a_hostile_file_is_refused_and_runs_nothing",
+        "tests/test_hostile_files.py::test_hostile_pickles_are_refused",
         [
+            ("pytorch/safe_pickle.py", "    check_program(content, INSTRUCTIONS)\n", ""),
             ("pytorch/safe_pickle.py", "if (module, name) not in STAND_INS:", "if False:"),
             ("pytorch/safe_pickle.py", "return STAND_INS[module, name]", "return super().find_class(module, name)"),
         ],

@@ -126,6 +126,8 @@ UNUSABLE = {
     "floating": (lambda path: Image.new("F", (32, 32)).save(path, format="TIFF"), "1.png: images of mode F"),
     "animated": (frames, "1.png has 3 frames, and a sample is one: keep one, or remove it"),
     "bomb": (bomb, "1.png cannot be read as an image"),
+    "a pipe": (lambda path: (path.unlink(), os.mkfifo(path)), "1.png is no file"),
+    "a program": (lambda path: path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0"), "1.png cannot be read as an image"),
     "a folder": (lambda path: (path.unlink(), path.mkdir()), "Found no valid file for the classes cat"),
     "a class in test alone": (lambda path: (path.parents[1] / "newt").mkdir(), "no valid file for the classes newt"),
     "a class with images in test alone": (
@@ -233,3 +235,30 @@ def test_activations_that_are_no_numbers_are_counted_and_the_others_kept():
     result = measure_variance(model, torch.rand(6, 1, 8, 8), None, rotations(4))
     assert result.non_finite_units() == {"1": 2}
     assert result.layer_means()["1"] == pytest.approx(result.layer_means()["0"])
+
+
+def test_parameters_that_may_be_infinite_or_are_not_there_yet():
+    class Masked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution = nn.Conv2d(1, 2, 3)
+            self.mask = nn.Parameter(torch.tensor([0.0, -torch.inf]), requires_grad=False)
+            self.small = nn.Parameter(torch.ones(3).to(torch.float8_e4m3fn), requires_grad=False)
+            self.lazy = nn.LazyLinear(4)
+
+        def forward(self, inputs):
+            return self.lazy(self.convolution(inputs).flatten(1))
+
+    model = Masked()
+    assert measure_variance(model, torch.rand(6, 1, 8, 8), None, rotations(4)).samples == 6
+    with torch.no_grad():
+        model.mask[0] = torch.nan
+    with pytest.raises(InputError, match="NaN or infinite: 1 in mask"):
+        measure_variance(model, torch.rand(6, 1, 8, 8), None, rotations(4))
+
+
+def test_a_preview_that_a_camera_put_behind_its_picture_is_no_second_frame(image_folder):
+    pictures = [Image.new("RGB", (32, 32), (shade, shade, shade)) for shade in (200, 10)]
+    (image_folder / "test" / "cat" / "0.png").unlink()
+    pictures[0].save(image_folder / "test" / "cat" / "0.jpg", format="MPO", save_all=True, append_images=pictures[1:])
+    assert load_dataset(str(image_folder), None).test.images[0, :, 7, 9].tolist() == [200, 200, 200]

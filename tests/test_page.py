@@ -12,7 +12,6 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 from test_result import errors, result
 
-from pytorch.errors import FileError
 from pytorch.experiment import CONTROLS, PAIR, VariancePair
 from pytorch.figures import pair_scales
 from pytorch.figures.cells import MARKS
@@ -203,8 +202,8 @@ def test_figures_become_small_and_heatmaps_that_the_page_draws_are_left_out(tmp_
     with Image.open(tmp_path / "small.png") as image:
         assert (image.mode, image.size, len(image.getcolors())) == ("P", (1100, 20), 256)
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(FileError, match=r"broken.png cannot be read as a figure"):
-        page(tmp_path, [], [figure(tmp_path / "broken.png")])
+    (error,) = write_page(tmp_path / "page.html", [], [figure(tmp_path / "broken.png")], [], "python")
+    assert "broken.png cannot be read as a figure" in error
 
 
 def test_tables_carry_what_they_are_sorted_by(tmp_path):

@@ -1,6 +1,7 @@
 """The script that draws: what is there, what is new, what was asked for, and nothing twice."""
 
 import json
+import os
 import shlex
 import shutil
 from dataclasses import replace
@@ -13,6 +14,7 @@ from test_storage import pair, trained  # noqa: F401 (fixtures)
 import plot_variances_models
 from pytorch.errors import FileError, InputError
 from pytorch.experiment import ROTATED, UNROTATED, VariancePair, weights_digest
+from pytorch.provenance import file_digest
 from pytorch.report.album import Album
 from pytorch.report.findings import Findings, Measured, find_results
 from pytorch.report.gallery import Look, plan
@@ -148,12 +150,13 @@ def test_pairs_that_were_trained_otherwise_are_not_averaged(trained, tmp_path): 
     others = {
         "": trained,
         "seed4": trained,
-        "seed5": replace(trained, seed=5, recipe=replace(trained.recipe, epochs=9)),
+        "seed5": replace(trained, seed=5, recipe=replace(trained.recipe, epochs=1)),
     }
     for place, model in others.items():
         for trained_on in (UNROTATED, ROTATED):
             path = model_file(tmp_path, "simple_conv", "digits", trained_on)
-            save_model(path.parent / place / path.name, replace(model, trained_on=trained_on))
+            model = replace(model, trained_on=trained_on)
+            save_model(path.parent / place / path.name, replace(model, history=trained.history[: model.epochs]))
     found = find_results(tmp_path)
     assert len(found.trained["simple_conv", "digits"].pairs) == 1
     assert len(found.notes) == 2
@@ -184,6 +187,88 @@ def test_one_bad_file_stops_nothing_else(folders, tmp_path, capsys):
     assert draw(folders, "--only", "layers") == 1
     assert len(written(tmp_path)) == 1
     assert "bad.pickle cannot be read as a measurement" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["dangling link", "folder", "pipe"])
+def test_what_is_no_file_stops_nothing_else(folders, tmp_path, capsys, kind):
+    path = tmp_path / "results" / "values" / "bad.pickle"
+    {"dangling link": lambda: path.symlink_to("gone"), "folder": path.mkdir, "pipe": lambda: os.mkfifo(path)}[kind]()
+    assert draw(folders, "--only", "layers") == 1
+    assert len(written(tmp_path)) == 1
+    assert "bad.pickle cannot be read" in capsys.readouterr().err
+
+
+def test_a_figure_that_cannot_be_drawn_stops_nothing_else(folders, tmp_path, capsys, monkeypatch):
+    def fail(*arguments):
+        raise ZeroDivisionError("of\nnobody")
+
+    monkeypatch.setattr("pytorch.report.gallery.class_units_figure", fail)
+    assert draw(folders) == 1
+    assert len(written(tmp_path)) == 10
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line == (
+        "error: simple_conv_digits/rotation_mean_class-units cannot be drawn: ZeroDivisionError, of\\nnobody"
+    )
+
+
+def test_a_folder_of_figures_that_is_full_is_told_once(folders, tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise FileError("no space left")
+
+    monkeypatch.setattr("pytorch.report.album.save_figure", fail)
+    with pytest.raises(FileError, match="no space left"):
+        draw(folders)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[" * 200_000,
+        b'{"version": 1, "figures": [{"name": 1}]}',
+        b"\xff\xfe",
+        b'{"version": 1, "figures": 5}',
+        b"1",
+    ],
+)
+def test_a_list_of_figures_that_is_none_is_made_anew(folders, tmp_path, content):
+    draw(folders, "--only", "layers")
+    path = tmp_path / "plots" / "figures.json"
+    path.write_bytes(content)
+    assert draw(folders, "--only", "layers") == 0
+    assert len(json.loads(path.read_text())["figures"]) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"of": "x"},
+        {"name": "y" * 300, "kind": "units", "sources": []},
+        {"files": {"gif": "0"}},
+        {"name": "/etc/x"},
+    ],
+)
+def test_an_odd_entry_of_the_list_stops_nothing(folders, tmp_path, changes):
+    draw(folders, "--only", "layers")
+    path = tmp_path / "plots" / "figures.json"
+    content = json.loads(path.read_text())
+    content["figures"].append({**content["figures"][0], **changes})
+    path.write_text(json.dumps(content))
+    assert draw(folders, "--only", "layers") == 0
+    assert [figure.path.name for figure in Album(tmp_path / "plots").figures()] == ["rotation_mean_layers.png"]
+
+
+def test_a_listed_picture_that_is_none_is_left_out_of_the_page_and_told(folders, tmp_path, capsys):
+    draw(folders, "--only", "layers")
+    path, picture = tmp_path / "plots" / "figures.json", tmp_path / "plots" / "odd.png"
+    picture.write_bytes(b"GIF89a")
+    content = json.loads(path.read_text())
+    entry = {"name": "odd", "kind": "units", "sources": [], "files": {"png": file_digest(picture)}}
+    content["figures"].append({**content["figures"][0], **entry})
+    path.write_text(json.dumps(content))
+    assert draw(folders, "--only", "layers") == 1
+    assert "odd.png cannot be read as a figure" in capsys.readouterr().err
+    assert "simple_conv" in (tmp_path / "plots" / "index.html").read_text(encoding="utf-8")
 
 
 def test_controls_stand_beside_their_own_pair(pair):  # noqa: F811

@@ -137,7 +137,7 @@ def test_a_file_larger_than_the_memory_is_not_read(tmp_path):
             file.truncate(2**43)  # takes no room on the disk
         except OSError as error:
             pytest.skip(f"this file system knows no file of that size: {error}")
-    with pytest.raises(FileError, match="it has 8192 GiB, more than fits into half of the memory"):
+    with pytest.raises(FileError, match="it has 8192 GiB, more than fits into a quarter of the memory"):
         load_model(path)
 
 

@@ -17,6 +17,9 @@ from pytorch.errors import InputError
 from pytorch.torchvision_import import import_torchvision
 from pytorch.variance.result import check_class_names
 
+FORMATS = ("PNG", "JPEG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
+"""What a file may hold, however it is called; of others PIL may start programs to decode them."""
+
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 """Modes of PIL that become RGB without losing depth."""
 
@@ -43,6 +46,9 @@ def read_image_folder(folder: Path) -> Source:
         odd = sorted(set(classes) ^ set(test_classes))
         raise InputError(f"{folder}: train/ and test/ do not have the same classes; only in one of them: {odd}")
     check_class_names(classes)
+    for name in classes:
+        if not all(map(str.isprintable, name)):
+            raise InputError(f"{folder}: the class {name!r} has letters that cannot be printed; rename it")
     return Source(
         classes=classes,
         labels=(train_labels, test_labels),
@@ -89,9 +95,12 @@ def _decode(files: list[Path], split: str, indices: Tensor) -> Tensor:
 
 def _open(file: Path) -> Image.Image:
     try:
-        with warnings.catch_warnings(), Image.open(file) as image:
+        if not file.is_file():
+            raise InputError(f"{file} is no file")
+        with warnings.catch_warnings(), Image.open(file, formats=FORMATS) as image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            if getattr(image, "n_frames", 1) > 1:
+            # Cameras put a preview after the picture, and call it a JPEG all the same.
+            if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
                 raise InputError(f"{file} has {image.n_frames} frames, and a sample is one: keep one, or remove it")
             if image.mode not in EIGHT_BIT_MODES:
                 raise InputError(f"{file}: images of mode {image.mode} are not supported; convert it to 8-bit RGB")

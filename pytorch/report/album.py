@@ -13,7 +13,7 @@ import matplotlib
 from tqdm import tqdm
 
 import pytorch
-from pytorch.errors import ReportedError
+from pytorch.errors import FileError, ReportedError
 from pytorch.figures import FORMATS, save_figure
 from pytorch.figures.drawn import Drawn
 from pytorch.provenance import file_digest
@@ -21,6 +21,9 @@ from pytorch.report.gallery import CAPTIONS, Look, Planned
 from pytorch.whole_file import whole_file
 
 VERSION = 1
+
+LONGEST_NAME = 250
+"""Letters of a file name without its suffix."""
 
 DRAWING_CODE = ("figures/*.py", "report/*gallery.py", "unit_examples.py", "variance/result.py")
 """What the look of a figure follows from, in the package."""
@@ -48,6 +51,10 @@ class Entry:
     files: dict[str, str]
 
 
+class FolderError(FileError):
+    """The folder of figures cannot be written to: every other figure would fail, too."""
+
+
 class Album:
     """The figures of a folder."""
 
@@ -73,21 +80,31 @@ class Album:
         due = [figure for figure in figures if not self._stands(figure, digest, wanted)]
         errors = []
         for figure in tqdm(due, desc="drawing", unit=" figures", disable=None):
+            before = self._entries.get(figure.name)
             try:
-                picture = figure.draw()
+                files = self._drawn(figure, wanted | set(before.files if before else ()))
+            except FolderError:
+                raise
             except ReportedError as error:
                 errors.append(str(error))
                 continue
-            before = self._entries.get(figure.name)
-            files = {}
-            for form in sorted(wanted | set(before.files if before else ())):
-                files[form] = file_digest(save_figure(picture, self._path(figure.name, form)))
+            except Exception as error:  # what an odd measurement makes of one figure must not stop the others
+                errors.append(f"{figure.name} cannot be drawn: {type(error).__name__}, {error}")
+                continue
             self._entries[figure.name] = Entry(
                 figure.name, figure.kind, figure.title, figure.of, list(figure.sources), "", digest, files
             )
             self._write()
         self._describe(figures, command)
         return len(due) - len(errors), errors
+
+    def _drawn(self, figure: Planned, formats: Iterable[str]) -> dict[str, str]:
+        """Draw a figure into a file of each format; return their digests."""
+        picture = figure.draw()
+        try:
+            return {form: file_digest(save_figure(picture, self._path(figure.name, form))) for form in sorted(formats)}
+        except FileError as error:
+            raise FolderError(str(error)) from error
 
     def keep(self, figures: Sequence[Planned], sources: set[str]) -> list[Path]:
         """Strike out figures of something else than what there is now; return those, whose files are left alone.
@@ -127,8 +144,10 @@ class Album:
 
     def _is_whole(self, entry: Entry, form: str) -> bool:
         """Whether the file of a figure is the one that was written."""
-        path = self._path(entry.name, form)
-        return path.exists() and file_digest(path) == entry.files.get(form)
+        try:
+            return file_digest(self._path(entry.name, form)) == entry.files.get(form)
+        except OSError:
+            return False
 
     def _path(self, name: str, form: str) -> Path:
         return self.folder / f"{name}.{form}"
@@ -152,10 +171,10 @@ class Album:
 def _read(path: Path) -> list[Entry]:
     """Read the list of figures; one that is damaged, or of another version, is as good as none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"version": None}
         entries = [Entry(**entry) for entry in content["figures"]] if content["version"] == VERSION else []
         return [entry for entry in entries if _is_sound(entry)]
-    except (OSError, ValueError, TypeError, KeyError):
+    except Exception:  # a file that is not as it should be makes any
         return []
 
 
@@ -166,7 +185,8 @@ def _is_sound(entry: Entry) -> bool:
     if not all(isinstance(text, str) for text in texts) or not isinstance(entry.sources, list):
         raise TypeError
     path = Path(entry.name)
-    return not path.is_absolute() and ".." not in path.parts and set(entry.files) <= set(FORMATS)
+    short = all(len(part) < LONGEST_NAME for part in path.parts)
+    return not path.is_absolute() and ".." not in path.parts and short and set(entry.files) <= set(FORMATS)
 
 
 def _look_digest(look: Look) -> str:

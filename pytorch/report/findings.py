@@ -71,8 +71,8 @@ def find_results(results_dir: Path) -> Findings:
     for path in values_files(results_dir):
         try:
             measured = Measured(load_values(path), file_digest(path))
-        except FileError as error:
-            found.errors.append(str(error))
+        except (FileError, OSError) as error:
+            found.errors.append(_told(error))
             continue
         other = files.setdefault(_order(measured), path)
         if other == path:
@@ -85,6 +85,11 @@ def find_results(results_dir: Path) -> Findings:
     return found
 
 
+def _told(error: FileError | OSError) -> str:
+    """Say what became of a file, which another process may have removed meanwhile."""
+    return f"{error.filename} cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
+
+
 def _add_trained(found: Findings, folder: Path) -> None:
     """Add the pair in a folder, if it is complete, and those of other seeds in the folders of it."""
     trained = None
@@ -94,12 +99,12 @@ def _add_trained(found: Findings, folder: Path) -> None:
             continue
         try:
             models = {name: load_model(file) for name, file in zip(PAIR, files, strict=True)}
-        except FileError as error:
-            found.errors.append(str(error))
+            digests = [file_digest(file) for file in files]
+        except (FileError, OSError) as error:
+            found.errors.append(_told(error))
             continue
         weights = {name: weights_digest(model.weights) for name, model in models.items()}
         pair = {name: replace(model, weights={}) for name, model in models.items()}
-        digests = [file_digest(file) for file in files]
         if trained is None:
             trained = Trained(place, [pair], weights, digests)
         elif _is_of_another_seed(pair, trained):

@@ -39,7 +39,7 @@ NOT_MEASURED = "not measured"
 
 def write_page(
     path: Path, pairs: Sequence[VariancePair], drawn: Sequence[Drawn], tables: Sequence[Table], command: str
-) -> None:
+) -> list[str]:
     """Write the page, whole or not at all.
 
     Args:
@@ -50,13 +50,22 @@ def write_page(
         tables: In the order of the page.
         command: That makes it.
 
+    Returns:
+        A line for each figure that cannot be read, and is left out.
+
     Raises:
-        FileError: A figure cannot be read, or the page cannot be written.
+        FileError: The page cannot be written.
     """
     together = _together(pairs)
     explored = [subject(pair) for parts in together for pair in parts if not omission(pair)]
     figures = [each for each in drawn if each.kind != "heatmap" or _without_group(each) not in explored]
-    data = {"measurements": _measurements(together, figures), "figures": [_figure(figure) for figure in figures]}
+    pictures, errors = [], []
+    for figure in figures:
+        try:
+            pictures.append(_figure(figure))
+        except FileError as error:
+            errors.append(str(error))
+    data = {"measurements": _measurements(together, figures), "figures": pictures}
     content = Template(_part("page.html")).substitute(
         css=_part("page.css"),
         script="\n".join(_part(name) for name in SCRIPTS),
@@ -66,6 +75,7 @@ def write_page(
     )
     with whole_file(path) as file:
         file.write(content.encode("utf-8", errors="replace"))
+    return errors
 
 
 def _part(name: str) -> str:
@@ -166,9 +176,9 @@ def _small_png(path: Path) -> tuple[str, int, int]:
         FileError: It cannot be read.
     """
     try:
-        with Image.open(path) as opened:
+        with Image.open(path, formats=["PNG"]) as opened:
             image = opened.convert("RGBA")
-    except OSError as error:
+    except Exception as error:  # decoders raise whatever a damaged file makes them
         raise FileError(f"{path} cannot be read as a figure ({error}); draw it anew") from error
     paper = Image.new("RGBA", image.size, "white")
     image = Image.alpha_composite(paper, image).convert("RGB")

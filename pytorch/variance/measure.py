@@ -6,6 +6,7 @@ from itertools import chain
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 from tqdm import tqdm
 
 from pytorch.errors import InputError
@@ -177,13 +178,21 @@ def _check(options: PassOptions, batch_size: int) -> None:
 def _check_weights(model: nn.Module) -> None:
     """Refuse a model whose parameters are not finite: nothing that it computes means anything.
 
-    Buffers are let through, as masks of attention are of 0 and -inf.
+    What is not trained may be infinite, as masks of attention are of 0 and -inf; but not NaN.
     """
-    counts = {name: int((~torch.isfinite(values)).sum()) for name, values in model.named_parameters()}
+    counts = {name: _odd_count(values) for name, values in model.named_parameters()}
     found = [f"{count} in {name}" for name, count in counts.items() if count]
     if found:
         more = f" and {len(found) - 3} others" if len(found) > 3 else ""
         raise InputError(f"the model has weights that are NaN or infinite: {', '.join(found[:3])}{more}")
+
+
+def _odd_count(values: nn.Parameter) -> int:
+    if isinstance(values, UninitializedParameter) or not values.is_floating_point():
+        return 0
+    numbers = values.detach()
+    numbers = numbers.float() if numbers.element_size() == 1 else numbers
+    return int((~torch.isfinite(numbers) if values.requires_grad else torch.isnan(numbers)).sum())
 
 
 def device_of(model: nn.Module) -> torch.device:

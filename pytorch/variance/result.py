@@ -1,5 +1,6 @@
 """What a measurement found, and all that follows from it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -63,7 +64,10 @@ class VarianceResult:
         Raises:
             ValueError: Shapes or types that do not fit, or class names that cannot be told apart.
         """
-        units = sum(int(np.prod(shape)) for shape in self.layer_shapes)
+        # Whatever is computed of a layer without units must not grow with the other axes of its shape.
+        if any(min(shape, default=1) < 0 or (0 in shape and max(shape) > 1) for shape in self.layer_shapes):
+            raise ValueError("no layer has units of such a shape")
+        units = sum(map(math.prod, self.layer_shapes))
         if len(self.layer_names) != len(self.layer_shapes) or len(set(self.layer_names)) < len(self.layer_names):
             raise ValueError("every layer needs one shape and a name of its own")
         check_class_names(self.classes)
