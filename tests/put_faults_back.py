@@ -239,6 +239,36 @@ FAULTS = {
             ("pytorch/safe_pickle.py", "return STAND_INS[module, name]", "return super().find_class(module, name)"),
         ],
     ),
+    "a checksum is not looked at": (
+        "tests/test_sealed_file.py::test_every_bit_of_a_sealed_file_counts",
+        [("pytorch/sealed_file.py", ".hexdigest() != digest:", ".hexdigest() == '':")],
+    ),
+    "torch finds another directory in an archive": (
+        "tests/test_hostile_files.py::test_hostile_archives_are_refused",
+        [("pytorch/safe_archive.py", "torch.load(_rewritten(content),",
+          "torch.load((_rewritten(content), io.BytesIO(content))[1],")],
+    ),
+    "a file has one tensor many times": (
+        "tests/test_hostile_files.py::test_hostile_archives_are_refused",
+        [("pytorch/plain_content.py", "value.nbytes if kind is arrays else 0", "0")],
+    ),
+    "a lock is not held": (
+        "tests/test_locks.py::test_a_task_is_done_by_one_process_at_a_time",
+        [("pytorch/file_lock.py", "    except BlockingIOError:\n        return False\n",
+          "    except BlockingIOError:\n        return True\n")],
+    ),
+    "one figure that fails stops the others": (
+        "tests/test_plots.py::test_a_figure_that_cannot_be_drawn_stops_nothing_else",
+        [("pytorch/report/album.py", "except Exception as error:  # what", "except MemoryError as error:  # what")],
+    ),
+    "a state of another optimizer is taken up": (
+        "tests/test_training.py::test_a_state_that_is_not_of_such_a_training_is_refused",
+        [("pytorch/training.py", '            self._check_optimizer(state["optimizer"])\n', "")],
+    ),
+    "weights that are no numbers are measured": (
+        "tests/test_bad_input.py::test_weights_that_are_no_numbers",
+        [("pytorch/variance/measure.py", "        _check_weights(model)\n", "        pass\n")],
+    ),
 }  # fmt: skip
 
 
