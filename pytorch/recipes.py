@@ -114,11 +114,11 @@ RECIPES = {
     ("vgg16", "mnist"): Recipe(3, 6, **GENTLE),
     ("resnet", "mnist"): Recipe(3, 6),
     ("simple_conv", "fashion_mnist"): Recipe(6, 12),
-    ("all_convolutional", "fashion_mnist"): Recipe(6, 12, **GENTLE),
+    ("all_convolutional", "fashion_mnist"): Recipe(6, 12, batch_size=64),
     ("vgg16", "fashion_mnist"): Recipe(6, 12, **GENTLE),
     ("resnet", "fashion_mnist"): Recipe(6, 12),
     ("simple_conv", "cifar10"): Recipe(20, 40, label_smoothing=0.1),
-    ("all_convolutional", "cifar10"): Recipe(40, 80, label_smoothing=0.1, **GENTLE),
+    ("all_convolutional", "cifar10"): Recipe(40, 80, batch_size=64, label_smoothing=0.1),
     ("vgg16", "cifar10"): Recipe(30, 60, **NORMALIZED),
     ("resnet", "cifar10"): Recipe(30, 60, **NORMALIZED),
 }

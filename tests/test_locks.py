@@ -20,11 +20,17 @@ MEASURE = ("experiment_variance.py", "simple_conv", "digits", "--samples", "30",
 DRAW = ("plot_variances_models.py",)
 
 
-def begin(folder, script, *arguments, **options):
+def heed_interruptions():
+    """Shells make what they start in the background deaf to Ctrl-C, and these tests may run there."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def begin(folder, script, *arguments):
     environment = {**os.environ, "HOME": str(folder), "MPLCONFIGDIR": get_cachedir()}
     return subprocess.Popen(
         [sys.executable, "-W", "error", str(ROOT / script), *arguments],
-        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=heed_interruptions,
     )  # fmt: skip
 
 
@@ -133,7 +139,7 @@ def test_an_interruption_at_the_start(tmp_path, delay):
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interruptions,
     )  # fmt: skip
     while not starting.exists():
         time.sleep(0.01)
