@@ -203,11 +203,15 @@ def test_a_named_class_without_samples_is_kept(reusing_model, images):
 
 
 def test_a_nan_stays_in_its_class(images, labels):
-    """One broken sample spoils its own class and no other."""
+    """A sample that becomes NaN on its way spoils its own class and no other."""
     images = images.clone()
-    images[(labels == 1).nonzero()[0]] = torch.nan
+    images[(labels == 1).nonzero()[0]] = 1000
+
+    def overflow(batch):
+        return torch.where(batch > 500, torch.nan, batch)
+
     model = nn.Sequential(nn.Conv2d(2, 4, 3)).double()
-    result = measure_variance(model, images, labels, [lambda batch: batch, lambda batch: 2 * batch])
+    result = measure_variance(model, images, labels, [lambda batch: batch, lambda batch: 2 * batch], overflow)
     assert np.isnan(result.normalized_variance("1")["0"]).all()
     assert np.isfinite(result.normalized_variance("0")["0"]).all()
     assert result.unit_counts()["undefined"] == 4
