@@ -68,9 +68,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _measure(options: argparse.Namespace, paths: dict[str, Path], command: str) -> None:
     """Measure the pair, and write what was found to a file for each aggregation."""
-    check_settled(model_folder(options.results_dir, options.model, dataset_name(options.dataset)))
+    folder = model_folder(options.results_dir, options.model, dataset_name(options.dataset))
+    check_settled(folder)
     models = {trained_on: _load(options, trained_on) for trained_on in PAIR}
-    check_settled(model_folder(options.results_dir, options.model, dataset_name(options.dataset)))  # not meanwhile
+    check_settled(folder)  # nor have they been replaced meanwhile
     dataset = load_dataset(options.dataset, options.data_dir, options.samples, options.seed)
     check_pair(models, dataset)
     transformations = transformation_set(options.transformation, options.steps)
