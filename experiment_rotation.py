@@ -22,13 +22,14 @@ if __name__ == "__main__":
 import argparse
 from pathlib import Path
 
-from pytorch.cli import add_training_options, check_writable, experiment_parser, parse, run
+from pytorch.cli import add_training_options, check_writable, experiment_parser, parse
 from pytorch.datasets import dataset_name, load_dataset
 from pytorch.figures import accuracy_figure, angle_figure, save_figure, training_figure
 from pytorch.file_lock import sole_run
 from pytorch.pair_replacement import run_pairs, settle
 from pytorch.pair_training import PairTraining
 from pytorch.recipes import recipe_for
+from pytorch.script import run
 from pytorch.storage import model_folder, pair_name
 from pytorch.summary import print_accuracies
 

@@ -28,27 +28,20 @@ from typing import Any
 
 from torch import nn
 
-from pytorch.cli import RESULTS_DIR, add_measuring_options, check_writable, experiment_parser, parse, run
+from pytorch.cli import RESULTS_DIR, add_measuring_options, check_writable, experiment_parser, parse
 from pytorch.datasets import dataset_name, dataset_source, load_dataset
 from pytorch.errors import FileError, InputError
-from pytorch.experiment import (
-    PAIR,
-    RANDOM_WEIGHTS,
-    SHUFFLED,
-    UNROTATED,
-    UNTRAINED,
-    TrainedModel,
-    VariancePair,
-    check_pair,
-    weights_digest,
-)  # fmt: skip
+from pytorch.experiment import PAIR, RANDOM_WEIGHTS, SHUFFLED, UNROTATED, UNTRAINED
 from pytorch.file_lock import sole_run
 from pytorch.pair_replacement import check_settled
 from pytorch.provenance import command_line, machine, now, versions
+from pytorch.script import run
 from pytorch.storage import load_model, load_values, model_file, model_folder, save_values, values_file
 from pytorch.summary import print_summary
+from pytorch.trained_model import TrainedModel, check_pair, weights_digest
 from pytorch.transformations import transformation_set
 from pytorch.variance import measure_variances
+from pytorch.variance_pair import VariancePair
 
 
 def main(arguments: list[str] | None = None) -> None:

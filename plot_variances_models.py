@@ -33,7 +33,6 @@ from pytorch.cli import (
     check_writable,
     number_that,
     parse,
-    run,
 )
 from pytorch.errors import FileError, InputError, one_line
 from pytorch.figures import FORMATS
@@ -46,6 +45,7 @@ from pytorch.report.gallery import Look, Planned, plan
 from pytorch.report.page import write_page
 from pytorch.report.tables import results_tables, write_tables
 from pytorch.report.unit_gallery import plan_units
+from pytorch.script import run
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,21 +1,16 @@
-"""The command line that the three scripts share: options, checks of what they name, and how errors are told."""
+"""The command line that the three scripts share: options, and checks of what they name."""
 
 import argparse
-import os
-import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 
-from pytorch.allocation import keep_freed_memory
 from pytorch.datasets import dataset_name
-from pytorch.errors import FileError, InputError, ReportedError, one_line
+from pytorch.errors import FileError, InputError
 from pytorch.experiment import CONTROLS
-from pytorch.interruption import INTERRUPTED, leave_when_interrupted, raise_when_interrupted
 from pytorch.models import MODELS
 from pytorch.names import find_name
 from pytorch.precision import PRECISIONS
@@ -24,10 +19,8 @@ from pytorch.variance.aggregation import AGGREGATIONS, aggregation_names
 
 RESULTS_DIR, PLOTS_DIR = Path("~/variance_results"), Path("plots")
 
-OUT_OF_MEMORY = "out of memory: batches (--batch-size) or the choice of --samples must be smaller"
-
-FAILURE, USAGE = 1, 2
-"""Exit codes."""
+USAGE = 2
+"""Exit code of a wrong command line."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -152,36 +145,6 @@ def check_writable(folder: Path) -> None:
         raise FileError(f"the folder {folder} cannot be written to: {error.strerror or error}") from error
 
 
-def run(main: Callable[[], int | None]) -> NoReturn:
-    """Run a script's ``main`` and exit: 0 done, 1 failed with one line, 130 interrupted."""
-    raise_when_interrupted()
-    keep_freed_memory()
-    torch.backends.cudnn.allow_tf32 = False  # on by default: convolutions of fp32 models with 10 bits of mantissa
-    sys.stdout.reconfigure(line_buffering=True)  # lines of long work show up in a redirected log as they come
-    try:
-        code = main() or 0
-    except ReportedError as error:
-        code = _fail(str(error))
-    except (torch.OutOfMemoryError, MemoryError):
-        code = _fail(OUT_OF_MEMORY)
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):
-            raise
-        code = _fail(OUT_OF_MEMORY)
-    except BrokenPipeError:  # of `| head -1`: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = FAILURE
-    except OSError as error:
-        code = _fail(f"{error.strerror}: {error.filename}" if error.filename else str(error))
-    except KeyboardInterrupt:
-        code = INTERRUPTED
-        print("\ninterrupted: the files that are there are whole; the same command goes on from them", file=sys.stderr)
-    leave_when_interrupted()
-    with suppress(BrokenPipeError):
-        sys.stdout.flush()
-    sys.exit(code)
-
-
 def at_least(lowest: int, highest: float = float("inf")) -> Callable[[str], int]:
     """Return a parser of whole numbers from ``lowest`` to ``highest``."""
 
@@ -211,11 +174,6 @@ def number_that(fits: Callable[[float], bool], bounds: str) -> Callable[[str], f
         return number
 
     return parse_number
-
-
-def _fail(message: str) -> int:
-    print(f"{Path(sys.argv[0]).name}: error: {one_line(message)}", file=sys.stderr)
-    return FAILURE
 
 
 def _aggregations(names: str) -> list[str]:

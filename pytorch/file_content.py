@@ -4,9 +4,11 @@ import math
 from collections.abc import Iterable
 
 from pytorch.evaluation import AngleCurve
-from pytorch.experiment import PAIR, TrainedModel, VariancePair
+from pytorch.experiment import PAIR
+from pytorch.trained_model import TrainedModel
 from pytorch.variance import VarianceResult
 from pytorch.variance.result import check_class_names
+from pytorch.variance_pair import VariancePair
 
 LONGEST_PART = 60
 """Letters of a name that becomes a part of the name of a file."""

@@ -11,12 +11,13 @@ import torch
 from pytorch.datasets import Dataset
 from pytorch.errors import FileError, InputError, TrainingError
 from pytorch.evaluation import Evaluator
-from pytorch.experiment import PAIR, ROTATED, TrainedModel, initial_network
+from pytorch.experiment import PAIR, ROTATED
 from pytorch.precision import PRECISIONS, usual_precision
 from pytorch.provenance import versions
 from pytorch.recipes import Recipe
 from pytorch.storage import load_checkpoint, load_model, save_checkpoint, save_model
 from pytorch.summary import epoch_line
+from pytorch.trained_model import TrainedModel, initial_network
 from pytorch.training import Training
 
 Pair = dict[str, TrainedModel]

@@ -47,8 +47,6 @@ def check_plain(content: Any, arrays: type, size: int) -> None:
 def _check_scalar(value: Any) -> None:
     if type(value) not in SCALARS:
         raise InputError(f"it has a {type(value).__name__} in it, which is not admitted")
-    if type(value) is int and value.bit_length() > 63:
-        raise InputError("it has a number of more than 64 bits")
     if type(value) is str and not value.isascii():
         try:
             value.encode()

@@ -56,7 +56,7 @@ class Format:
         if version > self.version:
             raise UnknownVersionError(f"{found}: update the program")
         if version < self.oldest:
-            raise UnknownVersionError(f"{found}: make it anew")
+            raise UnknownVersionError(f"{found}: remove it or make it anew")
 
     @property
     def _readable(self) -> str:

@@ -18,9 +18,10 @@ from typing import Any, TypeVar
 from pytorch import safe_archive, safe_pickle
 from pytorch.checked_fields import check_settings
 from pytorch.errors import FileError, one_line
-from pytorch.experiment import TrainedModel, VariancePair
 from pytorch.file_content import check_measured, check_trained
 from pytorch.sealed_file import Format, UnknownVersionError, read_sealed, write_sealed
+from pytorch.trained_model import TrainedModel
+from pytorch.variance_pair import VariancePair
 
 MODEL_FORMAT = Format("variance-experiments model", version=3, oldest=2, sealed_since=3)
 CHECKPOINT_FORMAT = Format("variance-experiments checkpoint", version=2, oldest=2, sealed_since=2)
@@ -53,13 +54,31 @@ def values_file(
 
 
 def values_files(results_dir: Path) -> list[Path]:
-    """All measurements in a results folder, in the order of their names."""
-    return sorted((results_dir / "values").glob("*.pickle"))
+    """All measurements in a results folder, in the order of their names.
+
+    Raises:
+        FileError: The folder cannot be read.
+    """
+    return [path for path in _listed(results_dir / "values") if path.suffix == ".pickle"]
 
 
 def model_folders(results_dir: Path) -> list[Path]:
-    """The folders of all pairs of models, in the order of their names."""
-    return sorted(path for path in (results_dir / "models").glob("*") if path.is_dir())
+    """The folders of all pairs of models, in the order of their names.
+
+    Raises:
+        FileError: The folder that they are in cannot be read.
+    """
+    return [path for path in _listed(results_dir / "models") if path.is_dir()]
+
+
+def _listed(folder: Path) -> list[Path]:
+    """List a folder that need not exist by name, without hidden files."""
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise FileError(f"the folder {folder} cannot be read: {error.strerror or error}") from error
 
 
 def save_model(path: Path, trained: TrainedModel) -> None:

@@ -2,9 +2,11 @@
 
 import numpy as np
 
-from pytorch.experiment import PAIR, ROTATED, TrainedModel, VariancePair
+from pytorch.experiment import PAIR, ROTATED
+from pytorch.trained_model import TrainedModel
 from pytorch.training import Epoch
 from pytorch.variance.result import ALL, STRATIFIED
+from pytorch.variance_pair import VariancePair
 
 
 def epoch_line(number: int, epochs: int, epoch: Epoch, samples: int) -> str:

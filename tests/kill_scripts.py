@@ -26,7 +26,7 @@ from PIL import Image
 import experiment_rotation
 import experiment_variance
 import plot_variances_models
-from pytorch.cli import run
+from pytorch.script import run
 from pytorch.storage import load_checkpoint, load_model, load_values
 
 PAIR = ("simple_conv", "digits")
@@ -115,7 +115,10 @@ def main(kills: int) -> None:
         print(f"\r{killed.total()} of {kills}", end="", file=sys.stderr, flush=True)
     print(f"\nkilled: {dict(killed)}; done before: {dict(too_late)}")
     print(f"files read after a kill, whole every one: {dict(sorted(files.items()))}")
-    print(f"left at the end: {dict(sorted(check_files().items()))}")
+    left = check_files()
+    print(f"left at the end: {dict(sorted(left.items()))}")
+    if litter := [path for path in Path().rglob(".*") if path.is_file()]:
+        raise SystemExit(f"litter of killed runs is left: {', '.join(map(str, litter))}")
 
 
 if __name__ == "__main__":

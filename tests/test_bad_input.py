@@ -15,10 +15,10 @@ from torch import nn
 import experiment_rotation
 import experiment_variance
 import plot_variances_models
-from pytorch.cli import run
 from pytorch.datasets import load_dataset
 from pytorch.errors import InputError
 from pytorch.experiment import PAIR
+from pytorch.script import run
 from pytorch.storage import load_model, load_values, model_file, save_model
 from pytorch.transformations import rotations
 from pytorch.variance import measure_variance
@@ -103,6 +103,25 @@ def test_a_folder_without_permission(script, tmp_path):
     code, told, _ = script("train", "resnet", "digits", "--results-dir", "closed/results")
     assert (code, errors(told)) == (1, [told.strip()])
     assert "cannot be written to: Permission denied" in told
+
+
+def test_a_folder_of_measurements_that_cannot_be_read(script, tmp_path):
+    (tmp_path / "variance_results").mkdir()
+    (tmp_path / "variance_results" / "values").touch()
+    code, told, _ = script("draw")
+    assert (code, errors(told)) == (1, [told.strip()])
+    assert "variance_results/values cannot be read: Not a directory" in told
+
+
+def test_a_folder_of_models_that_cannot_be_read_stops_no_drawing(script, image_folder, tmp_path):
+    script("train", "simple_conv", image_folder, *ONE_EPOCH)
+    script("measure", "simple_conv", image_folder, "--steps", 2)
+    (tmp_path / "variance_results" / "models").rename(tmp_path / "moved")
+    (tmp_path / "variance_results" / "models").touch()
+    code, told, out = script("draw", "--only", "layers")
+    assert (code, len(errors(told))) == (1, 1)
+    assert "variance_results/models cannot be read: Not a directory" in told
+    assert "1 figures, 1 of them drawn anew" in out
 
 
 def frames(path):

@@ -10,7 +10,6 @@ from test_result import errors, result
 from test_storage import pair, trained  # noqa: F401 (fixtures)
 
 from pytorch.evaluation import AngleCurve
-from pytorch.experiment import VariancePair
 from pytorch.figures import (
     accuracy_and_layers_figure,
     accuracy_figure,
@@ -26,6 +25,7 @@ from pytorch.figures import (
 )
 from pytorch.report.findings import Findings, Measured
 from pytorch.report.gallery import Look, plan
+from pytorch.variance_pair import VariancePair
 
 
 def every_figure(pair, **look):  # noqa: F811

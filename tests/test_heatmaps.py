@@ -7,11 +7,11 @@ from PIL import Image
 from test_result import errors, result
 from test_storage import pair  # noqa: F401 (a fixture)
 
-from pytorch.experiment import VariancePair
 from pytorch.figures import heatmap_figure, pair_scales, save_figure
 from pytorch.figures.cells import ABOVE, CONSTANT, INFINITE, MARKS, ROWS, UNDEFINED, sorted_cells, stack_columns
 from pytorch.figures.heatmaps import SHARPNESS
 from pytorch.figures.layer_axis import blocks
+from pytorch.variance_pair import VariancePair
 
 
 def texts(figure):

@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 from test_result import errors, result
 
-from pytorch.experiment import CONTROLS, PAIR, VariancePair
+from pytorch.experiment import CONTROLS, PAIR
 from pytorch.figures import pair_scales
 from pytorch.figures.cells import MARKS
 from pytorch.figures.drawn import Drawn
@@ -23,6 +23,7 @@ from pytorch.report.encoding import embedded, encode
 from pytorch.report.gallery import subject
 from pytorch.report.page import PARTS, write_page
 from pytorch.report.table import Estimate, Table
+from pytorch.variance_pair import VariancePair
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 

@@ -13,12 +13,14 @@ from test_storage import pair, trained  # noqa: F401 (fixtures)
 
 import plot_variances_models
 from pytorch.errors import FileError, InputError
-from pytorch.experiment import ROTATED, UNROTATED, VariancePair, weights_digest
+from pytorch.experiment import ROTATED, UNROTATED
 from pytorch.provenance import file_digest
 from pytorch.report.album import Album
 from pytorch.report.findings import Findings, Measured, find_results
 from pytorch.report.gallery import Look, plan
 from pytorch.storage import model_file, save_model, save_values, values_file
+from pytorch.trained_model import weights_digest
+from pytorch.variance_pair import VariancePair
 
 
 def save(results_dir, pair):  # noqa: F811

@@ -13,7 +13,6 @@ from test_result import result
 from pytorch.datasets import Normalization
 from pytorch.errors import FileError, InputError
 from pytorch.evaluation import AngleCurve
-from pytorch.experiment import TrainedModel, VariancePair, weights_digest
 from pytorch.models import build_model
 from pytorch.provenance import versions
 from pytorch.recipes import Recipe
@@ -26,7 +25,9 @@ from pytorch.storage import (
     values_file,
     values_files,
 )
+from pytorch.trained_model import TrainedModel, weights_digest
 from pytorch.training import Epoch
+from pytorch.variance_pair import VariancePair
 from pytorch.whole_file import whole_file
 
 

@@ -7,10 +7,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from pytorch.experiment import PAIR, ROTATED, UNROTATED, VariancePair
+from pytorch.experiment import PAIR, ROTATED, UNROTATED
 from pytorch.figures.cells import ABOVE, CONSTANT, MARKS, UNDEFINED, colour_cells, layer_cells, robust_top
 from pytorch.figures.layer_axis import name_blocks, name_layers
 from pytorch.figures.style import DIFFERENCE_COLOURS, SCALE_COLOURS, plain, set_title
+from pytorch.variance_pair import VariancePair
 
 MOST_ROWS_NAMED = 60
 

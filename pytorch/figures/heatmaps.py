@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from pytorch.experiment import ROTATED, UNROTATED, VariancePair
+from pytorch.experiment import ROTATED, UNROTATED
 from pytorch.figures.cells import (
     ABOVE,
     CONSTANT,
@@ -29,6 +29,7 @@ from pytorch.figures.cells import (
 from pytorch.figures.layer_axis import name_blocks, name_layers
 from pytorch.figures.style import DIFFERENCE_COLOURS, MODEL_COLOURS, SCALE_COLOURS, group_title, set_title
 from pytorch.variance import VarianceResult
+from pytorch.variance_pair import VariancePair
 
 MARGINS, WIDEST_ROW = 1.3, 13.0
 """In inches: what a panel needs beside its columns, and how wide three panels side by side may be."""

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pytorch.experiment import RANDOM_WEIGHTS, SHUFFLED, VariancePair
+from pytorch.experiment import RANDOM_WEIGHTS, SHUFFLED
 from pytorch.figures.layer_axis import name_blocks, name_layers
 from pytorch.figures.style import (
     CONTROL_TITLES,
@@ -19,6 +19,7 @@ from pytorch.figures.style import (
 )
 from pytorch.variance import VarianceResult
 from pytorch.variance.result import ALL, STRATIFIED
+from pytorch.variance_pair import VariancePair
 
 LINES = {ALL: "-", STRATIFIED: "--"}
 CONTROL_LINES = {RANDOM_WEIGHTS: ":", SHUFFLED: "-."}

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from pytorch.experiment import VariancePair
 from pytorch.figures.style import MODEL_COLOURS, TITLE_SIZE, plain, set_title
 from pytorch.unit_examples import UnitExamples, find_layer
 from pytorch.variance import VarianceResult
+from pytorch.variance_pair import VariancePair
 
 IMAGE_COLOURS = ("#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
 """Of the images of a unit: those of Okabe & Ito that the models leave."""

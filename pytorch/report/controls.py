@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from pytorch.experiment import SHUFFLED, UNROTATED, UNTRAINED, VariancePair
+from pytorch.experiment import SHUFFLED, UNROTATED, UNTRAINED
+from pytorch.variance_pair import VariancePair
 
 
 def controls_of(pair: VariancePair, pairs: Sequence[VariancePair]) -> dict[str, VariancePair]:

@@ -4,11 +4,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from pytorch.errors import FileError
-from pytorch.experiment import CONTROLS, PAIR, UNROTATED, TrainedModel, VariancePair, weights_digest
+from pytorch.experiment import CONTROLS, PAIR, UNROTATED
 from pytorch.provenance import file_digest
 from pytorch.report.controls import controls_of
 from pytorch.storage import load_model, load_values, model_folders, values_files
+from pytorch.trained_model import TrainedModel, weights_digest
 from pytorch.variance.aggregation import AGGREGATIONS
+from pytorch.variance_pair import VariancePair
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,11 @@ class Findings:
 
 
 def find_results(results_dir: Path) -> Findings:
-    """Read every measurement and every trained pair of a results folder."""
+    """Read every measurement and every trained pair of a results folder.
+
+    Raises:
+        FileError: The folder of measurements cannot be read.
+    """
     found = Findings()
     files: dict[tuple, Path] = {}
     for path in values_files(results_dir):
@@ -80,7 +86,12 @@ def find_results(results_dir: Path) -> Findings:
         else:
             found.errors.append(f"{path} holds the same measurement as {other}: it is left out, remove one of them")
     found.measured.sort(key=_order)
-    for folder in model_folders(results_dir):
+    try:
+        folders = model_folders(results_dir)
+    except FileError as error:
+        folders = []
+        found.errors.append(str(error))
+    for folder in folders:
         _add_trained(found, folder)
     return found
 

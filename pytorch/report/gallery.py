@@ -7,7 +7,6 @@ from functools import cache, partial
 
 from matplotlib.figure import Figure
 
-from pytorch.experiment import VariancePair
 from pytorch.figures import (
     accuracy_and_layers_figure,
     accuracy_figure,
@@ -24,6 +23,7 @@ from pytorch.figures import (
 from pytorch.report.findings import Findings, Measured, Trained
 from pytorch.storage import pair_name
 from pytorch.variance.result import ALL, STRATIFIED
+from pytorch.variance_pair import VariancePair
 
 CAPTIONS = {
     "heatmap": "A column is a layer, a cell a unit: dark where its activation does not depend on the transformation "

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from pytorch.experiment import VariancePair
 from pytorch.report.published import published_global_mean
 from pytorch.variance import VarianceResult
 from pytorch.variance.errors import QUANTITIES
 from pytorch.variance.result import ALL, STRATIFIED
+from pytorch.variance_pair import VariancePair
 from pytorch.whole_file import whole_file
 
 COLUMNS = [

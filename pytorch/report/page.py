@@ -14,7 +14,6 @@ from typing import Any
 from PIL import Image
 
 from pytorch.errors import FileError
-from pytorch.experiment import VariancePair
 from pytorch.figures.drawn import Drawn
 from pytorch.report.controls import controls_of
 from pytorch.report.encoding import embedded, omission
@@ -22,6 +21,7 @@ from pytorch.report.formats import cell_text, is_right_aligned
 from pytorch.report.gallery import subject
 from pytorch.report.table import Cell, Estimate, Table
 from pytorch.summary import samples_used
+from pytorch.variance_pair import VariancePair
 from pytorch.whole_file import whole_file
 
 PARTS = Path(__file__).with_name("page")

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from pytorch.experiment import PAIR, RANDOM_WEIGHTS, ROTATED, SHUFFLED, UNROTATED, UNTRAINED, VariancePair
+from pytorch.experiment import PAIR, RANDOM_WEIGHTS, ROTATED, SHUFFLED, UNROTATED, UNTRAINED
 from pytorch.report.controls import controls_of
 from pytorch.report.formats import latex, latex_comment, markdown, markdown_comment
 from pytorch.report.long_format import published_value, write_csv
 from pytorch.report.published import NOTE, RESNET_50_NOTE, published_accuracy
 from pytorch.report.table import Cell, Estimate, Table
 from pytorch.variance.result import ALL, STRATIFIED
+from pytorch.variance_pair import VariancePair
 from pytorch.whole_file import whole_file
 
 MEASURES = {ALL: "plain", STRATIFIED: "stratified"}

@@ -10,13 +10,14 @@ from matplotlib.figure import Figure
 
 from pytorch.datasets import load_dataset
 from pytorch.errors import FileError
-from pytorch.experiment import VariancePair, check_pair
 from pytorch.figures import units_figure
 from pytorch.report.findings import Findings
 from pytorch.report.gallery import Planned, place, subject
 from pytorch.storage import load_model
+from pytorch.trained_model import check_pair
 from pytorch.transformations import transformation_set
 from pytorch.unit_examples import extreme_units, find_layer, unit_examples
+from pytorch.variance_pair import VariancePair
 
 SMOOTH = 36
 """Rotations of a curve over the whole turn."""

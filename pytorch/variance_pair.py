@@ -1,0 +1,94 @@
+"""What a measurement leaves: the results of both models of a pair, or of a control, and how they came about."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pytorch.checked_fields import Setting, check_fields
+from pytorch.evaluation import AngleCurve
+from pytorch.experiment import CONTROLS, PAIR, check_names
+from pytorch.variance import VarianceResult
+
+
+@dataclass(frozen=True)
+class VariancePair:
+    """The measurements of both models of a pair, on the same transformed samples, or of a control.
+
+    Attributes:
+        model: Architecture, by name.
+        dataset: Name of the data set.
+        transformation: Name of the transformation set.
+        control: None, or a key of ``CONTROLS``.
+        results: ``"unrotated"`` and ``"rotated"``, or ``"untrained"``: what was measured.
+        accuracy: Likewise: accuracy on ``upright`` and ``rotated`` test data; of an untrained network none.
+        angle_curves: Likewise: accuracy against the angle of the test data, where it was evaluated.
+        training: Likewise: what its weights follow from.
+        weights: Likewise: a digest of its weights.
+        source: What ``load_dataset`` takes for the data set: its name, or the path of a folder.
+        seed: Of the choice and the order of samples.
+        command: That made the measurement.
+        machine: It was made on, and ``date`` and ``seconds``: when, and in what time.
+        versions: Of Python and of the libraries.
+    """
+
+    model: str
+    dataset: str
+    transformation: str
+    control: str | None
+    results: dict[str, VarianceResult]
+    accuracy: dict[str, dict[str, float]]
+    angle_curves: dict[str, AngleCurve]
+    training: dict[str, dict[str, Setting]]
+    weights: dict[str, str]
+    source: str
+    seed: int
+    command: str
+    machine: str
+    date: str
+    seconds: float
+    versions: dict[str, str]
+
+    def __post_init__(self) -> None:
+        """Refuse what a file may bring: names that lead out of the folder of figures, and what does not fit together.
+
+        Raises:
+            ValueError: A name has a path separator in it, or begins with a dot; a field has another type; or there
+                are results of other models than those of a pair, or of the control, or of other layers, classes or
+                transformations.
+        """
+        check_fields(self)
+        if self.control not in (None, *CONTROLS) or tuple(self.results) != CONTROLS.get(self.control, PAIR):
+            raise ValueError(f"results of {', '.join(self.results)} for the control {self.control}")
+        for shared in ("layer_names", "layer_shapes", "classes", "transformations", "aggregation", "dispersion"):
+            first, *others = (getattr(result, shared) for result in self.results.values())
+            if any(other != first for other in others):
+                raise ValueError(f"its two results differ in their {shared.replace('_', ' ')}")
+        check_names(self.model, self.transformation, self.aggregation, self.dataset)
+
+    @property
+    def aggregation(self) -> str:
+        """How feature maps became units."""
+        return self.any_result.aggregation
+
+    @property
+    def any_result(self) -> VarianceResult:
+        """One of the results, for what they have in common."""
+        return next(iter(self.results.values()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain containers and numpy arrays."""
+        return {
+            **vars(self),
+            "results": {name: result.to_dict() for name, result in self.results.items()},
+            "angle_curves": {name: asdict(curve) for name, curve in self.angle_curves.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> "VariancePair":
+        """Rebuild what ``to_dict`` gave.
+
+        Raises:
+            TypeError, KeyError, ValueError: The content is not that of a pair.
+        """
+        results = {name: VarianceResult.from_dict(result) for name, result in content["results"].items()}
+        curves = {name: AngleCurve(**curve) for name, curve in content["angle_curves"].items()}
+        return cls(**{**content, "results": results, "angle_curves": curves})
