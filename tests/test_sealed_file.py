@@ -109,7 +109,8 @@ def test_an_older_version_is_read_or_refused_by_name(tmp_path, pair):  # noqa: F
     rewrite(path, 3)
     assert load_values(path).versions == pair.versions
     rewrite(path, 2)
-    with pytest.raises(FileError, match=r"it has version 2 of its format, and .* reads 3 to 4: remove it or make it anew$"):
+    older = r"it has version 2 of its format, and .* reads 3 to 4: remove it or make it anew$"
+    with pytest.raises(FileError, match=older):
         load_values(path)
 
 
