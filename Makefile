@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
 
-.PHONY: install demo test faults bench lint clean
+.PHONY: install demo paper test faults bench lint clean
 
 install: $(READY)
 
@@ -32,6 +32,10 @@ demo: install
 	@echo "  rotation_mean_heatmap_stratified.png the mean over classes, each class by itself"
 	@echo "  rotation_mean_heatmap_class*.png     one class"
 	@echo "Everything on one page: demo/plots/index.html"
+
+# What the tables of the paper need, as far as it is missing; PAPER="--datasets mnist --seeds 3" and the like say what.
+paper: install
+	$(RUN) reproduce_paper.py $(PAPER)
 
 test: install
 	$(RUN) -m pytest

@@ -61,7 +61,9 @@ def _train(options: argparse.Namespace, folder: Path, plots: Path) -> None:
             seed=seed,
             precision=options.precision,
             device=options.device,
-            folder=folder if seed == options.seed else folder / f"seed{seed}",
+            folder=model_folder(
+                options.results_dir, options.model, dataset.name, None if seed == options.seed else seed
+            ),
             overwrite=options.overwrite,
             label=f"seed {seed}, " if options.seeds > 1 else "",
         )

@@ -11,7 +11,7 @@ class, and stratified; and for each layer an error bar. Written to
 Expect the rotated model to vary less with rotations than the unrotated one. Two controls keep that honest:
 --control random-weights measures the network as it was before training, --control shuffled the trained ones with
 the samples permuted across transformations. On two CPU cores simple_conv on the 10,000 test images of mnist takes
-three minutes.
+three minutes. What was measured already, with the same options, is not measured again.
 """
 
 from pytorch.interruption import leave_when_interrupted
@@ -36,7 +36,15 @@ from pytorch.file_lock import sole_run
 from pytorch.pair_replacement import check_settled
 from pytorch.provenance import command_line, machine, now, versions
 from pytorch.script import run
-from pytorch.storage import load_model, load_values, model_file, model_folder, save_values, values_file
+from pytorch.storage import (
+    load_model,
+    load_values,
+    model_file,
+    model_folder,
+    save_values,
+    values_file,
+    values_folder,
+)
 from pytorch.summary import print_summary
 from pytorch.trained_model import TrainedModel, check_pair, weights_digest
 from pytorch.transformations import transformation_set
@@ -47,32 +55,35 @@ from pytorch.variance_pair import VariancePair
 def main(arguments: list[str] | None = None) -> None:
     """Run the measurement with the given command line."""
     options = parse(_parser(), arguments)
-    dataset = dataset_name(options.dataset)
-    paths = {
-        name: values_file(options.results_dir, options.model, dataset, options.transformation, name, options.control)
-        for name in options.aggregation
-    }
-    check_writable(options.results_dir / "values")
-    with ExitStack() as locks:
-        for path in sorted(paths.values()):
-            locks.enter_context(sole_run(path.with_name(f".{path.name}.lock"), f"measuring {path.stem}"))
-        _measure(options, paths, command_line(__file__, arguments))
+    check_writable(values_folder(options.results_dir))
+    what = options.results_dir, options.model, dataset_name(options.dataset)
+    for further_seed in (None, *range(options.seed + 1, options.seed + options.seeds)):
+        paths = {
+            name: values_file(*what, options.transformation, name, options.control, further_seed)
+            for name in options.aggregation
+        }
+        with ExitStack() as locks:
+            for path in sorted(paths.values()):
+                locks.enter_context(sole_run(path.with_name(f".{path.name}.lock"), f"measuring {path.stem}"))
+            _measure(options, paths, further_seed, command_line(__file__, arguments))
 
 
-def _measure(options: argparse.Namespace, paths: dict[str, Path], command: str) -> None:
-    """Measure the pair, and write what was found to a file for each aggregation."""
+def _measure(options: argparse.Namespace, paths: dict[str, Path], further_seed: int | None, command: str) -> None:
+    """Measure a pair as far as it was not, and write what was found to a file for each aggregation."""
     folder = model_folder(options.results_dir, options.model, dataset_name(options.dataset))
     check_settled(folder)
-    models = {trained_on: _load(options, trained_on) for trained_on in PAIR}
+    models = {trained_on: _load(options, trained_on, further_seed) for trained_on in PAIR}
     check_settled(folder)  # nor have they been replaced meanwhile
     dataset = load_dataset(options.dataset, options.data_dir, options.samples, options.seed)
     check_pair(models, dataset)
     transformations = transformation_set(options.transformation, options.steps)
     networks = _networks(models, options.control)
     weights = {name: weights_digest(network.state_dict()) for name, network in networks.items()}
-    for path in paths.values():
-        if path.exists() and not options.overwrite:
-            _check_replaceable(path, options, len(dataset.test), weights)
+    if not options.overwrite:
+        kept = [name for name, path in paths.items() if _is_measured(path, options, len(dataset.test), weights)]
+        paths = {name: path for name, path in paths.items() if name not in kept}
+    if not paths:
+        return
     begun = time.perf_counter()
     measured = measure_variances(
         list(networks.values()),
@@ -120,12 +131,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _load(options: argparse.Namespace, trained_on: str) -> TrainedModel:
+def _load(options: argparse.Namespace, trained_on: str, further_seed: int | None) -> TrainedModel:
     """Load a model of the pair."""
     dataset = dataset_name(options.dataset)
-    path = model_file(options.results_dir, options.model, dataset, trained_on)
+    path = model_file(options.results_dir, options.model, dataset, trained_on, further_seed)
     if not path.exists():
         command = ["python", "experiment_rotation.py", options.model, options.dataset]
+        if further_seed is not None:
+            command += ["--seeds", str(options.seeds)]
         if options.results_dir != RESULTS_DIR.expanduser():
             command += ["--results-dir", str(options.results_dir)]
         raise FileError(f"there is no {trained_on} model at {path}: first run {shlex.join(command)}")
@@ -156,12 +169,14 @@ def _origin(models: dict[str, TrainedModel], control: str | None) -> dict[str, d
     }
 
 
-def _check_replaceable(path: Path, options: argparse.Namespace, samples: int, weights: dict[str, str]) -> None:
-    """Refuse to replace a measurement by one of other samples or another precision; all samples have no seed.
+def _is_measured(path: Path, options: argparse.Namespace, samples: int, weights: dict[str, str]) -> bool:
+    """Tell whether a file holds the measurement that is asked for already; of all samples whatever the seed.
 
     Raises:
-        InputError: It would be.
+        InputError: It holds one of other samples, steps or precision, which would be lost.
     """
+    if not path.exists():
+        return False
     old = load_values(path)
     result = old.any_result
     found = {
@@ -182,6 +197,10 @@ def _check_replaceable(path: Path, options: argparse.Namespace, samples: int, we
         )
     if old.weights != weights:
         print(f"{path} is of models that were since replaced: it will be, too")
+        return False
+    print_summary(old)
+    print(f"already measured: {path}")
+    return True
 
 
 if __name__ == "__main__":

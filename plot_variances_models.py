@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from pytorch.claims import claims_tables
 from pytorch.cli import (
     PLOTS_DIR,
     RESULTS_DIR,
@@ -74,7 +75,7 @@ def _draw(options: argparse.Namespace, found: Findings, command: str) -> list[st
     drawn, failed = album.draw(figures, look, options.format, _command(options))
     stale = album.keep(planned, {digest for figure in planned for digest in figure.sources})
     pairs = [measured.pair for measured in found.measured]
-    tables = results_tables(pairs)
+    tables = [*claims_tables(found), *results_tables(pairs)]
     written = write_tables(options.plots_dir, pairs, tables, command)
     page = options.plots_dir / "index.html"
     failed += write_page(page, pairs, album.figures(), tables, command)

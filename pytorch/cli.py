@@ -34,9 +34,9 @@ class Parser(argparse.ArgumentParser):
 def experiment_parser(description: str) -> Parser:
     """Build a parser with the arguments of an experiment on one model and one data set."""
     parser = Parser(description=description)
-    parser.add_argument("model", type=_model, help=f"{', '.join(MODELS)} (letter case, - and _ do not matter)")
+    parser.add_argument("model", type=model_argument, help=f"{', '.join(MODELS)} (letter case, - and _ do not matter)")
     parser.add_argument(
-        "dataset", type=_dataset,
+        "dataset", type=dataset_argument,
         help="digits, mnist, fashion_mnist, cifar10, or a folder with train/<class>/* and test/<class>/*",
     )  # fmt: skip
     add_folders(parser)
@@ -96,7 +96,11 @@ def add_measuring_options(parser: argparse.ArgumentParser) -> None:
         help="measure, to compare with: the network before its training, or with samples permuted across "
         "transformations, where NV must come out near 1",
     )  # fmt: skip
-    parser.add_argument("--overwrite", action="store_true", help="replace a measurement of other samples or steps")
+    parser.add_argument(
+        "--seeds", type=at_least(1, 1000), default=1,
+        help="measure so many pairs, of consecutive seeds, that experiment_rotation.py --seeds trained (default: 1)",
+    )  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true", help="measure anew, and replace what is there")
 
 
 def add_folders(parser: argparse.ArgumentParser) -> None:
@@ -180,11 +184,13 @@ def _aggregations(names: str) -> list[str]:
     return _as_argument(aggregation_names, names)
 
 
-def _model(name: str) -> str:
+def model_argument(name: str) -> str:
+    """Find the model that a name means."""
     return _as_argument(find_name, name, MODELS, "model")
 
 
-def _dataset(name: str) -> str:
+def dataset_argument(name: str) -> str:
+    """Check that a name or a folder means a data set."""
     _as_argument(dataset_name, name)
     return name
 

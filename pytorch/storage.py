@@ -1,7 +1,7 @@
 """What lies where in the results folder, and how it is written and read.
 
     models/<model>_<dataset>/{unrotated,rotated}.pt, and of further seeds in seed<n>/
-    values/<model>_<dataset>_<transformation>_<aggregation>[_<control>].pickle
+    values/<model>_<dataset>_<transformation>_<aggregation>[_<control>].pickle, likewise
 
 and in the folder of figures
 
@@ -35,31 +35,55 @@ def pair_name(model: str, dataset: str) -> str:
     return f"{model}_{dataset}"
 
 
-def model_folder(results_dir: Path, model: str, dataset: str) -> Path:
-    """Where the models of a pair are kept."""
-    return results_dir / "models" / pair_name(model, dataset)
+def model_folder(results_dir: Path, model: str, dataset: str, further_seed: int | None = None) -> Path:
+    """Where the models of a pair are kept; of a pair of a further seed, within the folder of the first."""
+    return _of_seed(results_dir / "models" / pair_name(model, dataset), further_seed)
 
 
-def model_file(results_dir: Path, model: str, dataset: str, trained_on: str) -> Path:
+def model_file(results_dir: Path, model: str, dataset: str, trained_on: str, further_seed: int | None = None) -> Path:
     """Where a trained model is kept."""
-    return model_folder(results_dir, model, dataset) / f"{trained_on}.pt"
+    return model_folder(results_dir, model, dataset, further_seed) / f"{trained_on}.pt"
 
 
 def values_file(
-    results_dir: Path, model: str, dataset: str, transformation: str, aggregation: str, control: str | None = None
+    results_dir: Path,
+    model: str,
+    dataset: str,
+    transformation: str,
+    aggregation: str,
+    control: str | None = None,
+    further_seed: int | None = None,
 ) -> Path:
     """Where the measurements of a pair, or of a control, are kept."""
     parts = [pair_name(model, dataset), transformation, aggregation, *([control] if control else [])]
-    return results_dir / "values" / f"{'_'.join(parts)}.pickle"
+    return _of_seed(values_folder(results_dir), further_seed) / f"{'_'.join(parts)}.pickle"
 
 
-def values_files(results_dir: Path) -> list[Path]:
-    """All measurements in a results folder, in the order of their names.
+def _of_seed(folder: Path, further_seed: int | None) -> Path:
+    return folder if further_seed is None else folder / f"seed{further_seed}"
+
+
+def seed_folders(folder: Path) -> list[Path]:
+    """The folders of further seeds within a folder of measurements, or of models.
+
+    Raises:
+        FileError: It cannot be read.
+    """
+    return [path for path in _listed(folder) if path.name.startswith("seed") and path.is_dir()]
+
+
+def values_files(folder: Path) -> list[Path]:
+    """All measurements in a folder of them, in the order of their names.
 
     Raises:
         FileError: The folder cannot be read.
     """
-    return [path for path in _listed(results_dir / "values") if path.suffix == ".pickle"]
+    return [path for path in _listed(folder) if path.suffix == ".pickle"]
+
+
+def values_folder(results_dir: Path) -> Path:
+    """Where measurements are kept."""
+    return results_dir / "values"
 
 
 def model_folders(results_dir: Path) -> list[Path]:

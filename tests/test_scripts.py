@@ -139,7 +139,7 @@ def test_measuring_twice_gives_the_same_values(home, tmp_path):
     after = load_values(file).results["rotated"]
     assert after.tv_classes.tobytes() == before.tv_classes.tobytes()
     assert after.sv_all.tobytes() == before.sv_all.tobytes()
-    assert run(tmp_path, *arguments, "--batch-size", "7").returncode == 0
+    assert run(tmp_path, *arguments, "--batch-size", "7", "--overwrite").returncode == 0
     other = load_values(file).results["rotated"]
     assert other.tv_all.tobytes() != before.tv_all.tobytes(), "the option has no effect"
     assert other.global_mean("stratified") == pytest.approx(before.global_mean("stratified"), rel=1e-4)

@@ -102,7 +102,7 @@ def test_a_measurement_comes_back_as_it_went_whatever_its_file_is_called(tmp_pat
     assert path == tmp_path / "values" / "simple_conv_digits_rotation_mean.pickle"
     save_values(path, pair)
     path.rename(path.with_name("x.pickle"))
-    (found,) = map(load_values, values_files(tmp_path))
+    (found,) = map(load_values, values_files(tmp_path / "values"))
     assert {**vars(found), "results": None} == {**vars(pair), "results": None}
     for trained_on in ("unrotated", "rotated"):
         results = found.results[trained_on], pair.results[trained_on]

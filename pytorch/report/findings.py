@@ -7,7 +7,7 @@ from pytorch.errors import FileError
 from pytorch.experiment import CONTROLS, PAIR, UNROTATED
 from pytorch.provenance import file_digest
 from pytorch.report.controls import controls_of
-from pytorch.storage import load_model, load_values, model_folders, values_files
+from pytorch.storage import load_model, load_values, model_folders, seed_folders, values_files, values_folder
 from pytorch.trained_model import TrainedModel, weights_digest
 from pytorch.variance.aggregation import AGGREGATIONS
 from pytorch.variance_pair import VariancePair
@@ -47,12 +47,14 @@ class Findings:
         trained: The trained pairs by model and data set.
         errors: Of the files that could not be read, a line each.
         notes: What was left out, a line each.
+        repeats: Measurements of pairs of other seeds.
     """
 
     measured: list[Measured] = field(default_factory=list)
     trained: dict[tuple[str, str], Trained] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    repeats: list[VariancePair] = field(default_factory=list)
 
     def controls(self, pair: VariancePair) -> list[Measured]:
         """Return the controls of a measurement that are there, in the order of ``CONTROLS``."""
@@ -73,19 +75,9 @@ def find_results(results_dir: Path) -> Findings:
         FileError: The folder of measurements cannot be read.
     """
     found = Findings()
-    files: dict[tuple, Path] = {}
-    for path in values_files(results_dir):
-        try:
-            measured = Measured(load_values(path), file_digest(path))
-        except (FileError, OSError) as error:
-            found.errors.append(_told(error))
-            continue
-        other = files.setdefault(_order(measured), path)
-        if other == path:
-            found.measured.append(measured)
-        else:
-            found.errors.append(f"{path} holds the same measurement as {other}: it is left out, remove one of them")
-    found.measured.sort(key=_order)
+    found.measured.extend(_measured(values_folder(results_dir), found.errors))
+    for folder in seed_folders(values_folder(results_dir)):
+        found.repeats.extend(measured.pair for measured in _measured(folder, found.errors))
     try:
         folders = model_folders(results_dir)
     except FileError as error:
@@ -96,6 +88,24 @@ def find_results(results_dir: Path) -> Findings:
     return found
 
 
+def _measured(folder: Path, errors: list[str]) -> list[Measured]:
+    """Read the measurements of a folder, in order, and add a line for each file that cannot be used."""
+    found: list[Measured] = []
+    files: dict[tuple, Path] = {}
+    for path in values_files(folder):
+        try:
+            measured = Measured(load_values(path), file_digest(path))
+        except (FileError, OSError) as error:
+            errors.append(_told(error))
+            continue
+        other = files.setdefault(_order(measured), path)
+        if other == path:
+            found.append(measured)
+        else:
+            errors.append(f"{path} holds the same measurement as {other}: it is left out, remove one of them")
+    return sorted(found, key=_order)
+
+
 def _told(error: FileError | OSError) -> str:
     """Say what became of a file, which another process may have removed meanwhile."""
     return f"{error.filename} cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
@@ -104,7 +114,7 @@ def _told(error: FileError | OSError) -> str:
 def _add_trained(found: Findings, folder: Path) -> None:
     """Add the pair in a folder, if it is complete, and those of other seeds in the folders of it."""
     trained = None
-    for place in [folder, *sorted(folder.glob("seed*"))]:
+    for place in [folder, *seed_folders(folder)]:
         files = [place / f"{trained_on}.pt" for trained_on in PAIR]
         if not all(file.exists() for file in files):
             continue

@@ -62,6 +62,17 @@ def estimate_text(estimate: Estimate) -> str:
     return f"{_number(value, decimals)} ± {_number(error, decimals)}"
 
 
+def p_text(p_value: float) -> str:
+    """Write a p-value.
+
+    >>> p_text(0.0312), p_text(3e-9), p_text(math.nan)
+    ('0.031', '< 0.0001', '–')
+    """
+    if math.isnan(p_value):
+        return "–"
+    return "< 0.0001" if p_value < 1e-4 else f"{p_value:.2g}"
+
+
 def cell_text(cell: Cell) -> str:
     """Write a cell as it reads before anything is escaped."""
     if isinstance(cell, Estimate):

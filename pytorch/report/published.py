@@ -1,7 +1,7 @@
 """The values published in 2019, to lay beside our own; what they are is in ``published/README.md``."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -17,11 +17,18 @@ NETWORKS = {
 }
 """By what name the network of 2019 that comes nearest to one of ours was published."""
 
+DATASETS = "mnist", "cifar10"
+"""What was published of."""
+
+COPIES = {"folder-cifar10-jpeg": "cifar10"}
+"""Names of folders with the images of a published data set in another form."""
+
 NOTE = (
     "2019: published by Quiroga et al. (2019), a guide to sign and order of magnitude and no target: MNIST images were "
     "28 × 28, the network beside vgg16 is another VGG, of 8 convolutions, and the sampling had faults."
 )
 RESNET_50_NOTE = "Beside resnet (ResNet-18) on cifar10 stand the 2019 values of ResNet-50."
+COPY_NOTE = "folder-cifar10-jpeg is a copy of CIFAR-10 that was compressed with losses, as JPEG."
 
 
 def published_network(model: str, dataset: str) -> str | None:
@@ -35,9 +42,22 @@ def published_network(model: str, dataset: str) -> str | None:
     return NETWORKS.get(model)
 
 
+def published_dataset(dataset: str) -> str:
+    """By what name a data set was published; a copy of one by that of its original."""
+    return COPIES.get(dataset, dataset)
+
+
+def notes(shown: Collection[tuple[str, str]]) -> list[str]:
+    """Return what must be said where values of 2019 stand beside these models and data sets."""
+    resnet_50 = any(model == "resnet" and published_dataset(dataset) == "cifar10" for model, dataset in shown)
+    copy = any(dataset in COPIES for _, dataset in shown)
+    return [NOTE, *([RESNET_50_NOTE] if resnet_50 else []), *([COPY_NOTE] if copy else [])]
+
+
 def published_accuracy(model: str, dataset: str, trained_on: str, data: str) -> float | None:
     """Look up the accuracy, as a fraction, on ``upright`` or ``rotated`` test data; None: not published."""
     tested_on = "unrotated" if data == "upright" else data
+    dataset = published_dataset(dataset)
     key = published_network(model, dataset), dataset, trained_on, tested_on
     return _values("test_accuracy_2019.csv").get(key)
 
@@ -49,6 +69,7 @@ def published_global_mean(
     if transformation != "rotation":
         return None
     measure = "plain" if group == ALL else group
+    dataset = published_dataset(dataset)
     key = published_network(model, dataset), dataset, trained_on, aggregation, measure
     return _values("global_normalized_variance_2019.csv").get(key)
 

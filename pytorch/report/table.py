@@ -1,5 +1,6 @@
 """A table before it has a form: CSV, Markdown, LaTeX and HTML are made of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -13,6 +14,9 @@ class Estimate:
 
 Cell = str | int | Estimate | None
 """None is a cell without content; a number that is not counted stands in an ``Estimate``."""
+
+Row = dict[str, Cell]
+"""Cells by the heads of their columns."""
 
 
 @dataclass(frozen=True)
@@ -32,3 +36,9 @@ class Table:
     caption: str
     columns: list[str]
     rows: list[list[Cell]]
+
+
+def table_of_rows(name: str, title: str, caption: str, rows: Sequence[Row]) -> Table:
+    """Lay rows with the same heads out, without the columns in which none has anything."""
+    columns = [head for head in (rows[0] if rows else ()) if any(row[head] is not None for row in rows)]
+    return Table(name, title, caption, columns, [[row[head] for head in columns] for row in rows])

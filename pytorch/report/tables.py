@@ -14,8 +14,9 @@ from pytorch.experiment import PAIR, RANDOM_WEIGHTS, ROTATED, SHUFFLED, UNROTATE
 from pytorch.report.controls import controls_of
 from pytorch.report.formats import latex, latex_comment, markdown, markdown_comment
 from pytorch.report.long_format import published_value, write_csv
-from pytorch.report.published import NOTE, RESNET_50_NOTE, published_accuracy
-from pytorch.report.table import Cell, Estimate, Table
+from pytorch.report.published import notes as published_notes
+from pytorch.report.published import published_accuracy
+from pytorch.report.table import Cell, Estimate, Row, Table, table_of_rows
 from pytorch.variance.result import ALL, STRATIFIED
 from pytorch.variance_pair import VariancePair
 from pytorch.whole_file import whole_file
@@ -33,9 +34,6 @@ COLUMN_NOTES = {
 }
 
 DIGITS_SHOWN = 8
-
-Row = dict[str, Cell]
-"""Cells by the heads of their columns."""
 
 
 def results_tables(pairs: Sequence[VariancePair]) -> list[Table]:
@@ -220,14 +218,12 @@ def _count(values: dict[str, np.ndarray], which: Callable[[np.ndarray], np.ndarr
 
 def _table(name: str, title: str, caption: str, rows: list[Row]) -> Table:
     """Lay rows out, without the columns in which none has anything, and explain those that are not always there."""
-    columns = [head for head in (rows[0] if rows else ()) if any(row[head] is not None for row in rows)]
+    table = table_of_rows(name, title, caption, rows)
     notes = [caption]
-    if any(head.startswith("2019") for head in columns):
-        notes.append(NOTE)
-        if any((row["model"], row["dataset"]) == ("resnet", "cifar10") for row in rows):
-            notes.append(RESNET_50_NOTE)
-    notes += [note for head, note in COLUMN_NOTES.items() if head in columns]
-    return Table(name, title, " ".join(notes), columns, [[row[head] for head in columns] for row in rows])
+    if any(head.startswith("2019") for head in table.columns):
+        notes += published_notes([(row["model"], row["dataset"]) for row in rows])
+    notes += [note for head, note in COLUMN_NOTES.items() if head in table.columns]
+    return replace(table, caption=" ".join(notes))
 
 
 def _slug(*names: str) -> str:

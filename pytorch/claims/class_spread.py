@@ -1,0 +1,89 @@
+"""Claim: how variant the output is to rotations depends on the class."""
+
+import numpy as np
+
+from pytorch.claims.claim import UNCLEAR, Case, Claim, answer, range_text
+from pytorch.claims.significance import holm, spread
+from pytorch.experiment import RANDOM_WEIGHTS, UNTRAINED
+from pytorch.report.controls import controls_of
+from pytorch.report.findings import Findings
+from pytorch.report.formats import p_text
+from pytorch.report.table import Estimate, Table, table_of_rows
+from pytorch.variance import VarianceResult
+from pytorch.variance_pair import VariancePair
+
+STATEMENT = "The normalized variance of the output differs from class to class by more than its error."
+TEST = (
+    "Cochran's Q of the classes, whose samples are independent of each other's, against χ² with one degree of freedom "
+    "less than there are classes; p-values are adjusted for the number of networks (Holm)."
+)
+CAPTION = (
+    "NV of the last layer (its mean over units) within each class, under rotations: its mean over classes, the "
+    "standard deviation between the classes beyond what the errors over samples account for (DerSimonian & Laird), the "
+    "mean of these errors, and the extremes. Before training: the same deviation of the network with its initial "
+    f"weights. {TEST} With many samples any difference is seen: look at the deviation, too."
+)
+
+
+def class_spread(found: Findings) -> tuple[Claim | None, Table]:
+    """Judge the output of every network; the claim is None if no labelled samples were measured."""
+    pairs = _one_of_each(found)
+    networks = [(pair, name) for pair in pairs for name in pair.results if len(pair.results[name].classes) > 1]
+    spreads = [spread(*_output(pair.results[name])) for pair, name in networks]
+    tested = holm([each.p_value for each in spreads])
+    rows, cases = [], []
+    for (pair, name), each, p in zip(networks, spreads, tested, strict=True):
+        values, errors = _output(pair.results[name])
+        found_answer = answer(p, agrees=True) if np.isfinite(values).any() else UNCLEAR
+        cases.append(Case((pair.model, pair.dataset, name), found_answer))
+        low, high = (_class(pair.results[name], values, place) for place in (np.nanargmin, np.nanargmax))
+        rows.append({
+            "model": pair.model,
+            "dataset": pair.dataset,
+            "trained on": name,
+            "layer": pair.results[name].layer_names[-1],
+            "mean over classes": Estimate(each.mean, np.nan),
+            "deviation between classes": Estimate(each.deviation, np.nan),
+            "error of a class": Estimate(float(np.nanmean(errors)), np.nan),
+            "least": low,
+            "most": high,
+            "before training": _before(pair, found),
+            "p": p_text(p),
+            "differs": found_answer,
+        })  # fmt: skip
+    table = table_of_rows("class-spread", "The output, class by class", CAPTION, rows)
+    if not cases:
+        return None, table
+    deviations, errors = (
+        range_text([row[head] for row in rows]) for head in ("deviation between classes", "error of a class")
+    )
+    sizes = f"deviations between classes {deviations}, errors {errors}"
+    return Claim(STATEMENT, "Cochran's Q, Holm", sizes, cases), table
+
+
+def _one_of_each(found: Findings) -> list[VariancePair]:
+    """Take one measurement of rotations of each pair: on outputs, which are no maps, all aggregations agree."""
+    pairs: dict[tuple[str, str], VariancePair] = {}
+    for pair in (measured.pair for measured in found.measured):
+        if pair.control is None and pair.transformation == "rotation":
+            pairs.setdefault((pair.model, pair.dataset), pair)
+    return [*pairs.values()]
+
+
+def _output(result: VarianceResult) -> tuple[np.ndarray, np.ndarray]:
+    """NV of the last layer in each class, and its errors, (K,) both."""
+    layer = result.layer_names[-1]
+    values = [result.layer_means(name)[layer] for name in result.classes]
+    return np.array(values), np.array([result.layer_errors(name)[layer] for name in result.classes])
+
+
+def _class(result: VarianceResult, values: np.ndarray, place) -> str:
+    if not np.isfinite(values).any():
+        return ""
+    index = int(place(values))
+    return f"{result.classes[index]} ({values[index]:.2f})"
+
+
+def _before(pair: VariancePair, found: Findings) -> Estimate | None:
+    control = controls_of(pair, [measured.pair for measured in found.measured]).get(RANDOM_WEIGHTS)
+    return Estimate(spread(*_output(control.results[UNTRAINED])).deviation, np.nan) if control else None

@@ -1,0 +1,87 @@
+"""Claim: accuracy on rotated data collapses without rotation in training, and not with it."""
+
+import math
+
+import numpy as np
+
+from pytorch.claims.claim import NO, UNCLEAR, YES, Case, Claim, range_text
+from pytorch.experiment import PAIR, ROTATED, UNROTATED
+from pytorch.report.findings import Findings, Trained
+from pytorch.report.table import Estimate, Row, Table, table_of_rows
+from pytorch.trained_model import TrainedModel
+
+COLLAPSE, KEEPING = 0.5, 0.05
+"""Of the accuracy above chance: what a model that collapses loses at least, and one that does not at most."""
+
+SURE = 1.96
+"""Standard errors within which a loss must clear its bound."""
+
+STATEMENT = (
+    "Without rotation in training a network loses more than half of its accuracy above chance on rotated data; with "
+    "it, less than a twentieth."
+)
+TEST = (
+    "Loss: (upright − rotated) / (upright − chance). Of one training each, 1.96 standard errors over test images, "
+    "binomial and taken as independent, must clear the bound; of several, 1.96 standard errors over trainings."
+)
+CAPTION = f"Accuracies and the part of the accuracy above chance that is lost on rotated test data. {TEST}"
+
+
+def collapse(found: Findings) -> tuple[Claim | None, Table]:
+    """Judge every trained pair; the claim is None, and the table without rows, if there is none."""
+    rows, cases = [], []
+    for (model, dataset), trained in found.trained.items():
+        losses = {name: _loss(trained, name) for name in PAIR}
+        found_answer = _answer(losses)
+        cases.append(Case((model, dataset), found_answer))
+        rows.append({"model": model, "dataset": dataset, **_cells(trained, losses), "as claimed": found_answer})
+    table = table_of_rows("collapse", "Accuracy on rotated data", CAPTION, rows)
+    if not cases:
+        return None, table
+    lost = {name: range_text([row[f"{name} model, loss"] for row in rows]) for name in PAIR}
+    sizes = f"lost {lost[UNROTATED]} without rotation, {lost[ROTATED]} with it"
+    return Claim(STATEMENT, "1.96 standard errors", sizes, cases), table
+
+
+def _cells(trained: Trained, losses: dict[str, Estimate]) -> Row:
+    cells: Row = {"trainings": len(trained.pairs)}
+    for name in PAIR:
+        first = trained.pairs[0][name]
+        cells[f"{name} model, epochs"] = first.epochs
+        for data in ("upright", "rotated"):
+            mean = np.mean([pair[name].accuracy[data] for pair in trained.pairs])
+            cells[f"{name} model, {data} data"] = f"{100 * mean:.2f} %"
+        cells[f"{name} model, loss"] = losses[name]
+    return cells
+
+
+def _loss(trained: Trained, name: str) -> Estimate:
+    """The part of the accuracy above chance that is lost on rotated data, with its standard error."""
+    losses = [_one_loss(pair[name]) for pair in trained.pairs]
+    if len(losses) == 1:
+        return losses[0]
+    values = np.array([loss.value for loss in losses])
+    return Estimate(float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values)))
+
+
+def _one_loss(model: TrainedModel) -> Estimate:
+    """Of one training, with the error of a ratio of independent binomial proportions, by linearisation."""
+    upright, rotated, chance = model.accuracy["upright"], model.accuracy["rotated"], 1 / len(model.classes)
+    if upright <= chance:
+        return Estimate(math.nan, math.nan)
+    kept = (rotated - chance) / (upright - chance)
+    variance = (rotated * (1 - rotated) + kept**2 * upright * (1 - upright)) / model.test_samples
+    return Estimate(1 - kept, math.sqrt(variance) / (upright - chance))
+
+
+def _answer(losses: dict[str, Estimate]) -> str:
+    """Yes if both models surely do as claimed, no if one surely does not."""
+    margins = []
+    for name, loss in losses.items():
+        margin = loss.value - COLLAPSE if name == UNROTATED else KEEPING - loss.value
+        if math.isnan(margin):
+            return UNCLEAR
+        margins.append((margin, SURE * loss.error))
+    if all(margin > wide for margin, wide in margins):
+        return YES
+    return NO if any(margin < -wide for margin, wide in margins) else UNCLEAR

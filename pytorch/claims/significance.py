@@ -1,0 +1,114 @@
+"""Tests of what was measured, and how their p-values are read where there are many."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values for their number, so that the chance of any wrong rejection is kept.
+
+    The k-th smallest of n becomes the maximum of (n - j + 1) · p_(j) over j ≤ k, at most 1 (Holm 1979, A simple
+    sequentially rejective multiple test procedure). NaN stays NaN, and counts as a test.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    adjusted = [math.nan] * len(p_values)
+    highest = 0.0
+    order = sorted((p, place) for place, p in enumerate(p_values) if not math.isnan(p))
+    for rank, (p, place) in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p))
+        adjusted[place] = highest
+    return adjusted
+
+
+def z_test(value: float, error: float) -> float:
+    """Two-sided p-value of a value that would be normally distributed around 0 with a standard error."""
+    if not (math.isfinite(value) and math.isfinite(error)):
+        return math.nan
+    if error == 0:
+        return 1.0 if value == 0 else 0.0
+    return float(2 * stats.norm.sf(abs(value) / error))
+
+
+def t_test(values: Sequence[float]) -> float:
+    """Two-sided p-value of independent values whose mean would be 0 (Student's t); NaN for fewer than two."""
+    if len(values) < 2 or not np.isfinite(values).all():
+        return math.nan
+    if np.ptp(values) == 0:
+        return 1.0 if values[0] == 0 else 0.0
+    return float(stats.ttest_1samp(values, 0).pvalue)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How much true values differ behind estimates with errors.
+
+    Attributes:
+        mean: Of the estimates, with equal weights.
+        deviation: Standard deviation of the values themselves, without that of the errors; 0 if these explain all.
+        p_value: Of there being no difference at all.
+    """
+
+    mean: float
+    deviation: float
+    p_value: float
+
+
+def spread(values: np.ndarray, errors: np.ndarray) -> Spread:
+    """Judge whether independent estimates differ by more than their errors.
+
+    Cochran's Q = Σ w (x - x̄)², w = 1 / error², x̄ weighted by w, follows χ² with k - 1 degrees of freedom where all
+    values are the same; the deviation is √max(0, (Q - k + 1) / (Σw - Σw²/Σw)) (DerSimonian & Laird 1986,
+    Meta-analysis in clinical trials, eq. 8). Estimates without a finite error above 0 are left out.
+
+    Args:
+        values: (K,).
+        errors: (K,), standard errors.
+    """
+    known = np.isfinite(values) & np.isfinite(errors) & (errors > 0)
+    values, weights = values[known], 1 / errors[known] ** 2
+    if len(values) < 2:
+        return Spread(float(values.mean()) if len(values) else math.nan, math.nan, math.nan)
+    freedom = len(values) - 1
+    q = float((weights * (values - np.average(values, weights=weights)) ** 2).sum())
+    scale = weights.sum() - (weights**2).sum() / weights.sum()
+    return Spread(float(values.mean()), math.sqrt(max(0.0, (q - freedom) / scale)), float(stats.chi2.sf(q, freedom)))
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Whether values rise along an order.
+
+    Attributes:
+        tau: Kendall's rank correlation, from -1, falling throughout, to 1, rising throughout.
+        error: Its standard deviation where the values vary by their errors.
+        p_value: Two-sided, of values in random order.
+    """
+
+    tau: float
+    error: float
+    p_value: float
+
+
+def trend(values: np.ndarray, errors: np.ndarray, draws: int = 200) -> Trend:
+    """Judge whether values rise, by Kendall's tau-b (Kendall 1945, The treatment of ties in ranking problems).
+
+    Args:
+        values: (L,) in their order; those that are not finite are left out.
+        errors: (L,), of which those that are not finite count as 0.
+        draws: How often values are drawn around those that were found; always the same draws.
+    """
+    known = np.isfinite(values)
+    values, errors = values[known], np.nan_to_num(errors[known], nan=0.0, posinf=0.0)
+    if len(values) < 3 or np.ptp(values) == 0:
+        return Trend(math.nan, math.nan, math.nan)
+    order = np.arange(len(values))
+    found = stats.kendalltau(order, values)
+    drawn = values + errors * np.random.default_rng(0).standard_normal((draws, len(values)))
+    error = float(np.std([stats.kendalltau(order, each).statistic for each in drawn], ddof=1))
+    return Trend(float(found.statistic), error, float(found.pvalue))

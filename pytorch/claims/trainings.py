@@ -1,0 +1,45 @@
+"""Which measurements a claim is put to: those of the first training, and those of others with other seeds."""
+
+from pytorch.experiment import ROTATED, UNROTATED
+from pytorch.recipes import recipe_for
+from pytorch.report.findings import Findings
+from pytorch.report.published import published_dataset
+from pytorch.variance_pair import VariancePair
+
+
+def first_pair(found: Findings, model: str, dataset: str, aggregation: str) -> VariancePair | None:
+    """Find the measurement of rotations that a published one is laid beside; a copy stands in for a data set."""
+    pairs = [
+        each.pair
+        for each in found.measured
+        if (each.pair.model, each.pair.transformation, each.pair.aggregation) == (model, "rotation", aggregation)
+        and each.pair.control is None
+        and published_dataset(each.pair.dataset) == dataset
+    ]
+    return min(pairs, key=lambda pair: pair.dataset != dataset, default=None)
+
+
+def same_measurements(found: Findings, pair: VariancePair) -> list[VariancePair]:
+    """Return a measurement, and those that differ from it in the seed of the training alone."""
+    return [pair, *(other for other in found.repeats if _what(other) == _what(pair))]
+
+
+def _what(pair: VariancePair) -> tuple:
+    settings = [{**training, "seed": None} for training in pair.training.values()]
+    result = pair.any_result
+    return (
+        pair.model, pair.dataset, pair.transformation, pair.aggregation, pair.control, settings,
+        result.transformations, result.samples, result.precision,
+    )  # fmt: skip
+
+
+def training_text(pair: VariancePair) -> str:
+    """Say how the models of a pair were trained: epochs and images, and the recipe's where they are others."""
+    trainings = [pair.training.get(name, {}) for name in (UNROTATED, ROTATED)]
+    epochs = [training.get("epochs", "?") for training in trainings]
+    recipe = recipe_for(pair.model, pair.dataset)
+    usual = [recipe.epochs, recipe.rotated_epochs]
+    shortened = "" if epochs == usual else f" (recipe: {usual[0]} + {usual[1]})"
+    copy = "" if published_dataset(pair.dataset) == pair.dataset else f", {pair.dataset}"
+    images = trainings[0].get("training samples", "?")
+    return f"{epochs[0]} + {epochs[1]} epochs{shortened} of {images} images{copy}"

@@ -1,0 +1,126 @@
+"""What has to be done for the tables of the paper, step by step, and what of it has been done."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pytorch.datasets import dataset_name
+from pytorch.errors import FileError, InputError
+from pytorch.experiment import PAIR, RANDOM_WEIGHTS, UNROTATED, UNTRAINED
+from pytorch.recipes import recipe_for
+from pytorch.storage import load_model, load_values, model_file, values_file
+from pytorch.trained_model import TrainedModel, weights_digest
+
+AGGREGATIONS = ("mean", "max")
+TRANSFORMATION, STEPS = "rotation", 16
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of a script.
+
+    Attributes:
+        script: Which: ``"train"``, ``"measure"`` or ``"draw"``.
+        title: What it does, for people.
+        arguments: Of the script.
+        is_done: Tells whether what it makes is there, without the data set.
+    """
+
+    script: str
+    title: str
+    arguments: list[str]
+    is_done: Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A model on a data set, in as many trainings as there are seeds.
+
+    Attributes:
+        model: By name.
+        dataset: What ``load_dataset`` takes.
+        results_dir: Where trained models and measurements are kept.
+        seeds: Number of trainings, of seeds from 0.
+        schedule: What part of the recipe's epochs to train for, at least one.
+        samples: At most so many of each split; None: all.
+        precision: Of the measurement.
+        options: Of all scripts: folders and device.
+    """
+
+    model: str
+    dataset: str
+    results_dir: Path
+    seeds: int = 1
+    schedule: float = 1
+    samples: int | None = None
+    precision: str = "fp32"
+    options: Sequence[str] = field(default_factory=list)
+
+    def steps(self) -> list[Step]:
+        """Train, measure, and measure the control."""
+        common = [self.model, self.dataset, *self.options, "--seeds", str(self.seeds)]
+        if self.samples is not None:
+            common += ["--samples", str(self.samples)]
+        measure = [*common, "--aggregation", ",".join(AGGREGATIONS), "--steps", str(STEPS)]
+        measure += ["--precision", self.precision]
+        what = f"{self.model} on {dataset_name(self.dataset)}"
+        return [
+            Step("train", f"train {what}", [*common, *self._epoch_options()], self._is_trained),
+            Step("measure", f"measure {what}", measure, lambda: self._is_measured(None)),
+            Step(
+                "measure",
+                f"measure {what} before its training",
+                [*measure, "--control", RANDOM_WEIGHTS],
+                lambda: self._is_measured(RANDOM_WEIGHTS),
+            ),
+        ]
+
+    @property
+    def epochs(self) -> tuple[int, int]:
+        """Of the unrotated and of the rotated model."""
+        recipe = recipe_for(self.model, dataset_name(self.dataset))
+        unrotated, rotated = (max(1, round(self.schedule * each)) for each in (recipe.epochs, recipe.rotated_epochs))
+        return unrotated, rotated
+
+    def _epoch_options(self) -> list[str]:
+        if self.schedule == 1:
+            return []
+        return ["--epochs", str(self.epochs[0]), "--rotated-epochs", str(self.epochs[1])]
+
+    def _further_seeds(self) -> list[int | None]:
+        return [None, *range(1, self.seeds)]
+
+    def _models(self, further_seed: int | None) -> dict[str, TrainedModel]:
+        place = self.results_dir, self.model, dataset_name(self.dataset)
+        return {trained_on: load_model(model_file(*place, trained_on, further_seed)) for trained_on in PAIR}
+
+    def _is_trained(self) -> bool:
+        return all(self._is_as_asked(seed) for seed in self._further_seeds())
+
+    def _is_as_asked(self, further_seed: int | None) -> bool:
+        with suppress(FileNotFoundError, FileError):
+            models = self._models(further_seed).values()
+            wanted = (further_seed or 0, self.samples is None)
+            as_asked = all((model.seed, model.samples_seed is None) == wanted for model in models)
+            return as_asked and tuple(model.epochs for model in models) == self.epochs
+        return False
+
+    def _is_measured(self, control: str | None) -> bool:
+        return all(self._is_of_its_models(control, seed) for seed in self._further_seeds())
+
+    def _is_of_its_models(self, control: str | None, further_seed: int | None) -> bool:
+        place = self.results_dir, self.model, dataset_name(self.dataset), TRANSFORMATION
+        with suppress(FileNotFoundError, FileError, InputError):
+            models = self._models(further_seed)
+            if control is None:
+                weights = {name: weights_digest(model.weights) for name, model in models.items()}
+            else:
+                weights = {UNTRAINED: weights_digest(models[UNROTATED].network(trained=False).state_dict())}
+            pairs = [load_values(values_file(*place, name, control, further_seed)) for name in AGGREGATIONS]
+            return all(
+                (pair.weights, len(pair.any_result.transformations), pair.any_result.precision)
+                == (weights, STEPS, self.precision)
+                for pair in pairs
+            )
+        return False

@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Train, measure and draw everything that the tables of the paper need: four models on MNIST and CIFAR-10.
+
+    python reproduce_paper.py
+
+Trains both models of every pair, measures them under 16 rotations with the aggregations mean and max, and the same
+network before its training; then draws everything, and writes the tables and the page, first of all the claims of the
+paper and what the measurements say of them. Only what is missing is done, so that it can be ended and called again; a
+step that fails does not stop the others.
+
+On a GPU this takes minutes for each pair; on two CPU cores MNIST takes some hours, and CIFAR-10 wants a shorter
+schedule (--schedule 0.1), which the tables tell.
+"""
+
+from pytorch.interruption import leave_when_interrupted
+
+if __name__ == "__main__":
+    leave_when_interrupted()
+
+import argparse
+import sys
+import time
+
+import experiment_rotation
+import experiment_variance
+import plot_variances_models
+from pytorch.cli import (
+    Parser,
+    add_data_options,
+    add_folders,
+    at_least,
+    check_writable,
+    dataset_argument,
+    model_argument,
+    number_that,
+    parse,
+)
+from pytorch.errors import ReportedError, one_line
+from pytorch.precision import PRECISIONS
+from pytorch.reproduction import Combination, Step
+from pytorch.script import run
+
+PAPER_MODELS = ["simple_conv", "all_convolutional", "vgg16", "resnet"]
+PAPER_DATASETS = ["mnist", "cifar10"]
+
+SCRIPTS = {"train": experiment_rotation, "measure": experiment_variance, "draw": plot_variances_models}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what is missing; return 1 if a step failed."""
+    options = parse(_parser(), arguments)
+    for folder in (options.results_dir, options.plots_dir):
+        check_writable(folder)
+    begun = time.perf_counter()
+    steps = _steps(options)
+    done = [step.is_done() for step in steps]
+    for step, is_done in zip(steps, done, strict=True):
+        print(f"{'done' if is_done else 'to do':<7}{step.title}")
+    failed = [
+        step.title
+        for number, (step, is_done) in enumerate(zip(steps, done, strict=True), 1)
+        if not is_done and not _succeeds(step, f"step {number} of {len(steps)}: {step.title}")
+    ]
+    print(f"{len(steps)} steps, {sum(done)} done before, {len(failed)} failed; {time.perf_counter() - begun:.0f} s")
+    return int(bool(failed))
+
+
+def _succeeds(step: Step, title: str) -> bool:
+    """Run a step; tell an error of it and go on."""
+    print(f"\n== {title}", flush=True)
+    try:
+        return not SCRIPTS[step.script].main(step.arguments)
+    except ReportedError as error:
+        print(f"error: {step.title}: {one_line(error)}", file=sys.stderr)
+        return False
+
+
+def _steps(options: argparse.Namespace) -> list[Step]:
+    """All steps, those of one data set together, and the drawing, which is never done before."""
+    folders = ["--results-dir", str(options.results_dir), "--plots-dir", str(options.plots_dir)]
+    places = [*folders, "--data-dir", str(options.data_dir), "--device", str(options.device)]
+    steps = [
+        step
+        for dataset in options.datasets
+        for model in options.models
+        for step in Combination(
+            model, dataset, options.results_dir, options.seeds, options.schedule, options.samples, options.precision,
+            places,
+        ).steps()
+    ]  # fmt: skip
+    return [*steps, Step("draw", f"draw into {options.plots_dir}", [*places, "--sort"], lambda: False)]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", type=model_argument, default=PAPER_MODELS, help="(default: the four)")
+    parser.add_argument(
+        "--datasets", nargs="+", type=dataset_argument, default=PAPER_DATASETS, help="names or folders (default: both)"
+    )
+    parser.add_argument("--seeds", type=at_least(1, 1000), default=1, help="trainings of each pair (default: 1)")
+    parser.add_argument(
+        "--schedule", type=number_that(lambda number: 0 < number <= 1, "above 0 and at most 1"), default=1.0,
+        help="what part of the epochs of each recipe to train for (default: 1)",
+    )  # fmt: skip
+    parser.add_argument("--samples", type=at_least(1), help="at most so many of each split (default: all)")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the measurement (default: fp32)")
+    add_folders(parser)
+    add_data_options(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,252 @@
+"""Claims of the paper: the tests behind the answers, and the answers to measurements that are known to be so or so."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+from test_result import result
+from test_storage import trained  # noqa: F401 (fixture)
+from test_tables import pair, rows, unlabelled, untrained
+
+from pytorch.claims import claims_tables
+from pytorch.claims.claim import NO, UNCLEAR, YES
+from pytorch.claims.significance import holm, spread, t_test, trend, z_test
+from pytorch.claims.trainings import same_measurements, training_text
+from pytorch.experiment import PAIR
+from pytorch.report.findings import Findings, Measured, Trained
+from pytorch.report.table import Estimate
+
+LAYERS = 6
+
+
+def measured(nv, errors=0.01, classes=None, class_errors=0.01):
+    """A result of one unit a layer: NV of all samples, and in each class, with their errors."""
+    nv = np.asarray(nv, dtype=float)
+    classes = np.asarray([nv, nv] if classes is None else classes, dtype=float)
+    part = result()
+    count, columns = len(classes), len(nv) + 1
+    errors = replace(
+        part.errors,
+        all=np.full((3, columns), float(errors)),
+        classes=np.full((count, 3, columns), float(class_errors)),
+        stratified=np.full(columns, float(errors)),
+        bias_all=np.zeros(columns),
+        bias_classes=np.zeros((count, columns)),
+        bias_stratified=np.zeros(columns),
+    )
+    return replace(
+        part,
+        layer_names=[f"layer{place}" for place in range(len(nv))],
+        layer_shapes=[(1,)] * len(nv),
+        classes=[f"class{place}" for place in range(count)],
+        class_counts=np.full(count, 50),
+        samples=50 * count,
+        tv_all=nv,
+        sv_all=np.ones_like(nv),
+        tv_classes=classes,
+        sv_classes=np.ones_like(classes),
+        errors=errors,
+    )
+
+
+def found_in(*pairs, repeats=(), trained_pairs=None):
+    return Findings(
+        [Measured(each, f"{place:016}") for place, each in enumerate(pairs)],
+        trained_pairs or {},
+        repeats=list(repeats),
+    )
+
+
+def tables(found):
+    return {table.name: rows(table) for table in claims_tables(found)}
+
+
+def lowered(by, errors=0.01, **changes):
+    """A pair whose rotated model has a normalized variance that is lower by so much."""
+    nv = np.linspace(0.8, 0.9, LAYERS)
+    return pair(results={"unrotated": measured(nv, errors), "rotated": measured(nv - by, errors)}, **changes)
+
+
+def test_p_values_of_many_tests():
+    """Against the definition, and the example of Holm's procedure in R's documentation of p.adjust."""
+    assert holm([0.01, 0.02, 0.03, 0.04, 0.05]) == pytest.approx([0.05, 0.08, 0.09, 0.09, 0.09])
+    assert holm([0.9, 0.8]) == [1, 1]
+    adjusted = holm([math.nan, 0.01])
+    assert math.isnan(adjusted[0])
+    assert adjusted[1] == 0.02
+    assert holm([]) == []
+
+
+def test_p_values_of_values_with_errors():
+    assert z_test(1.959964, 1.0) == pytest.approx(0.05, abs=1e-6)
+    assert z_test(-1.959964, 1.0) == pytest.approx(0.05, abs=1e-6)
+    assert (z_test(0, 0), z_test(1, 0)) == (1, 0)
+    assert math.isnan(z_test(math.nan, 1))
+    # 12.706 is the quantile of Student's t with one degree of freedom; mean 1, standard error 1 / 12.706.
+    assert t_test([1 - 1 / 12.7062, 1 + 1 / 12.7062]) == pytest.approx(0.05, abs=1e-6)
+    assert math.isnan(t_test([1.0]))
+    assert (t_test([0.0, 0.0]), t_test([2.0, 2.0])) == (1, 0)
+
+
+def test_the_spread_of_equal_values_is_judged_right_as_often_as_it_says():
+    generator = np.random.default_rng(0)
+    errors = np.array([0.01, 0.02, 0.05, 0.01, 0.03])
+    found = [spread(1 + errors * generator.standard_normal(5), errors).p_value for _ in range(2000)]
+    assert stats.kstest(found, "uniform").pvalue > 0.01
+
+
+def test_the_spread_of_different_values_is_found():
+    generator = np.random.default_rng(1)
+    errors = np.full(10, 0.05)
+    variances = [spread(generator.normal(1, 0.1, 10) + errors * generator.standard_normal(10), errors).deviation ** 2
+                 for _ in range(2000)]  # fmt: skip
+    # 2,000 draws of a variance with 9 degrees of freedom: 0.0125 · sqrt(2 / 9 / 2000) = 0.00013 is one standard error.
+    assert np.mean(variances) == pytest.approx(0.01, abs=4 * 0.00013)
+
+
+def test_a_spread_without_errors_is_unknown():
+    assert math.isnan(spread(np.array([1.0, 2.0]), np.array([0.0, np.nan])).p_value)
+    assert spread(np.array([1.0, 2.0, 9.0]), np.array([0.1, 0.1, 0.0])).mean == 1.5
+
+
+def test_trends_by_hand():
+    rising = trend(np.array([1.0, 2, 3, 4]), np.zeros(4))
+    assert (rising.tau, rising.error) == (1, 0)
+    assert rising.p_value == pytest.approx(2 / math.factorial(4))
+    # Of the six pairs of 1, 3, 2, 4 five rise: τ = (5 - 1) / 6.
+    mixed = trend(np.array([1.0, 3, np.nan, 2, 4]), np.full(5, 1e-3))
+    assert (mixed.tau, mixed.error) == (pytest.approx(4 / 6), 0)
+    assert trend(np.array([1.0, 1.001, 1.002]), np.full(3, 0.1)).error > 0.3
+    assert math.isnan(trend(np.array([1.0, 2]), np.zeros(2)).tau)
+    assert math.isnan(trend(np.ones(5), np.zeros(5)).tau)
+
+
+@pytest.mark.parametrize(
+    ("by", "errors", "answer"), [(0.1, 0.01, YES), (-0.1, 0.01, NO), (0.1, 0.05, UNCLEAR), (0.1, math.nan, UNCLEAR)]
+)
+def test_a_comparison(by, errors, answer):
+    found = tables(found_in(lowered(by, errors)))
+    asked = [row for row in found["comparisons"] if row["model"] == "simple_conv" and row["dataset"] == "mnist"]
+    plain = asked[0]
+    assert [row["lower"] for row in asked] == [answer, answer, "not measured", "not measured"]
+    assert plain["difference"].value == pytest.approx(-by)
+    np.testing.assert_allclose(plain["difference"].error, 2 * errors, equal_nan=True)
+    assert (plain["2019 unrotated"].value, plain["2019 rotated"].value) == (0.7315, 0.686)
+    assert plain["2019 difference"].value == pytest.approx(0.686 - 0.7315)
+    assert plain["training"] == "3 + 7 epochs of ? images"
+    assert len(found["comparisons"]) == 32
+    assert sum(row["lower"] == "not measured" for row in found["comparisons"]) == 30
+    verdict = found["claims"][0]["verdict"]
+    where = " in the 2 of 32 cases that were measured"
+    named = "(simple_conv, mnist, mean, plain; simple_conv, mnist, mean, stratified)"
+    assert verdict == (f"reproduced{where}" if answer == YES else f"not reproduced{where}, {answer} in 2 {named}")
+
+
+def test_of_several_trainings_their_own_spread_counts():
+    """Each difference is far beyond its error over samples, but they do not agree with each other."""
+
+    def of_seed(seed, by):
+        training = {name: {"seed": seed, "epochs": 3} for name in PAIR}
+        return lowered(by, 0.0001, training=training)
+
+    def answers(*lowerings):
+        first, *others = (of_seed(seed, by) for seed, by in enumerate(lowerings))
+        return tables(found_in(first, repeats=others))["comparisons"][0]
+
+    agreeing, differing = answers(0.1, 0.11, 0.09, 0.1), answers(0.1, -0.1, 0.3, 0.05)
+    assert (agreeing["lower"], differing["lower"]) == (YES, UNCLEAR)
+    values = np.array([0.1, -0.1, 0.3, 0.05])
+    assert differing["difference"].value == pytest.approx(-values.mean())
+    assert differing["difference"].error == pytest.approx(values.std(ddof=1) / 2)
+
+
+def test_trainings_of_other_epochs_are_no_repeats():
+    first = lowered(0.1)
+    same = replace(first, training={name: {**each, "seed": 1} for name, each in first.training.items()})
+    longer = replace(first, training={name: {**each, "seed": 2, "epochs": 99} for name, each in first.training.items()})
+    found = found_in(first, repeats=[same, longer, replace(same, transformation="scale")])
+    assert same_measurements(found, first) == [first, same]
+
+
+def test_how_it_was_trained_is_told():
+    training = {
+        "unrotated": {"epochs": 3, "training samples": 50000}, "rotated": {"epochs": 6, "training samples": 50000}
+    }  # fmt: skip
+    copy = pair(model="resnet", dataset="folder-cifar10-jpeg", training=training)
+    assert training_text(copy) == "3 + 6 epochs (recipe: 30 + 60) of 50000 images, folder-cifar10-jpeg"
+
+
+def test_a_copy_stands_in_for_its_data_set_where_the_original_is_not_there():
+    copy, original = (lowered(by, dataset=name) for by, name in ((0.1, "folder-cifar10-jpeg"), (0.3, "cifar10")))
+
+    def first_of_cifar10(*pairs):
+        return next(row for row in tables(found_in(*pairs))["comparisons"] if row["dataset"] == "cifar10")
+
+    assert first_of_cifar10(copy)["difference"].value == pytest.approx(-0.1)
+    assert first_of_cifar10(copy, original)["difference"].value == pytest.approx(-0.3)
+
+
+@pytest.mark.parametrize(
+    ("unrotated", "rotated", "answer"),
+    [
+        ((0.99, 0.40), (0.98, 0.98), YES),
+        ((0.99, 0.80), (0.98, 0.98), NO),  # it does not collapse
+        ((0.99, 0.40), (0.98, 0.80), NO),  # this one does
+        ((0.99, 0.54), (0.98, 0.98), UNCLEAR),  # 0.506 lost, ± 0.017
+        ((0.10, 0.10), (0.98, 0.98), UNCLEAR),  # nothing was learned
+    ],
+)
+def test_accuracy_that_collapses(trained, unrotated, rotated, answer):  # noqa: F811
+    classes = [str(digit) for digit in range(10)]
+    models = {
+        name: replace(trained, trained_on=name, classes=classes, test_samples=1000,
+                      accuracy=dict(zip(("upright", "rotated"), accuracies, strict=True)))
+        for name, accuracies in zip(PAIR, (unrotated, rotated), strict=True)
+    }  # fmt: skip
+    found = found_in(trained_pairs={("simple_conv", "mnist"): Trained(None, [models], {}, [])})
+    (row,) = tables(found)["collapse"]
+    assert row["as claimed"] == answer
+    if unrotated[0] > 0.1:
+        loss = row["unrotated model, loss"]
+        assert loss.value == pytest.approx((unrotated[0] - unrotated[1]) / (unrotated[0] - 0.1))
+        # By drawing test sets: the linearised error is that of the ratio.
+        drawn = np.random.default_rng(0).binomial(1000, np.array(unrotated)[:, None], (2, 20000)) / 1000
+        assert loss.error == pytest.approx(np.std((drawn[0] - drawn[1]) / (drawn[0] - 0.1)), rel=0.03)
+
+
+def test_the_output_class_by_class():
+    nv = np.full(LAYERS, 0.5)
+    alike = measured(nv, classes=[nv, nv + 0.001, nv - 0.001], class_errors=0.01)
+    apart = measured(nv, classes=[nv, nv + 0.1, nv - 0.1], class_errors=0.01)
+    before = untrained(results={"untrained": measured(nv, classes=[nv, nv + 0.05, nv - 0.05], class_errors=0.001)})
+    found = tables(found_in(pair(results={"unrotated": apart, "rotated": alike}), before))
+    unrotated, rotated = found["class-spread"]
+    assert (unrotated["differs"], rotated["differs"]) == (YES, UNCLEAR)
+    assert (unrotated["least"], unrotated["most"]) == ("class2 (0.40)", "class1 (0.60)")
+    # Three values 0.1 apart have a variance of 0.01, of which 0.0001 is that of their errors.
+    assert unrotated["deviation between classes"].value == pytest.approx(math.sqrt(0.01 - 0.0001))
+    assert rotated["deviation between classes"].value == 0
+    assert unrotated["before training"].value == pytest.approx(math.sqrt(0.0025 - 1e-6))
+    assert found["claims"][1]["verdict"] == "depends: yes in 1 of 2 cases; unclear in 1 (simple_conv, mnist, rotated)"
+
+
+def test_depth():
+    rising, falling = np.linspace(0.1, 1, 8), np.linspace(1, 0.1, 8)
+    before = untrained(results={"untrained": measured(rising)})
+    found = tables(found_in(pair(results={"unrotated": measured(rising), "rotated": measured(falling)}), before))
+    unrotated, rotated = found["depth-trend"]
+    assert (unrotated["rises"], rotated["rises"]) == (YES, NO)
+    found_taus = [cell.value for cell in (unrotated["τ"], rotated["τ"], unrotated["τ before training"])]
+    assert found_taus == pytest.approx([1, -1, 1])
+    assert (unrotated["lowest NV"], rotated["lowest NV"]) == ("layer0 (1 of 8): 0.10", "layer7 (8 of 8): 0.10")
+
+
+def test_what_claims_have_nothing_to_say_of():
+    assert claims_tables(Findings()) == []
+    found = tables(found_in(pair(results=unlabelled())))
+    assert "class-spread" not in found
+    assert [row["lower"] for row in found["comparisons"][:2]] == [UNCLEAR, "not measured"]
+    assert tables(found_in(pair(transformation="scale"))) == {}
+    assert isinstance(tables(found_in(pair()))["depth-trend"][0]["τ"], Estimate)

@@ -1,0 +1,92 @@
+"""Everything for the paper's tables by one command, small: what is missing is done, and what is there is not."""
+
+from types import SimpleNamespace
+
+import pytest
+
+import experiment_variance
+import reproduce_paper
+from pytorch.storage import load_model, load_values
+
+SMALL = ("--models", "simple_conv", "--samples", "40", "--schedule", "0.1", "--seeds", "2")
+
+
+@pytest.fixture
+def reproduce(tmp_path, monkeypatch, capsys):
+    """Run the script in a folder of its own; give its exit code and what it told."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*options):
+        code = reproduce_paper.main([*SMALL, "--results-dir", "results", *options])
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return call
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    monkeypatch.setitem(reproduce_paper.SCRIPTS, "draw", SimpleNamespace(main=lambda arguments: 0))
+
+
+def times(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*.p*") if path.suffix in (".pt", ".pickle")}
+
+
+def test_what_is_missing_is_done_and_a_failing_data_set_stops_no_other(reproduce, tmp_path):
+    broken = tmp_path / "broken"
+    (broken / "train" / "cat").mkdir(parents=True)
+    code, told, errors = reproduce("--datasets", str(broken), "digits")
+    assert (code, errors.count("error: ")) == (1, 3)
+    assert "error: train simple_conv on folder-broken: " in errors
+    assert "7 steps, 0 done before, 3 failed" in told
+    results = tmp_path / "results"
+    assert (load_model(results / "models" / "simple_conv_digits" / "rotated.pt").epochs) == 2
+    second = load_values(results / "values" / "seed1" / "simple_conv_digits_rotation_max.pickle")
+    assert second.training["unrotated"]["seed"] == 1
+    assert len(second.any_result.transformations) == 16
+    table = (tmp_path / "plots" / "results.md").read_text()
+    assert "## Claims of the paper" in table
+    assert "## Normalized variance against depth" in table
+    made = times(results)
+    assert len(made) == 4 + 2 * 4
+    code, told, errors = reproduce("--datasets", "digits")
+    assert (code, errors) == (0, "")
+    assert "4 steps, 3 done before, 0 failed" in told
+    assert times(results) == made
+    (results / "values" / "seed1" / "simple_conv_digits_rotation_max.pickle").unlink()
+    (results / "models" / "simple_conv_digits" / "seed1" / "rotated.pt").write_bytes(b"no model")
+    code, told, errors = reproduce("--datasets", "digits")
+    assert "4 steps, 0 done before, 4 failed" in told
+    assert "seed1/rotated.pt cannot be read as a trained model" in errors
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_epochs_of_a_schedule_and_the_precision_count(reproduce):
+    assert reproduce("--datasets", "digits", "--seeds", "1")[0] == 0
+    code, told, _ = reproduce("--datasets", "digits", "--seeds", "1", "--precision", "bf16")
+    assert code == 1
+    assert "4 steps, 1 done before, 2 failed" in told
+    code, _, errors = reproduce("--datasets", "digits", "--seeds", "1", "--schedule", "0.3")
+    assert code == 1
+    assert "was trained with number of epochs = 1, not 2" in errors
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_measuring_the_same_again_measures_only_what_is_missing(reproduce, tmp_path, capsys):
+    reproduce("--datasets", "digits", "--seeds", "1")
+    values = tmp_path / "results" / "values"
+    made = times(values)
+    measure = ["simple_conv", "digits", "--results-dir", "results", "--samples", "40", "--aggregation", "mean,max"]
+    experiment_variance.main(measure)
+    assert capsys.readouterr().out.count("already measured: ") == 2
+    assert times(values) == made
+    lost = values / "simple_conv_digits_rotation_max.pickle"
+    lost.unlink()
+    experiment_variance.main(measure)
+    assert "already measured: results/values/simple_conv_digits_rotation_mean.pickle" in capsys.readouterr().out
+    assert {path for path, time in times(values).items() if made[path] != time} == {lost}
+    experiment_variance.main([*measure, "--overwrite"])
+    assert "already measured" not in capsys.readouterr().out
+    with pytest.raises(Exception, match=r"first run python experiment_rotation\.py simple_conv digits --seeds 2"):
+        experiment_variance.main([*measure, "--seeds", "2"])
