@@ -34,7 +34,7 @@ from pytorch.errors import FileError, InputError
 from pytorch.experiment import PAIR, RANDOM_WEIGHTS, SHUFFLED, UNROTATED, UNTRAINED
 from pytorch.file_lock import sole_run
 from pytorch.pair_replacement import check_settled
-from pytorch.provenance import command_line, machine, now, versions
+from pytorch.provenance import command_line, commit, machine, now, versions
 from pytorch.script import run
 from pytorch.storage import (
     load_model,
@@ -118,7 +118,7 @@ def _measure(options: argparse.Namespace, paths: dict[str, Path], further_seed: 
             machine=machine(options.device),
             date=now(),
             seconds=seconds,
-            versions=versions(),
+            versions=versions() | ({"commit": code} if (code := commit()) else {}),
         )
         save_values(path, pair)
         print_summary(pair)

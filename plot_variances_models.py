@@ -43,6 +43,7 @@ from pytorch.provenance import command_line
 from pytorch.report.album import Album
 from pytorch.report.findings import Findings, find_results
 from pytorch.report.gallery import Look, Planned, plan
+from pytorch.report.origin import origin_table
 from pytorch.report.page import write_page
 from pytorch.report.tables import results_tables, write_tables
 from pytorch.report.unit_gallery import plan_units
@@ -75,7 +76,7 @@ def _draw(options: argparse.Namespace, found: Findings, command: str) -> list[st
     drawn, failed = album.draw(figures, look, options.format, _command(options))
     stale = album.keep(planned, {digest for figure in planned for digest in figure.sources})
     pairs = [measured.pair for measured in found.measured]
-    tables = [*claims_tables(found), *results_tables(pairs)]
+    tables = [*claims_tables(found), *results_tables(pairs), origin_table(found)]
     written = write_tables(options.plots_dir, pairs, tables, command)
     page = options.plots_dir / "index.html"
     failed += write_page(page, pairs, album.figures(), tables, command)

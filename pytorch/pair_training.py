@@ -13,7 +13,7 @@ from pytorch.errors import FileError, InputError, TrainingError
 from pytorch.evaluation import Evaluator
 from pytorch.experiment import PAIR, ROTATED
 from pytorch.precision import PRECISIONS, usual_precision
-from pytorch.provenance import versions
+from pytorch.provenance import commit, machine, now, versions
 from pytorch.recipes import Recipe
 from pytorch.storage import load_checkpoint, load_model, save_checkpoint, save_model
 from pytorch.summary import epoch_line
@@ -116,6 +116,9 @@ class PairTraining:
             accuracy=evaluator.accuracies(network),
             angle_curve=evaluator.angle_curve(network, f"{name}, accuracy against angle"),
             weights={name: value.cpu() for name, value in network.state_dict().items()},
+            machine=machine(self.device),
+            date=now(),
+            commit=commit(),
         )
         save_model(self._target(trained_on), trained)
         self._checkpoint(trained_on).unlink(missing_ok=True)

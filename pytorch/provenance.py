@@ -3,6 +3,7 @@
 import hashlib
 import platform
 import shlex
+import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,6 +16,25 @@ import torch
 def versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
     return {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}
+
+
+def commit(folder: Path = Path(__file__).parent) -> str:
+    """Name the commit of the code in a folder, with ``+changes`` if tracked files differ; empty outside of git.
+
+    Args:
+        folder: Anywhere in a working tree.
+    """
+    try:
+        head, changes = (
+            subprocess.run(
+                ["git", "-C", str(folder), *question],
+                capture_output=True, text=True, timeout=10, check=True, stdin=subprocess.DEVNULL,
+            ).stdout.strip()
+            for question in (("rev-parse", "--short=12", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return f"{head}+changes" if changes else head
 
 
 def command_line(script: str, arguments: Sequence[str] | None) -> str:

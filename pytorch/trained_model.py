@@ -62,6 +62,8 @@ class TrainedModel:
         weights: The state of the network.
         versions: Of Python and of the libraries.
         fingerprint: Of the data set; see ``pytorch.datasets.Source``.
+        machine: It was trained on, and ``date``: when it was done.
+        commit: Of the code.
     """
 
     model: str
@@ -82,6 +84,9 @@ class TrainedModel:
     weights: dict[str, Tensor]
     versions: dict[str, str]
     fingerprint: str = ""
+    machine: str = ""
+    date: str = ""
+    commit: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what a file may bring: names that lead out of the folder of figures, and fields of other types.

@@ -165,7 +165,11 @@ def test_a_forged_type_cannot_read_memory_as_objects(tmp_path):
     ],
 )
 def test_fields_of_the_wrong_type_are_refused(tmp_path, pair, change, reason):  # noqa: F811
-    container = {"format": VALUES_FORMAT.name, "version": 4, "content": {**pair.to_dict(), **change}}
+    container = {
+        "format": VALUES_FORMAT.name,
+        "version": VALUES_FORMAT.version,
+        "content": {**pair.to_dict(), **change},
+    }
     refused(tmp_path / "file", safe_pickle.dumps(container), reason)
 
 
@@ -184,7 +188,7 @@ def test_results_that_cannot_be_are_refused(tmp_path, pair, change, reason):  # 
     content = pair.to_dict()
     for found in content["results"].values():
         found.update(change)
-    container = {"format": VALUES_FORMAT.name, "version": 4, "content": content}
+    container = {"format": VALUES_FORMAT.name, "version": VALUES_FORMAT.version, "content": content}
     refused(tmp_path / "file", safe_pickle.dumps(container), reason)
 
 
@@ -238,7 +242,7 @@ def entries_of(content):
 
 def saved(content):
     buffer = io.BytesIO()
-    torch.save({"format": MODEL_FORMAT.name, "version": 3, "content": content}, buffer)
+    torch.save({"format": MODEL_FORMAT.name, "version": MODEL_FORMAT.version, "content": content}, buffer)
     return buffer.getvalue()
 
 

@@ -137,7 +137,7 @@ def test_a_model_file_is_plain(tmp_path, trained):
     path = model_file(tmp_path, "simple_conv", "digits", "rotated")
     save_model(path, trained)
     content = torch.load(path, weights_only=True)
-    assert (content["format"], content["version"]) == ("variance-experiments model", 3)
+    assert (content["format"], content["version"]) == ("variance-experiments model", 4)
     torch.testing.assert_close(content["content"]["weights"]["conv1.weight"], trained.weights["conv1.weight"])
 
 

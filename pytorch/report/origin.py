@@ -1,0 +1,70 @@
+"""Where the numbers come from, in a table: a row for each training and each measurement."""
+
+from pytorch.experiment import PAIR, ROTATED
+from pytorch.report.findings import Findings
+from pytorch.report.published import COPIES, COPY_NOTE
+from pytorch.report.table import Row, Table, table_of_rows
+from pytorch.summary import samples_used
+from pytorch.trained_model import TrainedModel
+from pytorch.variance_pair import VariancePair
+
+CAPTION = (
+    "Minutes are wall time: of a training all epochs of both models, without their evaluation; of a measurement both "
+    "models and all aggregations of its command together."
+)
+
+
+def origin_table(found: Findings) -> Table:
+    """List trainings and measurements with their data, seeds, machines, versions and times."""
+    trainings = [_training(pair) for trained in found.trained.values() for pair in trained.pairs]
+    pairs = [measured.pair for measured in found.measured] + found.repeats
+    rows = sorted(trainings + [_measurement(pair) for pair in pairs], key=lambda row: (row["dataset"], row["model"]))
+    copy = [COPY_NOTE] if any(row["dataset"] in COPIES for row in rows) else []
+    return table_of_rows("origin", "Where the numbers come from", " ".join([CAPTION, *copy]), rows)
+
+
+def _training(pair: dict[str, TrainedModel]) -> Row:
+    rotated = pair[ROTATED]
+    seconds = sum(epoch.seconds for model in pair.values() for epoch in model.history)
+    return {
+        "model": rotated.model,
+        "dataset": rotated.dataset,
+        "what": "training",
+        "extent": f"{' + '.join(str(pair[name].epochs) for name in PAIR)} epochs of {rotated.samples} images",
+        "precision": rotated.precision,
+        "seed": rotated.seed,
+        "minutes": f"{seconds / 60:.1f}",
+        "machine": rotated.machine or None,
+        "date": rotated.date or None,
+        "commit": rotated.commit or None,
+        "versions": _versions(rotated.versions),
+    }
+
+
+def _measurement(pair: VariancePair) -> Row:
+    result = pair.any_result
+    control = f", {pair.control}" if pair.control else ""
+    return {
+        "model": pair.model,
+        "dataset": pair.dataset,
+        "what": f"{pair.transformation}, {pair.aggregation}{control}",
+        "extent": f"{samples_used(pair)}, {len(result.transformations)} transformations",
+        "precision": result.precision,
+        "seed": _seed(pair),
+        "minutes": f"{pair.seconds / 60:.1f}",
+        "machine": pair.machine,
+        "date": pair.date,
+        "commit": pair.versions.get("commit"),
+        "versions": _versions(pair.versions),
+    }
+
+
+def _seed(pair: VariancePair) -> int | None:
+    """Of the training that was measured."""
+    seeds = {training.get("seed") for training in pair.training.values()}
+    seed = seeds.pop() if len(seeds) == 1 else None
+    return seed if isinstance(seed, int) else None
+
+
+def _versions(named: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in named.items() if name != "commit")

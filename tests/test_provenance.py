@@ -1,0 +1,75 @@
+"""Where numbers come from: the commit of the code, and the table that tells it all."""
+
+import subprocess
+from dataclasses import replace
+
+import pytest
+from test_claims import found_in
+from test_storage import trained  # noqa: F401 (fixture)
+from test_tables import pair, rows, untrained
+
+from pytorch import safe_archive
+from pytorch.experiment import PAIR
+from pytorch.provenance import commit
+from pytorch.report.findings import Trained
+from pytorch.report.origin import origin_table
+from pytorch.sealed_file import Format, write_sealed
+from pytorch.storage import MODEL_FORMAT, load_model
+
+
+def git(folder, *arguments):
+    identity = ["-c", "user.name=A", "-c", "user.email=a@b.c"]
+    process = subprocess.run(["git", "-C", folder, *identity, *arguments], capture_output=True, text=True, check=True)
+    return process.stdout.strip()
+
+
+def test_the_commit_of_the_code(tmp_path, monkeypatch):
+    assert commit(tmp_path / "missing") == ""
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert commit(tmp_path) == ""
+    git(tmp_path, "init", "--quiet")
+    assert commit(tmp_path) == ""
+    (tmp_path / "code.py").write_text("a = 1\n")
+    git(tmp_path, "add", "code.py")
+    git(tmp_path, "commit", "--quiet", "--message", "Begin")
+    assert commit(tmp_path) == git(tmp_path, "rev-parse", "HEAD")[:12]
+    (tmp_path / "results.txt").write_text("not tracked")
+    assert "+changes" not in commit(tmp_path)
+    (tmp_path / "code.py").write_text("a = 2\n")
+    assert commit(tmp_path) == git(tmp_path, "rev-parse", "HEAD")[:12] + "+changes"
+    monkeypatch.setenv("PATH", "")
+    assert commit(tmp_path) == ""
+
+
+def test_every_training_and_measurement_is_listed(trained):  # noqa: F811
+    training = {name: {"seed": 3, "epochs": 3} for name in PAIR}
+    measured = pair(training=training, versions={"python": "3.12", "commit": "abc"}, seconds=90.0)
+    models = {name: replace(trained, trained_on=name, dataset="mnist", commit="def", date="today") for name in PAIR}
+    found = found_in(
+        measured,
+        untrained(),
+        trained_pairs={("simple_conv", "mnist"): Trained(None, [models], {}, [])},
+        repeats=[replace(measured, dataset="folder-cifar10-jpeg")],
+    )
+    table = origin_table(found)
+    copy, of_training, of_pair, of_control = rows(table)
+    assert (of_training["what"], of_training["extent"]) == ("training", "2 + 2 epochs of 10 images")
+    # Two models, two epochs of a second each.
+    assert (of_training["minutes"], of_training["commit"], of_training["date"]) == ("0.1", "def", "today")
+    assert (of_pair["what"], of_pair["minutes"], of_pair["seed"]) == ("rotation, mean", "1.5", 3)
+    assert (of_pair["commit"], of_pair["versions"]) == ("abc", "python 3.12")
+    assert (of_control["what"], of_control["seed"]) == ("rotation, mean, random-weights", 0)
+    assert copy["dataset"] == "folder-cifar10-jpeg"
+    assert table.caption.endswith("folder-cifar10-jpeg is a copy of CIFAR-10 that was compressed with losses, as JPEG.")
+
+
+@pytest.mark.parametrize("version", [3, 4])
+def test_models_from_before_their_machine_was_noted_are_read(tmp_path, trained, version):  # noqa: F811
+    content = trained.to_dict()
+    if version == 3:
+        for name in ("machine", "date", "commit"):
+            del content[name]
+    form = Format(MODEL_FORMAT.name, version, 2, 3)
+    container = {"format": form.name, "version": version, "content": content}
+    write_sealed(tmp_path / "model.pt", form, safe_archive.dumps(container))
+    assert load_model(tmp_path / "model.pt").commit == ""
