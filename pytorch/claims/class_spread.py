@@ -1,11 +1,12 @@
 """Claim: how variant the output is to rotations depends on the class."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from pytorch.claims.claim import UNCLEAR, Case, Claim, answer, range_text
 from pytorch.claims.significance import holm, spread
-from pytorch.experiment import RANDOM_WEIGHTS, UNTRAINED
-from pytorch.report.controls import controls_of
+from pytorch.claims.trainings import before_training, rotation_pairs
 from pytorch.report.findings import Findings
 from pytorch.report.formats import p_text
 from pytorch.report.table import Estimate, Table, table_of_rows
@@ -36,7 +37,7 @@ def class_spread(found: Findings) -> tuple[Claim | None, Table]:
         values, errors = _output(pair.results[name])
         found_answer = answer(p, agrees=True) if np.isfinite(values).any() else UNCLEAR
         cases.append(Case((pair.model, pair.dataset, name), found_answer))
-        low, high = (_class(pair.results[name], values, place) for place in (np.nanargmin, np.nanargmax))
+        low, high = (_class(pair.results[name], values, which) for which in (np.nanargmin, np.nanargmax))
         rows.append({
             "model": pair.model,
             "dataset": pair.dataset,
@@ -47,7 +48,7 @@ def class_spread(found: Findings) -> tuple[Claim | None, Table]:
             "error of a class": Estimate(float(np.nanmean(errors)), np.nan),
             "least": low,
             "most": high,
-            "before training": _before(pair, found),
+            "before training": _deviation(before_training(found, pair)),
             "p": p_text(p),
             "differs": found_answer,
         })  # fmt: skip
@@ -62,11 +63,10 @@ def class_spread(found: Findings) -> tuple[Claim | None, Table]:
 
 
 def _one_of_each(found: Findings) -> list[VariancePair]:
-    """Take one measurement of rotations of each pair: on outputs, which are no maps, all aggregations agree."""
+    """Take one measurement of each pair: on outputs, which are no maps, all aggregations agree."""
     pairs: dict[tuple[str, str], VariancePair] = {}
-    for pair in (measured.pair for measured in found.measured):
-        if pair.control is None and pair.transformation == "rotation":
-            pairs.setdefault((pair.model, pair.dataset), pair)
+    for pair in rotation_pairs(found):
+        pairs.setdefault((pair.model, pair.dataset), pair)
     return [*pairs.values()]
 
 
@@ -77,13 +77,13 @@ def _output(result: VarianceResult) -> tuple[np.ndarray, np.ndarray]:
     return np.array(values), np.array([result.layer_errors(name)[layer] for name in result.classes])
 
 
-def _class(result: VarianceResult, values: np.ndarray, place) -> str:
+def _class(result: VarianceResult, values: np.ndarray, which: Callable[[np.ndarray], int]) -> str:
+    """Name the class with the lowest or highest value."""
     if not np.isfinite(values).any():
         return ""
-    index = int(place(values))
+    index = int(which(values))
     return f"{result.classes[index]} ({values[index]:.2f})"
 
 
-def _before(pair: VariancePair, found: Findings) -> Estimate | None:
-    control = controls_of(pair, [measured.pair for measured in found.measured]).get(RANDOM_WEIGHTS)
-    return Estimate(spread(*_output(control.results[UNTRAINED])).deviation, np.nan) if control else None
+def _deviation(result: VarianceResult | None) -> Estimate | None:
+    return Estimate(spread(*_output(result)).deviation, np.nan) if result else None

@@ -1,16 +1,17 @@
 """Claim: the lower a layer, the more invariant it is."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from pytorch.claims.claim import Case, Claim, answer, range_text
 from pytorch.claims.significance import Trend, holm, trend
-from pytorch.experiment import PAIR, RANDOM_WEIGHTS, UNTRAINED
-from pytorch.report.controls import controls_of
+from pytorch.claims.trainings import before_training, rotation_pairs
+from pytorch.experiment import PAIR
 from pytorch.report.findings import Findings
 from pytorch.report.formats import p_text
 from pytorch.report.table import Estimate, Table, table_of_rows
 from pytorch.variance import VarianceResult
-from pytorch.variance_pair import VariancePair
 
 STATEMENT = "The normalized variance rises with depth: lower layers are the most invariant."
 TEST = (
@@ -27,12 +28,7 @@ CAPTION = (
 
 def depth_trend(found: Findings) -> tuple[Claim | None, Table]:
     """Judge every network that was measured under rotations; the claim is None if there is none."""
-    networks = [
-        (pair, name)
-        for pair in (measured.pair for measured in found.measured)
-        if pair.control is None and pair.transformation == "rotation"
-        for name in pair.results
-    ]
+    networks = [(pair, name) for pair in rotation_pairs(found) for name in pair.results]
     trends = [_trend(pair.results[name]) for pair, name in networks]
     tested = holm([each.p_value for each in trends])
     rows, cases = [], []
@@ -48,7 +44,7 @@ def depth_trend(found: Findings) -> tuple[Claim | None, Table]:
             "τ": Estimate(each.tau, each.error),
             "p": p_text(p),
             "rises": found_answer,
-            "τ before training": _before(pair, found),
+            "τ before training": _tau(before_training(found, pair)),
             "lowest NV": _extreme(pair.results[name], np.nanargmin),
             "highest NV": _extreme(pair.results[name], np.nanargmax),
         })  # fmt: skip
@@ -65,18 +61,17 @@ def _trend(result: VarianceResult) -> Trend:
     return trend(np.array([*result.layer_means().values()]), np.array([*result.layer_errors().values()]))
 
 
-def _before(pair: VariancePair, found: Findings) -> Estimate | None:
-    control = controls_of(pair, [measured.pair for measured in found.measured]).get(RANDOM_WEIGHTS)
-    if control is None:
+def _tau(result: VarianceResult | None) -> Estimate | None:
+    if result is None:
         return None
-    each = _trend(control.results[UNTRAINED])
+    each = _trend(result)
     return Estimate(each.tau, each.error)
 
 
-def _extreme(result: VarianceResult, place) -> str:
+def _extreme(result: VarianceResult, which: Callable[[np.ndarray], int]) -> str:
     """Name the layer with the lowest or highest mean, and its place among all."""
     values = np.array([*result.layer_means().values()])
     if not np.isfinite(values).any():
         return ""
-    index = int(place(np.where(np.isfinite(values), values, np.nan)))
+    index = int(which(np.where(np.isfinite(values), values, np.nan)))
     return f"{result.layer_names[index]} ({index + 1} of {len(values)}): {values[index]:.2f}"

@@ -1,22 +1,34 @@
 """Which measurements a claim is put to: those of the first training, and those of others with other seeds."""
 
-from pytorch.experiment import ROTATED, UNROTATED
+from pytorch.experiment import RANDOM_WEIGHTS, ROTATED, UNROTATED, UNTRAINED
 from pytorch.recipes import recipe_for
+from pytorch.report.controls import controls_of
 from pytorch.report.findings import Findings
 from pytorch.report.published import published_dataset
+from pytorch.variance import VarianceResult
 from pytorch.variance_pair import VariancePair
 
 
 def first_pair(found: Findings, model: str, dataset: str, aggregation: str) -> VariancePair | None:
     """Find the measurement of rotations that a published one is laid beside; a copy stands in for a data set."""
     pairs = [
-        each.pair
-        for each in found.measured
-        if (each.pair.model, each.pair.transformation, each.pair.aggregation) == (model, "rotation", aggregation)
-        and each.pair.control is None
-        and published_dataset(each.pair.dataset) == dataset
+        pair
+        for pair in rotation_pairs(found)
+        if (pair.model, published_dataset(pair.dataset), pair.aggregation) == (model, dataset, aggregation)
     ]
     return min(pairs, key=lambda pair: pair.dataset != dataset, default=None)
+
+
+def rotation_pairs(found: Findings) -> list[VariancePair]:
+    """Return the measurements of rotations, without controls."""
+    pairs = [measured.pair for measured in found.measured]
+    return [pair for pair in pairs if pair.control is None and pair.transformation == "rotation"]
+
+
+def before_training(found: Findings, pair: VariancePair) -> VarianceResult | None:
+    """Find what was measured of a pair's network before its training; None if it was not."""
+    control = controls_of(pair, [measured.pair for measured in found.measured]).get(RANDOM_WEIGHTS)
+    return control.results[UNTRAINED] if control else None
 
 
 def same_measurements(found: Findings, pair: VariancePair) -> list[VariancePair]:

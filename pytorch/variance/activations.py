@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pytorch.errors import InputError
 from pytorch.variance.aggregation import aggregate, aggregation_names, unit_shapes, unit_type
+from pytorch.variance.batch_norm_means import BatchNormMeans
 from pytorch.variance.layers import Layer, LayerChoice, LayerSelection, named_tensors
 from pytorch.variance.operations import Operations
 
@@ -53,6 +54,7 @@ class ActivationRecorder:
         self._rooms: list[tuple[str, torch.Size, dict[str | None, Tensor]]] = []
         self._row = torch.empty(0, 0)
         self._next = 0
+        self._norms = BatchNormMeans()
         self._calls: Counter[str] = Counter()
         self._called: set[str] = set()
 
@@ -134,7 +136,7 @@ class ActivationRecorder:
                         f"layer {part} has shape {tuple(activation.shape)} for {self._batch} samples: "
                         "its first axis is not the batch"
                     )
-                self._record(part, activation)
+                self._record(part, activation, module, inputs)
 
         return record if self._operations is None else self._quietly(record)
 
@@ -160,7 +162,7 @@ class ActivationRecorder:
         self._calls[name] += 1
         return name if self._calls[name] == 1 else f"{name}#{self._calls[name]}"
 
-    def _record(self, name: str, activation: Tensor) -> None:
+    def _record(self, name: str, activation: Tensor, module: nn.Module | None = None, inputs: tuple = ()) -> None:
         if not self.layers:
             shapes = unit_shapes(activation, self._aggregations)
             units = {
@@ -174,7 +176,12 @@ class ActivationRecorder:
             self._next += 1
         else:
             raise self._changed(name)
-        aggregate(activation, units)
+        means = units.get("mean")
+        if means is not None and module is not None and self._norms.derive(module, inputs, activation, means):
+            aggregate(activation, {how: out for how, out in units.items() if how != "mean"})
+        else:
+            aggregate(activation, units)
+        self._norms.remember(activation, means)
 
     def _settle(self) -> None:
         """Take the layers that the first call has found for those of every call."""

@@ -79,6 +79,8 @@ def aggregate(activation: Tensor, units: dict[str | None, Tensor]) -> None:
         units: For each aggregation (B, ...), of the shapes that ``unit_shapes`` gives; all float32, or all float64.
     """
     positions, values = position_axes(activation), activation.detach()
+    if not units:
+        return
     (kind,) = {out.dtype for out in units.values()}
     if values.dtype == kind:
         for name, out in units.items():

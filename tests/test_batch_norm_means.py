@@ -1,0 +1,113 @@
+"""Means of batch norms that are not read from their outputs: the same as those that are, and only where they may be."""
+
+import pytest
+import torch
+from torch import nn
+
+from pytorch.variance.activations import ActivationRecorder
+from pytorch.variance.batch_norm_means import BatchNormMeans
+
+
+class Between(nn.Module):
+    """A convolution and a batch norm, with something between them."""
+
+    def __init__(self, between=lambda x: x, norm=None):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 3, 3)
+        self.norm = norm or nn.BatchNorm2d(3)
+        self.between = between
+
+    def forward(self, x):
+        return self.norm(self.between(self.conv(x)))
+
+
+def doubled_through_a_view(x):
+    x[:1].mul_(2)
+    return x
+
+
+class Doubled(nn.BatchNorm2d):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def prepared(model):
+    generator = torch.Generator().manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            for values in (*module.parameters(), *module.buffers()):
+                if values.ndim:
+                    values.data.uniform_(0.5, 2, generator=generator)
+    return model.double().eval()
+
+
+@pytest.fixture
+def derived(monkeypatch):
+    """Count what was derived rather than read."""
+    original, answers = BatchNormMeans.derive, []
+
+    def derive(*arguments):
+        answers.append(original(*arguments))
+        return answers[-1]
+
+    monkeypatch.setattr(BatchNormMeans, "derive", derive)
+    return answers
+
+
+def hooked(kind):
+    model = Between()
+    if kind == "before":
+        model.norm.register_forward_pre_hook(lambda module, inputs: (inputs[0] + 1,))
+    else:
+        model.norm.register_forward_hook(lambda module, inputs, output: output + 1)
+    return model
+
+
+MODELS = {
+    "follows": (Between(), True),
+    "without weights": (Between(norm=nn.BatchNorm2d(3, affine=False)), True),
+    "large eps": (Between(norm=nn.BatchNorm2d(3, eps=0.5)), True),
+    "a copy": (Between(torch.clone), False),
+    "changed in place": (Between(lambda x: x.mul_(2)), False),
+    "changed through a view": (Between(doubled_through_a_view), False),
+    "of the batch": (Between(norm=nn.BatchNorm2d(3, track_running_stats=False)), False),
+    "a subclass": (Between(norm=Doubled(3)), False),
+    "hooked before": (hooked("before"), False),
+    "hooked after": (hooked("after"), False),
+}
+
+
+@pytest.mark.parametrize("aggregation", ["mean", "mean,max", "sum"])
+@pytest.mark.parametrize(("model", "follows"), MODELS.values(), ids=MODELS.keys())
+def test_the_means_are_those_of_the_output(derived, model, follows, aggregation):
+    model, images = prepared(model), torch.rand(5, 2, 9, 9, dtype=torch.float64)
+    output = model(images).detach()
+    with torch.no_grad(), ActivationRecorder(model, aggregation) as recorder:
+        for _ in range(2):  # the second call writes into the room that the first has made
+            row = recorder(images)
+            units = {
+                (layer.name, layer.aggregation): part
+                for layer, part in zip(recorder.layers, row.split([3] * len(recorder.layers), 1), strict=True)
+            }
+            for how, reduced in {"mean": output.mean((2, 3)), "max": output.amax((2, 3))}.items():
+                if how in aggregation:
+                    torch.testing.assert_close(units["norm", how], reduced, rtol=1e-12, atol=1e-12)
+    assert any(derived) == (follows and "mean" in aggregation)
+
+
+def test_a_layer_that_is_not_recorded_is_not_taken_for_the_one_before(derived):
+    model = prepared(nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.BatchNorm2d(3)))
+    images = torch.rand(5, 2, 9, 9, dtype=torch.float64)
+    output = model(images).detach()
+    with torch.no_grad(), ActivationRecorder(model, "mean", layers=["0", "2"]) as recorder:
+        torch.testing.assert_close(recorder(images)[:, 3:], output.mean((2, 3)))
+    assert not any(derived)
+
+
+def test_a_shorter_type_is_read(derived):
+    """There a batch norm rounds its outputs, which the mean of its inputs knows nothing of."""
+    model = prepared(Between()).float()
+    images = torch.rand(5, 2, 9, 9)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), ActivationRecorder(model, "mean") as recorder:
+        recorder(images)
+    assert not any(derived)
