@@ -35,15 +35,16 @@ from pytorch.cli import (
     number_that,
     parse,
 )
-from pytorch.errors import ReportedError, one_line
+from pytorch.errors import one_line
 from pytorch.precision import PRECISIONS
-from pytorch.reproduction import Combination, Step
-from pytorch.script import run
+from pytorch.provenance import command_line
+from pytorch.reproduction import DRAW, MEASURE, TRAIN, Combination, Step
+from pytorch.script import KNOWN_ERRORS, run, told
 
 PAPER_MODELS = ["simple_conv", "all_convolutional", "vgg16", "resnet"]
 PAPER_DATASETS = ["mnist", "cifar10"]
 
-SCRIPTS = {"train": experiment_rotation, "measure": experiment_variance, "draw": plot_variances_models}
+SCRIPTS = {TRAIN: experiment_rotation, MEASURE: experiment_variance, DRAW: plot_variances_models}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,25 +54,32 @@ def main(arguments: list[str] | None = None) -> int:
         check_writable(folder)
     begun = time.perf_counter()
     steps = _steps(options)
-    done = [step.is_done() for step in steps]
-    for step, is_done in zip(steps, done, strict=True):
-        print(f"{'done' if is_done else 'to do':<7}{step.title}")
-    failed = [
-        step.title
-        for number, (step, is_done) in enumerate(zip(steps, done, strict=True), 1)
-        if not is_done and not _succeeds(step, f"step {number} of {len(steps)}: {step.title}")
-    ]
-    print(f"{len(steps)} steps, {sum(done)} done before, {len(failed)} failed; {time.perf_counter() - begun:.0f} s")
+    done = {step.title: step.is_done() for step in steps}
+    for title, is_done in done.items():
+        print(f"{'done' if is_done else 'to do':<7}{title}")
+    failed: list[str] = []
+    for number, step in enumerate(steps, 1):
+        title = f"step {number} of {len(steps)}: {step.title}"
+        if done[step.title]:
+            continue
+        if step.needs in failed:
+            print(f"\n== {title}: left out, its models are not there")
+            failed.append(step.title)
+        elif not _succeeds(step, title):
+            failed.append(step.title)
+    print(
+        f"{len(steps)} steps: {sum(done.values())} were done, {len(failed)} failed; {time.perf_counter() - begun:.0f} s"
+    )
     return int(bool(failed))
 
 
 def _succeeds(step: Step, title: str) -> bool:
     """Run a step; tell an error of it and go on."""
-    print(f"\n== {title}", flush=True)
+    print(f"\n== {title}\n{command_line(f'{step.script}.py', step.arguments)}", flush=True)
     try:
         return not SCRIPTS[step.script].main(step.arguments)
-    except ReportedError as error:
-        print(f"error: {step.title}: {one_line(error)}", file=sys.stderr)
+    except KNOWN_ERRORS as error:
+        print(f"error: {step.title}: {one_line(told(error))}", file=sys.stderr)
         return False
 
 
@@ -88,7 +96,7 @@ def _steps(options: argparse.Namespace) -> list[Step]:
             places,
         ).steps()
     ]  # fmt: skip
-    return [*steps, Step("draw", f"draw into {options.plots_dir}", [*places, "--sort"], lambda: False)]
+    return [*steps, Step(DRAW, f"draw into {options.plots_dir}", [*places, "--sort"], lambda: False)]
 
 
 def _parser() -> argparse.ArgumentParser:

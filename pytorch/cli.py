@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import torch
 
 from pytorch.datasets import dataset_name
-from pytorch.errors import FileError, InputError
+from pytorch.errors import FileError, InputError, one_line
 from pytorch.experiment import CONTROLS
 from pytorch.models import MODELS
 from pytorch.names import find_name
@@ -18,6 +18,9 @@ from pytorch.transformations import TRANSFORMATIONS
 from pytorch.variance.aggregation import AGGREGATIONS, aggregation_names
 
 RESULTS_DIR, PLOTS_DIR = Path("~/variance_results"), Path("plots")
+
+HIGHEST = 2**31 - 1
+"""Of whole numbers."""
 
 USAGE = 2
 """Exit code of a wrong command line."""
@@ -28,7 +31,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with code 2 and one line."""
-        self.exit(USAGE, f"{self.prog}: error: {message} (--help lists the options)\n")
+        self.exit(USAGE, f"{self.prog}: error: {one_line(message)} (--help lists the options)\n")
 
 
 def experiment_parser(description: str) -> Parser:
@@ -149,7 +152,7 @@ def check_writable(folder: Path) -> None:
         raise FileError(f"the folder {folder} cannot be written to: {error.strerror or error}") from error
 
 
-def at_least(lowest: int, highest: float = float("inf")) -> Callable[[str], int]:
+def at_least(lowest: int, highest: int = HIGHEST) -> Callable[[str], int]:
     """Return a parser of whole numbers from ``lowest`` to ``highest``."""
 
     def parse_number(text: str) -> int:
@@ -158,7 +161,7 @@ def at_least(lowest: int, highest: float = float("inf")) -> Callable[[str], int]
         except ValueError as error:
             raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from error
         if not lowest <= number <= highest:
-            bounds = f"at least {lowest}" if highest == float("inf") else f"in {lowest} to {highest}"
+            bounds = f"at least {lowest}" if number < lowest and highest == HIGHEST else f"in {lowest} to {highest}"
             raise argparse.ArgumentTypeError(f"{number} must be {bounds}")
         return number
 

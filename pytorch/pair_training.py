@@ -79,8 +79,12 @@ class PairTraining:
         if kept is None:
             return None
         asked = self._untrained(trained_on)
+        if kept.trained_on != trained_on and not self.overwrite:
+            raise InputError(
+                f"{path} holds the {kept.trained_on} model: it was moved there; --overwrite trains it anew"
+            )
         differs = difference(settings(kept), settings(asked))
-        if self.overwrite and (differs or kept.versions != asked.versions):
+        if self.overwrite and (differs or kept.versions != asked.versions or kept.trained_on != trained_on):
             return None
         if differs:
             raise InputError(

@@ -8,11 +8,15 @@ from pathlib import Path
 from pytorch.datasets import dataset_name
 from pytorch.errors import FileError, InputError
 from pytorch.experiment import PAIR, RANDOM_WEIGHTS, UNROTATED, UNTRAINED
-from pytorch.recipes import recipe_for
+from pytorch.recipes import Recipe, recipe_for
 from pytorch.storage import load_model, load_values, model_file, values_file
 from pytorch.trained_model import TrainedModel, weights_digest
+from pytorch.variance_pair import VariancePair
 
 AGGREGATIONS = ("mean", "max")
+TRAIN, MEASURE, DRAW = "experiment_rotation", "experiment_variance", "plot_variances_models"
+"""The scripts."""
+
 TRANSFORMATION, STEPS = "rotation", 16
 
 
@@ -21,16 +25,18 @@ class Step:
     """One call of a script.
 
     Attributes:
-        script: Which: ``"train"``, ``"measure"`` or ``"draw"``.
+        script: Its name, without ``.py``.
         title: What it does, for people.
         arguments: Of the script.
         is_done: Tells whether what it makes is there, without the data set.
+        needs: The title of the step that it cannot do without.
     """
 
     script: str
     title: str
     arguments: list[str]
     is_done: Callable[[], bool]
+    needs: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,28 +71,30 @@ class Combination:
         measure = [*common, "--aggregation", ",".join(AGGREGATIONS), "--steps", str(STEPS)]
         measure += ["--precision", self.precision]
         what = f"{self.model} on {dataset_name(self.dataset)}"
+        training = Step(TRAIN, f"train {what}", [*common, *self._epoch_options()], self._is_trained)
         return [
-            Step("train", f"train {what}", [*common, *self._epoch_options()], self._is_trained),
-            Step("measure", f"measure {what}", measure, lambda: self._is_measured(None)),
+            training,
+            Step(MEASURE, f"measure {what}", measure, lambda: self._is_measured(None), training.title),
             Step(
-                "measure",
+                MEASURE,
                 f"measure {what} before its training",
                 [*measure, "--control", RANDOM_WEIGHTS],
                 lambda: self._is_measured(RANDOM_WEIGHTS),
+                training.title,
             ),
         ]
 
     @property
-    def epochs(self) -> tuple[int, int]:
-        """Of the unrotated and of the rotated model."""
+    def recipe(self) -> Recipe:
+        """How to train, for as long as the schedule says."""
         recipe = recipe_for(self.model, dataset_name(self.dataset))
         unrotated, rotated = (max(1, round(self.schedule * each)) for each in (recipe.epochs, recipe.rotated_epochs))
-        return unrotated, rotated
+        return recipe.with_options(unrotated, rotated, None)
 
     def _epoch_options(self) -> list[str]:
         if self.schedule == 1:
             return []
-        return ["--epochs", str(self.epochs[0]), "--rotated-epochs", str(self.epochs[1])]
+        return ["--epochs", str(self.recipe.epochs), "--rotated-epochs", str(self.recipe.rotated_epochs)]
 
     def _further_seeds(self) -> list[int | None]:
         return [None, *range(1, self.seeds)]
@@ -99,17 +107,21 @@ class Combination:
         return all(self._is_as_asked(seed) for seed in self._further_seeds())
 
     def _is_as_asked(self, further_seed: int | None) -> bool:
+        """Whether both models are there and were trained as asked; where that cannot be told without the data, not."""
+        wanted = self.recipe, further_seed or 0, self.samples
         with suppress(FileNotFoundError, FileError):
-            models = self._models(further_seed).values()
-            wanted = (further_seed or 0, self.samples is None)
-            as_asked = all((model.seed, model.samples_seed is None) == wanted for model in models)
-            return as_asked and tuple(model.epochs for model in models) == self.epochs
+            return all(
+                (model.recipe, model.seed, None if model.samples_seed is None else model.samples) == wanted
+                and (model.model, model.trained_on) == (self.model, trained_on)
+                for trained_on, model in self._models(further_seed).items()
+            )
         return False
 
     def _is_measured(self, control: str | None) -> bool:
         return all(self._is_of_its_models(control, seed) for seed in self._further_seeds())
 
     def _is_of_its_models(self, control: str | None, further_seed: int | None) -> bool:
+        """Whether measurements are there, made as asked, of the models that are there and of all their test samples."""
         place = self.results_dir, self.model, dataset_name(self.dataset), TRANSFORMATION
         with suppress(FileNotFoundError, FileError, InputError):
             models = self._models(further_seed)
@@ -117,10 +129,12 @@ class Combination:
                 weights = {name: weights_digest(model.weights) for name, model in models.items()}
             else:
                 weights = {UNTRAINED: weights_digest(models[UNROTATED].network(trained=False).state_dict())}
+            wanted = weights, STEPS, self.precision, None, models[UNROTATED].test_samples
             pairs = [load_values(values_file(*place, name, control, further_seed)) for name in AGGREGATIONS]
-            return all(
-                (pair.weights, len(pair.any_result.transformations), pair.any_result.precision)
-                == (weights, STEPS, self.precision)
-                for pair in pairs
-            )
+            return all(_measured(pair) == wanted for pair in pairs)
         return False
+
+
+def _measured(pair: VariancePair) -> tuple[dict[str, str], int, str, float | None, int | None]:
+    result = pair.any_result
+    return pair.weights, len(result.transformations), result.precision, result.tolerance, result.samples_offered

@@ -24,9 +24,16 @@ NAMES = {
 
 
 def dumps(content: Any) -> memoryview:
-    """Write plain containers and tensors as ``torch.save`` does, which hides why a file cannot be written."""
+    """Write plain containers and tensors as ``torch.save`` does, which hides why a file cannot be written.
+
+    Raises:
+        MemoryError: There is not enough of it.
+    """
     buffer = io.BytesIO()
-    torch.save(content, buffer)
+    try:
+        torch.save(content, buffer)
+    except RuntimeError as error:  # writing into memory fails in no other way
+        raise MemoryError from error
     return buffer.getbuffer()
 
 

@@ -18,37 +18,45 @@ OUT_OF_MEMORY = "out of memory: batches (--batch-size) or the choice of --sample
 FAILURE = 1
 """Exit code."""
 
+KNOWN_ERRORS = (ReportedError, OSError, MemoryError, RuntimeError)
+"""What ``told`` can tell; of RuntimeErrors those alone that are of memory."""
+
 
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Run a script's ``main`` and exit: 0 done, 1 failed with one line, 130 interrupted."""
     raise_when_interrupted()
     keep_freed_memory()
     torch.backends.cudnn.allow_tf32 = False  # on by default: convolutions of fp32 models with 10 bits of mantissa
-    sys.stdout.reconfigure(line_buffering=True)  # lines of long work show up in a redirected log as they come
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None: closed by whoever called
+        # Lines of long work show up in a redirected log as they come, and what a terminal cannot show stops nothing.
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")
     try:
         code = main() or 0
-    except ReportedError as error:
-        code = _fail(str(error))
-    except (torch.OutOfMemoryError, MemoryError):
-        code = _fail(OUT_OF_MEMORY)
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):
-            raise
-        code = _fail(OUT_OF_MEMORY)
     except BrokenPipeError:  # of `| head -1`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FAILURE
-    except OSError as error:
-        code = _fail(f"{error.strerror}: {error.filename}" if error.filename else str(error))
+    except KNOWN_ERRORS as error:
+        print(f"{Path(sys.argv[0]).name}: error: {one_line(told(error))}", file=sys.stderr)
+        code = FAILURE
     except KeyboardInterrupt:
         code = INTERRUPTED
         print("\ninterrupted: the files that are there are whole; the same command goes on from them", file=sys.stderr)
     leave_when_interrupted()
-    with suppress(BrokenPipeError):
+    with suppress(BrokenPipeError, AttributeError):  # it may be None
         sys.stdout.flush()
     sys.exit(code)
 
 
-def _fail(message: str) -> int:
-    print(f"{Path(sys.argv[0]).name}: error: {one_line(message)}", file=sys.stderr)
-    return FAILURE
+def told(error: Exception) -> str:
+    """Say what went wrong, for people.
+
+    Raises:
+        Exception: The same, if it is none that a user can mend.
+    """
+    if isinstance(error, ReportedError):
+        return str(error)
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        return OUT_OF_MEMORY
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        return f"{error.strerror}: {error.filename}" if error.filename else str(error)
+    raise error

@@ -1,9 +1,12 @@
 """Bad input of every kind gets one clear line and an exit code, whichever script meets it."""
 
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,6 +60,8 @@ def errors(text):
     [
         (("reznet", "digits"), 2, "unknown model 'reznet': did you mean resnet"),
         (("resnet", "digit"), 2, "'digit': did you mean digits"),
+        (("resnet", ""), 2, "unknown data set (and no folder) ''"),
+        (("resnet", "digits", "--batch-size", "9" * 20), 2, "must be in 1 to 2147483647"),
         (("resnet", "no/such/folder"), 2, "unknown data set (and no folder) 'no/such/folder'"),
         (("resnet", "digits", "--batch-size", "0"), 2, "--batch-size: 0 must be at least 1"),
         (("resnet", "digits", "--batch-size", "-8"), 2, "--batch-size: -8 must be at least 1"),
@@ -233,6 +238,121 @@ def test_weights_that_are_no_numbers(script, image_folder, tmp_path):
     code, told, _ = script("measure", "simple_conv", image_folder, "--steps", "4")
     assert (code, len(errors(told))) == (1, 1)
     assert "weights that are NaN or infinite: 3 in conv1.weight, 1 in conv2.bias" in told
+
+
+@pytest.mark.parametrize("name", ["y" * 51, "back\\slash", "new\nline"])
+def test_folders_that_no_file_can_be_named_after(script, image_folder, name):
+    image_folder.rename(image_folder.parent / name)
+    code, told, _ = script("train", "simple_conv", image_folder.parent / name)
+    assert (code, len(told.splitlines())) == (2, 1)
+    assert "results cannot be named after a folder" in told
+
+
+def test_the_longest_name_of_a_folder_goes_through_all_scripts(script, image_folder, tmp_path):
+    folder = image_folder.rename(image_folder.parent / ("y" * 50))
+    assert script("train", "simple_conv", folder, *ONE_EPOCH)[0] == 0
+    assert script("measure", "simple_conv", folder, "--steps", 2)[0] == 0
+    assert script("draw", "--only", "layers")[0] == 0
+
+
+def test_images_that_changed_under_their_names_are_other_data(script, image_folder):
+    for path in image_folder.rglob("*.png"):  # whose size does not tell
+        Image.open(path).save(path.with_suffix(".bmp"))
+        path.unlink()
+    assert script("train", "simple_conv", image_folder, *ONE_EPOCH)[0] == 0
+    changed = image_folder / "train" / "cat" / "0.bmp"
+    size = changed.stat().st_size
+    Image.new("RGB", (32, 32), (9, 9, 9)).save(changed)
+    assert changed.stat().st_size == size
+    code, told, _ = script("train", "simple_conv", image_folder, *ONE_EPOCH)
+    assert (code, len(errors(told))) == (1, 1)
+    assert "was trained with fingerprint of the data = " in told
+    assert "trained on other data than folder-pets holds now" in script("measure", "simple_conv", image_folder)[1]
+
+
+def test_a_model_in_the_place_of_the_other_is_not_taken_for_it(script, image_folder, tmp_path):
+    command = "train", "simple_conv", image_folder, *ONE_EPOCH
+    script(*command)
+    place = tmp_path / "variance_results" / "models" / "simple_conv_folder-pets"
+    shutil.copy(place / "unrotated.pt", place / "rotated.pt")
+    code, told, _ = script(*command)
+    assert (code, errors(told)) == (1, [told.splitlines()[-1]])
+    assert "rotated.pt holds the unrotated model: it was moved there; --overwrite trains it anew" in told
+    assert script(*command, "--overwrite")[0] == 0
+    assert load_model(place / "rotated.pt").trained_on == "rotated"
+
+
+def test_what_is_not_named_as_an_image_is_counted(script, image_folder):
+    (image_folder / "train" / "cat" / "notes.txt").touch()
+    (image_folder / "test" / "loop").symlink_to(image_folder / "test" / "cat")
+    (image_folder / "train" / "loop").symlink_to(image_folder / "train" / "cat")
+    _, told, _ = script("train", "simple_conv", image_folder, *ONE_EPOCH)
+    assert f"{image_folder / 'train'}: 2 files are not named as images and left out" in told
+    os.mkfifo(image_folder / "train" / "dog" / "pipe.png")
+    code, told, _ = script("train", "simple_conv", image_folder, *ONE_EPOCH)
+    assert (code, len(errors(told))) == (1, 1)
+    assert "pipe.png is no file" in told
+
+
+def test_names_that_a_terminal_cannot_show_stop_nothing(tmp_path):
+    """Nor does it that nobody listens."""
+    script = Path(experiment_rotation.__file__)
+    process = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True,
+                             env={**os.environ, "PYTHONIOENCODING": "ascii"}, check=False)  # fmt: skip
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "mean \\xb1 standard deviation" in " ".join(process.stdout.split())
+    closed = subprocess.run(["sh", "-c", f"exec '{sys.executable}' '{script}' no_model digits >&-"], cwd=tmp_path,
+                            capture_output=True, text=True, check=False)  # fmt: skip
+    assert (closed.returncode, len(closed.stderr.splitlines())) == (2, 1)
+
+
+def test_memory_that_runs_out_while_a_model_is_saved(script, image_folder, monkeypatch):
+    def fail(*arguments, **options):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 141047872 vs 141047764")
+
+    monkeypatch.setattr(torch, "save", fail)
+    code, told, _ = script("train", "simple_conv", image_folder, *ONE_EPOCH)
+    assert (code, len(errors(told))) == (1, 1)
+    assert "out of memory: " in told
+
+
+def test_data_sets_that_are_downloaded_need_a_folder():
+    with pytest.raises(InputError, match="mnist is downloaded: data_dir must be the folder to keep it in"):
+        load_dataset("mnist", data_dir=None)
+
+
+def small_model():
+    return nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU())
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+def test_images_of_odd_types(dtype):
+    with pytest.raises(InputError, match=r"images are of type .*: uint8 or floating point is needed"):
+        measure_variance(small_model(), torch.ones(4, 1, 8, 8).to(dtype), None, rotations(2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_images_are_given_to_a_model_in_its_type(dtype):
+    images, model = torch.rand(4, 1, 8, 8).to(dtype), small_model()
+    found = measure_variance(model, images, None, rotations(2))
+    expected = measure_variance(model, images.float(), None, rotations(2))
+    np.testing.assert_allclose(found.tv_all, expected.tv_all, rtol=1e-2 if dtype == torch.float16 else 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda batch: batch[1:], r"must make a batch of 4 samples of one, and made a tensor of shape \(3, 1, 8, 8\)"),
+        (lambda batch: None, "and made NoneType"),
+        (lambda batch: batch.sum(), r"and made a tensor of shape \(\)"),
+    ],
+)
+def test_transformations_that_make_no_batch(change, message):
+    images = torch.rand(4, 1, 8, 8)
+    with pytest.raises(InputError, match=f"a transformation {message}" if message.startswith("must") else message):
+        measure_variance(small_model(), images, None, [change, change])
+    with pytest.raises(InputError, match=r"preprocess must make a batch of 4 samples"):
+        measure_variance(small_model(), images, None, rotations(2), preprocess=change)
 
 
 def test_images_that_are_no_numbers():

@@ -3,9 +3,12 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
 
+import experiment_rotation
 import experiment_variance
 import reproduce_paper
+from pytorch.reproduction import DRAW, TRAIN
 from pytorch.storage import load_model, load_values
 
 SMALL = ("--models", "simple_conv", "--samples", "40", "--schedule", "0.1", "--seeds", "2")
@@ -26,7 +29,7 @@ def reproduce(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    monkeypatch.setitem(reproduce_paper.SCRIPTS, "draw", SimpleNamespace(main=lambda arguments: 0))
+    monkeypatch.setitem(reproduce_paper.SCRIPTS, DRAW, SimpleNamespace(main=lambda arguments: 0))
 
 
 def times(folder):
@@ -37,9 +40,9 @@ def test_what_is_missing_is_done_and_a_failing_data_set_stops_no_other(reproduce
     broken = tmp_path / "broken"
     (broken / "train" / "cat").mkdir(parents=True)
     code, told, errors = reproduce("--datasets", str(broken), "digits")
-    assert (code, errors.count("error: ")) == (1, 3)
+    assert (code, errors.count("error: "), told.count("left out, its models are not there")) == (1, 1, 2)
     assert "error: train simple_conv on folder-broken: " in errors
-    assert "7 steps, 0 done before, 3 failed" in told
+    assert "7 steps: 0 were done, 3 failed" in told
     results = tmp_path / "results"
     assert (load_model(results / "models" / "simple_conv_digits" / "rotated.pt").epochs) == 2
     second = load_values(results / "values" / "seed1" / "simple_conv_digits_rotation_max.pickle")
@@ -52,13 +55,51 @@ def test_what_is_missing_is_done_and_a_failing_data_set_stops_no_other(reproduce
     assert len(made) == 4 + 2 * 4
     code, told, errors = reproduce("--datasets", "digits")
     assert (code, errors) == (0, "")
-    assert "4 steps, 3 done before, 0 failed" in told
+    assert "4 steps: 3 were done, 0 failed" in told
     assert times(results) == made
     (results / "values" / "seed1" / "simple_conv_digits_rotation_max.pickle").unlink()
     (results / "models" / "simple_conv_digits" / "seed1" / "rotated.pt").write_bytes(b"no model")
     code, told, errors = reproduce("--datasets", "digits")
-    assert "4 steps, 0 done before, 4 failed" in told
+    assert "4 steps: 0 were done, 4 failed" in told
     assert "seed1/rotated.pt cannot be read as a trained model" in errors
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_only_what_was_done_as_asked_is_done(tmp_path, monkeypatch, capsys):
+    """Other batches, fewer samples and a tolerance are no reproduction; the scripts say what is in the way."""
+    monkeypatch.chdir(tmp_path)
+    what = ["simple_conv", "digits", "--results-dir", "results"]
+    experiment_rotation.main([*what, "--epochs", "1", "--rotated-epochs", "2", "--samples", "40", "--batch-size", "8"])
+    reproduce = ["--models", "simple_conv", "--datasets", "digits", "--results-dir", "results", "--schedule", "0.1"]
+    assert reproduce_paper.main([*reproduce, "--samples", "40"]) == 1
+    told = capsys.readouterr()
+    assert "to do  train simple_conv on digits" in told.out
+    assert "batch size = 8, not 64: --overwrite" in told.err
+    assert "\npython experiment_rotation.py simple_conv digits --results-dir results" in told.out
+    experiment_rotation.main([*what, "--epochs", "1", "--rotated-epochs", "2", "--samples", "40", "--overwrite"])
+    experiment_variance.main([*what, "--samples", "30", "--aggregation", "mean,max"])
+    experiment_variance.main(
+        [*what, "--samples", "40", "--aggregation", "mean,max", "--control", "random-weights", "--tolerance", "5"]
+    )
+    capsys.readouterr()
+    assert reproduce_paper.main([*reproduce, "--samples", "40"]) == 1
+    told = capsys.readouterr()
+    assert [line.split()[0] for line in told.out.splitlines()[:3]] == ["done", "to", "to"]
+    assert "samples 30, not 40" in told.err
+    assert "tolerance 5.0, not None" in told.err
+    assert reproduce_paper.main([*reproduce, "--samples", "50"]) == 1
+    assert "to do  train simple_conv on digits" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_step_without_memory_stops_no_other(reproduce, monkeypatch):
+    def fail(arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setitem(reproduce_paper.SCRIPTS, TRAIN, SimpleNamespace(main=fail))
+    code, told, errors = reproduce("--datasets", "digits")
+    assert (code, errors.count("out of memory: ")) == (1, 1)
+    assert "4 steps: 0 were done, 3 failed" in told
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -66,7 +107,7 @@ def test_the_epochs_of_a_schedule_and_the_precision_count(reproduce):
     assert reproduce("--datasets", "digits", "--seeds", "1")[0] == 0
     code, told, _ = reproduce("--datasets", "digits", "--seeds", "1", "--precision", "bf16")
     assert code == 1
-    assert "4 steps, 1 done before, 2 failed" in told
+    assert "4 steps: 1 were done, 2 failed" in told
     code, _, errors = reproduce("--datasets", "digits", "--seeds", "1", "--schedule", "0.3")
     assert code == 1
     assert "was trained with number of epochs = 1, not 2" in errors

@@ -47,7 +47,7 @@ class Claim:
     expected: int | None = None
 
     def verdict(self) -> str:
-        """Sum the answers up in words.
+        """Sum the answers up in words: a claim is not reproduced where there is a no and no yes.
 
         >>> rotated, unrotated = Case(("resnet", "rotated"), YES), Case(("resnet", "unrotated"), UNCLEAR)
         >>> Claim("", "", "", [rotated, unrotated]).verdict()
@@ -62,7 +62,8 @@ class Claim:
         if answers == {YES}:
             return f"reproduced{where}"
         if YES not in answers:
-            return f"not reproduced{where}{self._exceptions(', ')}"
+            decision = "not reproduced" if NO in answers else "undecided"
+            return f"{decision}{where}{self._exceptions(', ')}"
         yes = sum(case.answer == YES for case in self.cases)
         return f"depends: yes in {yes} of {len(self.cases)} cases{self._exceptions('; ')}"
 

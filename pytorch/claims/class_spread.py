@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pytorch.claims.claim import UNCLEAR, Case, Claim, answer, range_text
+from pytorch.claims.claim import Case, Claim, answer, range_text
 from pytorch.claims.significance import holm, spread
 from pytorch.claims.trainings import before_training, rotation_pairs
 from pytorch.report.findings import Findings
@@ -34,8 +34,8 @@ def class_spread(found: Findings) -> tuple[Claim | None, Table]:
     tested = holm([each.p_value for each in spreads])
     rows, cases = [], []
     for (pair, name), each, p in zip(networks, spreads, tested, strict=True):
-        values, errors = _output(pair.results[name])
-        found_answer = answer(p, agrees=True) if np.isfinite(values).any() else UNCLEAR
+        values, _ = _output(pair.results[name])
+        found_answer = answer(p, agrees=True)
         cases.append(Case((pair.model, pair.dataset, name), found_answer))
         low, high = (_class(pair.results[name], values, which) for which in (np.nanargmin, np.nanargmax))
         rows.append({
@@ -45,7 +45,7 @@ def class_spread(found: Findings) -> tuple[Claim | None, Table]:
             "layer": pair.results[name].layer_names[-1],
             "mean over classes": Estimate(each.mean, np.nan),
             "deviation between classes": Estimate(each.deviation, np.nan),
-            "error of a class": Estimate(float(np.nanmean(errors)), np.nan),
+            "error of a class": Estimate(each.error, np.nan),
             "least": low,
             "most": high,
             "before training": _deviation(before_training(found, pair)),

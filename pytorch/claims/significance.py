@@ -50,11 +50,13 @@ class Spread:
 
     Attributes:
         mean: Of the estimates, with equal weights.
+        error: The mean of their errors.
         deviation: Standard deviation of the values themselves, without that of the errors; 0 if these explain all.
         p_value: Of there being no difference at all.
     """
 
     mean: float
+    error: float
     deviation: float
     p_value: float
 
@@ -72,12 +74,13 @@ def spread(values: np.ndarray, errors: np.ndarray) -> Spread:
     """
     known = np.isfinite(values) & np.isfinite(errors) & (errors > 0)
     values, weights = values[known], 1 / errors[known] ** 2
+    mean, error = (float(each.mean()) if len(each) else math.nan for each in (values, 1 / np.sqrt(weights)))
     if len(values) < 2:
-        return Spread(float(values.mean()) if len(values) else math.nan, math.nan, math.nan)
+        return Spread(mean, error, math.nan, math.nan)
     freedom = len(values) - 1
     q = float((weights * (values - np.average(values, weights=weights)) ** 2).sum())
     scale = weights.sum() - (weights**2).sum() / weights.sum()
-    return Spread(float(values.mean()), math.sqrt(max(0.0, (q - freedom) / scale)), float(stats.chi2.sf(q, freedom)))
+    return Spread(mean, error, math.sqrt(max(0.0, (q - freedom) / scale)), float(stats.chi2.sf(q, freedom)))
 
 
 @dataclass(frozen=True)

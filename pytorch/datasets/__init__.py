@@ -24,13 +24,17 @@ DATASETS: dict[str, Callable[[Path | None], Source]] = {
 """Name to a function of the folder where downloads are kept."""
 
 
+LONGEST_FOLDER_NAME = 50
+"""In letters; names of files are made of it."""
+
+
 def load_dataset(name: str, data_dir: Path | None, samples: int | None = None, seed: int = 0) -> Dataset:
     """Find a data set, downloading it if need be; its images are read when a split is first asked for.
 
     Args:
         name: A key of ``DATASETS`` (letter case, ``-`` and ``_`` do not matter), or the path of a folder with
             ``train/<class>/*`` and ``test/<class>/*``.
-        data_dir: Where downloads are kept; None will do for what is not downloaded.
+        data_dir: Where downloads are kept; None will do for digits and for folders.
         samples: At most so many of each split, as many of each class, drawn with ``seed``; None: all.
         seed: Of that draw.
 
@@ -38,6 +42,8 @@ def load_dataset(name: str, data_dir: Path | None, samples: int | None = None, s
         InputError: There is no such data set, or it cannot be read; the message says what to do.
     """
     folder = _folder(name)
+    if folder is None and data_dir is None and dataset_name(name) != "digits":
+        raise InputError(f"{dataset_name(name)} is downloaded: data_dir must be the folder to keep it in")
     source = DATASETS[dataset_name(name)](data_dir) if folder is None else read_image_folder(folder)
     return Dataset(dataset_name(name), source, samples, seed)
 
@@ -54,8 +60,11 @@ def dataset_name(name: str) -> str:
     folder = _folder(name)
     if folder is None:
         return find_name(name, DATASETS, "data set (and no folder)")
-    if "\\" in folder.name:
-        raise InputError(f"{folder}: results cannot be named after a folder with \\ in its name; rename it")
+    if "\\" in folder.name or not folder.name.isprintable() or len(folder.name) > LONGEST_FOLDER_NAME:
+        raise InputError(
+            f"{folder}: results cannot be named after a folder with more than {LONGEST_FOLDER_NAME} letters, or with "
+            "\\ or what cannot be printed in its name; rename it"
+        )
     return f"folder-{folder.name}"
 
 
@@ -67,7 +76,7 @@ def dataset_source(name: str) -> str:
 
 def _folder(name: str) -> Path | None:
     """Return the folder that ``name`` means; a known name means no folder (write ``./mnist`` for that)."""
-    if match_name(name, DATASETS) is None and Path(name).is_dir():
+    if name and match_name(name, DATASETS) is None and Path(name).is_dir():
         return Path(name).resolve()
     return None
 

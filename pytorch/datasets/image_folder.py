@@ -1,6 +1,7 @@
 """A folder of images as a data set: ``train/<class>/*`` and ``test/<class>/*``."""
 
 import hashlib
+import os
 import sys
 import warnings
 from functools import partial
@@ -58,10 +59,14 @@ def read_image_folder(folder: Path) -> Source:
 
 
 def _fingerprint(folder: Path, files: list[Path]) -> str:
-    """A number that tells the files of a folder, by name and size, from those of another, wherever it lies."""
+    """A number that tells the files of a folder, by name and content, from those of another, wherever it lies."""
     digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.relative_to(folder)} {file.stat().st_size}\n".encode())
+    for path in tqdm(files, desc="checking images", unit=" files", disable=None):
+        if not path.is_file():  # a pipe would be waited for
+            raise InputError(f"{path} is no file")
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.relative_to(folder)} {content}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]
 
 
@@ -72,7 +77,8 @@ def _list(folder: Path) -> tuple[list[str], list[Path], Tensor]:
     except FileNotFoundError as error:
         raise InputError(f"{folder}: {str(error).splitlines()[0]}") from error
     files = [Path(path) for path, _ in listing.samples]
-    others = sum(path.is_file() for name in listing.classes for path in (folder / name).rglob("*")) - len(files)
+    walks = [os.walk(folder / name, followlinks=True) for name in listing.classes]  # as the listing does
+    others = sum(len(names) for walk in walks for _, _, names in walk) - len(files)
     if others:
         print(f"{folder}: {others} files are not named as images and left out", file=sys.stderr)
     return listing.classes, files, torch.tensor(listing.targets)

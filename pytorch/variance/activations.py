@@ -71,6 +71,11 @@ class ActivationRecorder:
                 return torch.channels_last
         return torch.preserve_format
 
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """The floating point type of the model's first such parameter, which its input should have; None: any."""
+        return next((weight.dtype for weight in self._model.parameters() if weight.is_floating_point()), None)
+
     def columns(self) -> dict[str, list[int]]:
         """For each aggregation, which of ``layers`` it gives; those without positions belong to all."""
         return {

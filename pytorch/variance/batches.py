@@ -82,8 +82,10 @@ def in_batches(
 
 
 def _finite(batch: Batch) -> Batch:
-    """Refuse images with values that are NaN or infinite: they would spoil the sums of all."""
+    """Refuse images with values that are NaN or infinite, which would spoil the sums of all, or of odd types."""
     images = batch.images
+    if isinstance(images, Tensor) and images.dtype != torch.uint8 and not images.is_floating_point():
+        raise InputError(f"images are of type {images.dtype}: uint8 or floating point is needed")
     if isinstance(images, Tensor) and images.is_floating_point():
         odd = int((~torch.isfinite(images)).reshape(len(images), -1).any(dim=1).sum())
         if odd:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -90,14 +91,24 @@ def _rows(
 ) -> list[Tensor]:
     """Transform the images once, and return what each model makes of them, (B, U)."""
     with autocast("fp32", images.device):
-        inputs = transformation(images.clone())  # which may work in place
-        inputs = inputs if options.preprocess is None else options.preprocess(inputs)
-    # A model may change its input in place, which is another model's input too, or the caller's.
-    return [recorder(_copy(inputs, recorder.memory_format)) for recorder in recorders]
+        inputs = _checked(transformation(images.clone()), len(images), "a transformation")  # which may work in place
+        if options.preprocess is not None:
+            inputs = _checked(options.preprocess(inputs), len(images), "preprocess")
+    return [recorder(_copy(inputs, recorder)) for recorder in recorders]
 
 
-def _copy(inputs: Tensor, memory_format: torch.memory_format) -> Tensor:
-    return inputs.clone(memory_format=memory_format) if inputs.ndim == 4 else inputs.clone()
+def _checked(batch: Any, count: int, what: str) -> Tensor:
+    if not isinstance(batch, Tensor) or batch.ndim == 0 or len(batch) != count:
+        found = f"a tensor of shape {tuple(batch.shape)}" if isinstance(batch, Tensor) else type(batch).__name__
+        raise InputError(f"{what} must make a batch of {count} samples of one, and made {found}")
+    return batch
+
+
+def _copy(inputs: Tensor, recorder: ActivationRecorder) -> Tensor:
+    """Copy what a model may change in place, and another model sees too; in the type of its parameters."""
+    dtype = recorder.dtype if recorder.dtype is not None and inputs.is_floating_point() else inputs.dtype
+    memory_format = recorder.memory_format if inputs.ndim == 4 else torch.preserve_format
+    return inputs.to(dtype, copy=True, memory_format=memory_format)
 
 
 def _shuffle(images: Tensor, generator: torch.Generator) -> Tensor:
