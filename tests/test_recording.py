@@ -226,9 +226,9 @@ GOOD = {"images": torch.rand(4, 1, 6, 6), "labels": None, "transformations": rot
         (
             nn.ReLU(),
             {"labels": torch.zeros(4, dtype=int), "classes": np.array(["a", "all"])},
-            "class names must differ",
+            "a class must not be called 'all'",
         ),
-        (nn.ReLU(), {"labels": torch.zeros(4, dtype=int), "classes": ["a", "a"]}, "class names must differ"),
+        (nn.ReLU(), {"labels": torch.zeros(4, dtype=int), "classes": ["a", "a"]}, "a class must not be called 'a'"),
         (nn.ReLU(), {"images": [], "labels": torch.zeros(4)}, "labels must be None"),
         (nn.Sequential(nn.Identity()), {}, "no layer was recorded"),
         (Changing(), {}, "layers changed between two calls"),

@@ -125,8 +125,8 @@ def test_unknown_groups_are_named():
     ("changes", "message"),
     [
         ({"tv_all": np.zeros(3)}, "tv_all has shape"),
-        ({"classes": ["ant", "bee", "all"]}, "class names"),
-        ({"classes": ["ant", "bee", "bee"]}, "class names"),
+        ({"classes": ["ant", "bee", "all"]}, "a class must not be called 'all'"),
+        ({"classes": ["ant", "bee", "bee"]}, "a class must not be called 'bee'"),
         ({"layer_names": ["conv", "conv"]}, "name of its own"),
         ({"tv_all": np.array(["a", "b", "c", "d"])}, "tv_all is of type <U1"),
         ({"errors": errors(3, 3)}, r"all has shape \(3, 4\)"),

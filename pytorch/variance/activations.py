@@ -139,7 +139,7 @@ class ActivationRecorder:
                 if activation.ndim == 0 or len(activation) != self._batch:
                     raise InputError(
                         f"layer {part} has shape {tuple(activation.shape)} for {self._batch} samples: "
-                        "its first axis is not the batch"
+                        "its first axis is not the batch (layers= records others)"
                     )
                 self._record(part, activation, module, inputs)
 

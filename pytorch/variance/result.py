@@ -1,6 +1,7 @@
 """What a measurement found, and all that follows from it."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -283,8 +284,11 @@ def check_class_names(classes: Sequence[str]) -> None:
     Raises:
         InputError: Two classes have one name, or one is named ``all`` or ``stratified``.
     """
-    if {ALL, STRATIFIED} & set(classes) or len(set(classes)) < len(classes):
-        raise InputError("class names must differ from each other and from 'all' and 'stratified'")
+    for name, count in Counter([ALL, STRATIFIED, *classes]).items():
+        if count > 1:
+            raise InputError(
+                f"a class must not be called {name!r}, as another one or all together ('all', 'stratified') are"
+            )
 
 
 def _check_quantity(group: str, quantity: str) -> None:
