@@ -62,4 +62,4 @@ def _affine(module: nn.BatchNorm2d) -> tuple[Tensor, Tensor] | None:
     shift = -module.running_mean.double() * scale
     if module.bias is not None:
         shift = shift + module.bias.double()
-    return scale.to(module.running_mean.dtype), shift.to(module.running_mean.dtype)
+    return tuple(values.detach().to(module.running_mean.dtype) for values in (scale, shift))
