@@ -7,6 +7,7 @@ import torch
 
 import experiment_rotation
 import experiment_variance
+import plot_variances_models
 import reproduce_paper
 from pytorch.reproduction import DRAW, TRAIN
 from pytorch.storage import load_model, load_values
@@ -36,7 +37,10 @@ def times(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*.p*") if path.suffix in (".pt", ".pickle")}
 
 
-def test_what_is_missing_is_done_and_a_failing_data_set_stops_no_other(reproduce, tmp_path):
+def test_what_is_missing_is_done_and_a_failing_data_set_stops_no_other(reproduce, tmp_path, monkeypatch):
+    draw = plot_variances_models.main
+    few = SimpleNamespace(main=lambda arguments: draw([*arguments, "--only", "layers"]))
+    monkeypatch.setitem(reproduce_paper.SCRIPTS, DRAW, few)
     broken = tmp_path / "broken"
     (broken / "train" / "cat").mkdir(parents=True)
     code, told, errors = reproduce("--datasets", str(broken), "digits")
