@@ -269,6 +269,44 @@ FAULTS = {
         "tests/test_bad_input.py::test_weights_that_are_no_numbers",
         [("pytorch/variance/measure.py", "        _check_weights(model)\n", "        pass\n")],
     ),
+    "a batch norm's means are derived from an input that was changed": (
+        "tests/test_batch_norm_means.py",
+        [("pytorch/variance/batch_norm_means.py", "or inputs[0]._version != version ", "")],
+    ),
+    "a batch norm that is hooked is taken for an affine map": (
+        "tests/test_batch_norm_means.py",
+        [("pytorch/variance/batch_norm_means.py", "running_var is None or hooked", "running_var is None")],
+    ),
+    "many claims are tested as if each were the only one": (
+        "tests/test_claims.py",
+        [("pytorch/claims/significance.py", "min(1.0, (len(p_values) - rank) * p)", "p")],
+    ),
+    "two models on the same samples are taken for independent": (
+        "tests/test_claims.py",
+        [("pytorch/claims/comparisons.py", "error[ROTATED] + error[UNROTATED]",
+          "math.hypot(error[ROTATED], error[UNROTATED])")],
+    ),
+    "trainings that disagree are judged by their samples": (
+        "tests/test_claims.py",
+        [("pytorch/claims/comparisons.py", "if len(trainings) > 1:", "if len(trainings) > 9:")],
+    ),
+    "what is not decided is not reproduced": (
+        "tests/test_claims.py",
+        [("pytorch/claims/claim.py", '"not reproduced" if NO in answers else "undecided"', '"not reproduced"')],
+    ),
+    "a folder of images is known by names alone": (
+        "tests/test_bad_input.py::test_images_that_changed_under_their_names_are_other_data",
+        [("pytorch/datasets/image_folder.py", '{path.relative_to(folder)} {content}', '{path.relative_to(folder)}')],
+    ),
+    "a model in the place of the other is taken for it": (
+        "tests/test_bad_input.py::test_a_model_in_the_place_of_the_other_is_not_taken_for_it",
+        [("pytorch/pair_training.py", "if kept.trained_on != trained_on and not self.overwrite:", "if False:")],
+    ),
+    "a measurement of fewer samples counts as done": (
+        "tests/test_reproduction.py::test_only_what_was_done_as_asked_is_done",
+        [("pytorch/reproduction.py", "self.precision, None, models[UNROTATED].test_samples",
+          "self.precision, None, _measured(load_values(values_file(*place, 'mean', control, further_seed)))[4]")],
+    ),
 }  # fmt: skip
 
 

@@ -434,7 +434,7 @@ def test_the_measure_normalizes_by_the_training_split(image_folder, tmp_path, mo
         (("experiment_variance.py", "resnet", "digits", "--control", "luck"), 2, ["invalid choice: 'luck'"]),
         (("experiment_variance.py", "resnet", "digits", "--transformation", "flip"), 2, ["invalid choice: 'flip'"]),
         (("plot_variances_models.py",), 1, ["no measurement in", "experiment_variance.py"]),
-        (("plot_variances_models.py", "--results-dir", "/dev/null"), 1, ["/dev/null/values cannot be read: Not a directory"]),
+        (("plot_variances_models.py", "--results-dir", "/dev/null"), 1, ["/dev/null/values cannot be read: Not a dir"]),
         (
             ("experiment_rotation.py", "simple_conv", "digits", *SMALL, "--results-dir", "/dev/null/results"),
             1,
