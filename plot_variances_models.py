@@ -45,6 +45,7 @@ from pytorch.report.findings import Findings, find_results
 from pytorch.report.gallery import Look, Planned, plan
 from pytorch.report.origin import origin_table
 from pytorch.report.page import write_page
+from pytorch.report.table import Table
 from pytorch.report.tables import results_tables, write_tables
 from pytorch.report.unit_gallery import plan_units
 from pytorch.script import run
@@ -76,13 +77,27 @@ def _draw(options: argparse.Namespace, found: Findings, command: str) -> list[st
     drawn, failed = album.draw(figures, look, options.format, _command(options))
     stale = album.keep(planned, {digest for figure in planned for digest in figure.sources})
     pairs = [measured.pair for measured in found.measured]
-    tables = [*claims_tables(found), *results_tables(pairs), origin_table(found)]
+    makers = {
+        "claims": lambda: claims_tables(found),
+        "results": lambda: results_tables(pairs),
+        "origin": lambda: [origin_table(found)],
+    }
+    tables = [table for what, make in makers.items() for table in _made(what, make, failed)]
     written = write_tables(options.plots_dir, pairs, tables, command)
     page = options.plots_dir / "index.html"
     failed += write_page(page, pairs, album.figures(), tables, command)
     _tell(found, len(figures), drawn, stale)
     print("\n".join(f"written: {path}" for path in (*written, page)))
     return failed
+
+
+def _made(what: str, make: Callable[[], list[Table]], failed: list[str]) -> list[Table]:
+    """Make tables; what an odd measurement makes of some must not stop the others."""
+    try:
+        return make()
+    except Exception as error:
+        failed.append(f"tables of {what} cannot be made: {type(error).__name__}, {error}")
+        return []
 
 
 def chosen(figures: list[Planned], only: list[str] | None) -> list[Planned]:

@@ -57,6 +57,16 @@ def test_everything_is_drawn_and_put_on_a_page(folders, tmp_path, pair, capsys):
     assert "11 figures, 11 of them drawn anew" in capsys.readouterr().out
 
 
+def test_tables_that_cannot_be_made_stop_no_others(folders, tmp_path, monkeypatch, capsys):
+    def fail(found):
+        raise ZeroDivisionError("of nothing")
+
+    monkeypatch.setattr(plot_variances_models, "claims_tables", fail)
+    assert draw(folders, "--only", "layers") == 1
+    assert capsys.readouterr().err == "error: tables of claims cannot be made: ZeroDivisionError, of nothing\n"
+    assert "Global mean" in (tmp_path / "plots" / "results.md").read_text()
+
+
 def test_what_is_unchanged_is_not_drawn_again(folders, tmp_path, pair):  # noqa: F811
     only = ("--only", "layers,depth")
     draw(folders, *only)
