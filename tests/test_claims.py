@@ -16,6 +16,7 @@ from pytorch.claims.significance import holm, spread, t_test, trend, z_test
 from pytorch.claims.trainings import same_measurements, training_text
 from pytorch.experiment import PAIR
 from pytorch.report.findings import Findings, Measured, Trained
+from pytorch.report.formats import latex, markdown
 from pytorch.report.table import Estimate
 
 LAYERS = 6
@@ -244,6 +245,13 @@ def test_depth():
     found_taus = [cell.value for cell in (unrotated["τ"], rotated["τ"], unrotated["τ before training"])]
     assert found_taus == pytest.approx([1, -1, 1])
     assert (unrotated["lowest NV"], rotated["lowest NV"]) == ("layer0 (1 of 8): 0.10", "layer7 (8 of 8): 0.10")
+
+
+def test_claims_are_told_in_every_form():
+    told = claims_tables(found_in(lowered(0.1)))
+    assert "U+" not in latex(told)
+    assert r"Kendall's $\tau$, Holm" in latex(told)
+    assert "| reproduced in the 2 of 32 cases that were measured |" in markdown(told)
 
 
 def test_what_claims_have_nothing_to_say_of():

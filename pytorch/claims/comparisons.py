@@ -48,11 +48,12 @@ def comparisons(found: Findings) -> tuple[Claim | None, Table]:
             estimates, _ = measured[key]
             found_answer = answer(tested[key], estimates["difference"].value < 0)
             cases.append(Case((*row.values(),), found_answer))
-            row |= {"training": training_text(pairs[key]), **estimates, "p": p_text(tested[key])}
-            rows.append({**row, "lower": found_answer, **_published(key)})
+            measures = {"lower": found_answer, **estimates, "p": p_text(tested[key])}
+            trained = training_text(pairs[key])
         else:
-            empty = dict.fromkeys(("training", *PAIR, "difference", "p"))
-            rows.append({**row, **empty, "lower": "not measured", **_published(key)})
+            measures = {"lower": "not measured", **dict.fromkeys((*PAIR, "difference", "p"))}
+            trained = None
+        rows.append({**row, **measures, **_published(key), "training": trained})
     caption = " ".join([CAPTION, *notes([(pair.model, pair.dataset) for pair in pairs.values()])])
     table = table_of_rows("comparisons", "The published comparisons", caption, rows)
     if not cases:

@@ -17,7 +17,8 @@ LATEX_SIGNS = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", "`": r"\`{}",
     "[": "{[}", "*": "{*}",  # first in a row, they would belong to the \\ before it
-    "±": r"$\pm$", "×": r"$\times$", "°": r"$^\circ$", "−": "$-$", "–": r"\textendash{}", "—": r"\textemdash{}",
+    "±": r"$\pm$", "×": r"$\times$", "°": r"$^\circ$", "²": "$^2$",
+    "τ": r"$\tau$", "χ": r"$\chi$", "−": "$-$", "–": r"\textendash{}", "—": r"\textemdash{}",
     "ß": r"\ss{}", "æ": r"\ae{}", "Æ": r"\AE{}", "ø": r"\o{}", "Ø": r"\O{}", "ł": r"\l{}", "Ł": r"\L{}",
 }  # fmt: skip
 LATEX_ACCENTS = {

@@ -34,6 +34,9 @@ WIDEST, COLOURS = 1100, 256
 FIELDS = "model", "dataset", "transformation", "aggregation"
 """What tells measurements apart, controls aside."""
 
+LONG = 40
+"""Letters of a text in a table that is broken into lines."""
+
 NOT_MEASURED = "not measured"
 
 
@@ -215,7 +218,8 @@ def _cell(cell: Cell) -> str:
         return "<td></td>"
     if isinstance(cell, str):
         percentage = re.fullmatch(r"([\d.]+) %", cell)
-        attributes = f' class="number" data-value="{percentage[1]}"' if percentage else ""
+        attributes = ' class="text"' if len(cell) > LONG else ""
+        attributes = f' class="number" data-value="{percentage[1]}"' if percentage else attributes
         return f"<td{attributes}>{html.escape(cell)}</td>"
     value = float(cell.value if isinstance(cell, Estimate) else cell)
     sort_by = "" if math.isnan(value) else f' data-value="{value!r}"'.replace("inf", "Infinity")
