@@ -54,6 +54,18 @@ def derived(monkeypatch):
     return answers
 
 
+class ByName(Between):
+    def forward(self, x):
+        return self.norm(input=self.conv(x))
+
+
+def patched():
+    model = Between()
+    original = model.norm.forward
+    model.norm.forward = lambda x: 2 * original(x)
+    return model
+
+
 def hooked(kind):
     model = Between()
     if kind == "before":
@@ -72,6 +84,8 @@ MODELS = {
     "changed through a view": (Between(doubled_through_a_view), False),
     "of the batch": (Between(norm=nn.BatchNorm2d(3, track_running_stats=False)), False),
     "a subclass": (Between(norm=Doubled(3)), False),
+    "called by name": (ByName(), False),
+    "another forward": (patched(), False),
     "hooked before": (hooked("before"), False),
     "hooked after": (hooked("after"), False),
 }
@@ -110,4 +124,48 @@ def test_a_shorter_type_is_read(derived):
     images = torch.rand(5, 2, 9, 9)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), ActivationRecorder(model, "mean") as recorder:
         recorder(images)
+    assert not any(derived)
+
+
+@pytest.mark.parametrize("size", [7, 11, 3])
+def test_of_tokens_the_positions_are_read(derived, size):
+    """(B, C, L) is taken for tokens: seven positions of as many channels, more, and one."""
+    model = prepared(nn.Sequential(nn.Conv1d(2, 5, 3), nn.BatchNorm1d(5)))
+    images = torch.rand(4, 2, size, dtype=torch.float64)
+    output = model(images).detach()
+    with torch.no_grad(), ActivationRecorder(model, "mean") as recorder:
+        torch.testing.assert_close(recorder(images)[:, size - 2 :], output.mean(1))
+    assert not any(derived)
+
+
+def test_volumes_are_derived_too(derived):
+    model = prepared(nn.Sequential(nn.Conv3d(2, 3, 2), nn.BatchNorm3d(3)))
+    images = torch.rand(4, 2, 5, 5, 5, dtype=torch.float64)
+    output = model(images).detach()
+    with torch.no_grad(), ActivationRecorder(model, "mean") as recorder:
+        torch.testing.assert_close(recorder(images)[:, 3:], output.mean((2, 3, 4)))
+    assert any(derived)
+
+
+def test_a_model_that_is_set_to_train_takes_its_statistics_from_the_batch(derived):
+    model, images = prepared(Between()), torch.rand(5, 2, 9, 9, dtype=torch.float64)
+    with torch.no_grad(), ActivationRecorder(model, "mean") as recorder:
+        recorder(images)
+        model.train()
+        row = recorder(images)
+    # Normalised by the batch itself, the mean over all samples is the bias.
+    torch.testing.assert_close(row[:, 3:].mean(0), model.norm.bias.detach())
+    assert derived[-1] is False
+
+
+def test_a_hook_on_all_modules_is_respected(derived):
+    model, images = prepared(Between()), torch.rand(5, 2, 9, 9, dtype=torch.float64)
+    handle = nn.modules.module.register_module_forward_hook(lambda module, inputs, output: output + 1)
+    try:
+        output = model(images).detach()
+        with torch.no_grad(), ActivationRecorder(model, "mean") as recorder:
+            row = recorder(images)
+    finally:
+        handle.remove()
+    torch.testing.assert_close(row[:, 3:], output.mean((2, 3)) - 1)  # the model's own hook comes last
     assert not any(derived)

@@ -8,16 +8,18 @@ import weakref
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as hooks_of_all
 
-KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-"""Subclasses, which may compute anything, are read as other modules are."""
+KINDS = (nn.BatchNorm2d, nn.BatchNorm3d)
+"""Subclasses, which may compute anything, are read as other modules are; so are tokens, whose positions come first."""
+
+BatchNorm = nn.BatchNorm2d | nn.BatchNorm3d
 
 
 class BatchNormMeans:
     """Remembers the means of the activation before, and derives those of a batch norm that takes it as it is."""
 
     def __init__(self) -> None:
-        self._affine: dict[nn.Module, tuple[Tensor, Tensor] | None] = {}
         self._before: tuple[weakref.ref[Tensor], int, Tensor] | None = None
 
     def remember(self, activation: Tensor, means: Tensor | None) -> None:
@@ -30,36 +32,35 @@ class BatchNormMeans:
 
         Args:
             module: Whose output it is.
-            inputs: That it was called with.
+            inputs: That it was called with, by position.
             output: (B, C, ...).
             means: (B, C), float32 or float64.
 
         Returns:
-            Whether they do. They do not if the input is not the activation before, or has been changed in place.
+            Whether they do. They do not if the input is not the activation before, or has been changed by an operation
+            in place; one that goes round PyTorch's count of these (``.data``) is not noticed.
         """
-        if type(module) not in KINDS or self._before is None or output.ndim < 3:
+        if type(module) not in KINDS or self._before is None or not inputs or not _is_affine(module):
             return False
         activation, version, before = self._before
         if inputs[0] is not activation() or inputs[0]._version != version or before.dtype != output.dtype:
             return False
-        if module not in self._affine:
-            self._affine[module] = _affine(module)
-        affine = self._affine[module]
-        if affine is None:
-            return False
-        torch.addcmul(affine[1], before, affine[0], out=means)
+        scale, shift = (values.detach().to(means.dtype) for values in _affine(module))
+        torch.addcmul(shift, before, scale, out=means)
         return True
 
 
-def _affine(module: nn.BatchNorm2d) -> tuple[Tensor, Tensor] | None:
-    """Scale and shift of each channel; None for a batch norm that takes them from the batch, or that is hooked."""
+def _is_affine(module: BatchNorm) -> bool:
+    """Whether a batch norm has fixed statistics, and neither hooks nor another function change what it computes."""
     hooked = module._forward_pre_hooks or len(module._forward_hooks) > 1  # one is the recorder's
-    if module.training or module.running_mean is None or module.running_var is None or hooked:
-        return None
+    hooked = hooked or hooks_of_all._global_forward_pre_hooks or hooks_of_all._global_forward_hooks
+    return not (module.training or module.running_mean is None or hooked or "forward" in vars(module))
+
+
+def _affine(module: BatchNorm) -> tuple[Tensor, Tensor]:
+    """Scale and shift of each channel, float64."""
     scale = (module.running_var.double() + module.eps).rsqrt()
     if module.weight is not None:
         scale = scale * module.weight.double()
     shift = -module.running_mean.double() * scale
-    if module.bias is not None:
-        shift = shift + module.bias.double()
-    return tuple(values.detach().to(module.running_mean.dtype) for values in (scale, shift))
+    return scale, shift if module.bias is None else shift + module.bias.double()
