@@ -22,19 +22,21 @@ if __name__ == "__main__":
 import argparse
 import shlex
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from pytorch.cli import RESULTS_DIR, add_measuring_options, check_writable, experiment_parser, parse
-from pytorch.datasets import dataset_name, dataset_source, load_dataset
+from pytorch.datasets import Dataset, dataset_name, dataset_source, load_dataset
 from pytorch.errors import FileError, InputError
 from pytorch.experiment import PAIR, RANDOM_WEIGHTS, SHUFFLED, UNROTATED, UNTRAINED
 from pytorch.file_lock import sole_run
 from pytorch.pair_replacement import check_settled
-from pytorch.provenance import command_line, commit, machine, now, versions
+from pytorch.provenance import command_line, machine, now, running_commit, versions
 from pytorch.script import run
 from pytorch.storage import (
     load_model,
@@ -57,6 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(_parser(), arguments)
     check_writable(values_folder(options.results_dir))
     what = options.results_dir, options.model, dataset_name(options.dataset)
+    dataset = cache(lambda: load_dataset(options.dataset, options.data_dir, options.samples, options.seed))
     for further_seed in (None, *range(options.seed + 1, options.seed + options.seeds)):
         paths = {
             name: values_file(*what, options.transformation, name, options.control, further_seed)
@@ -65,22 +68,28 @@ def main(arguments: list[str] | None = None) -> None:
         with ExitStack() as locks:
             for path in sorted(paths.values()):
                 locks.enter_context(sole_run(path.with_name(f".{path.name}.lock"), f"measuring {path.stem}"))
-            _measure(options, paths, further_seed, command_line(__file__, arguments))
+            _measure(options, dataset, paths, further_seed, command_line(__file__, arguments))
 
 
-def _measure(options: argparse.Namespace, paths: dict[str, Path], further_seed: int | None, command: str) -> None:
+def _measure(
+    options: argparse.Namespace,
+    load: Callable[[], Dataset],
+    paths: dict[str, Path],
+    further_seed: int | None,
+    command: str,
+) -> None:
     """Measure a pair as far as it was not, and write what was found to a file for each aggregation."""
     folder = model_folder(options.results_dir, options.model, dataset_name(options.dataset))
     check_settled(folder)
     models = {trained_on: _load(options, trained_on, further_seed) for trained_on in PAIR}
     check_settled(folder)  # nor have they been replaced meanwhile
-    dataset = load_dataset(options.dataset, options.data_dir, options.samples, options.seed)
+    dataset = load()
     check_pair(models, dataset)
     transformations = transformation_set(options.transformation, options.steps)
     networks = _networks(models, options.control)
     weights = {name: weights_digest(network.state_dict()) for name, network in networks.items()}
     if not options.overwrite:
-        kept = [name for name, path in paths.items() if _is_measured(path, options, len(dataset.test), weights)]
+        kept = [name for name, path in paths.items() if _is_measured(path, name, options, len(dataset.test), weights)]
         paths = {name: path for name, path in paths.items() if name not in kept}
     if not paths:
         return
@@ -118,7 +127,7 @@ def _measure(options: argparse.Namespace, paths: dict[str, Path], further_seed: 
             machine=machine(options.device),
             date=now(),
             seconds=seconds,
-            versions=versions() | ({"commit": code} if (code := commit()) else {}),
+            versions=versions() | ({"commit": code} if (code := running_commit()) else {}),
         )
         save_values(path, pair)
         print_summary(pair)
@@ -138,14 +147,16 @@ def _load(options: argparse.Namespace, trained_on: str, further_seed: int | None
     if not path.exists():
         command = ["python", "experiment_rotation.py", options.model, options.dataset]
         if further_seed is not None:
-            command += ["--seeds", str(options.seeds)]
+            command += ["--seed", str(options.seed), "--seeds", str(options.seeds)]
         if options.results_dir != RESULTS_DIR.expanduser():
             command += ["--results-dir", str(options.results_dir)]
         raise FileError(f"there is no {trained_on} model at {path}: first run {shlex.join(command)}")
     trained = load_model(path)
-    if (trained.model, trained.dataset, trained.trained_on) != (options.model, dataset, trained_on):
+    found = trained.model, trained.dataset, trained.trained_on
+    if found != (options.model, dataset, trained_on) or further_seed not in (None, trained.seed):
         raise FileError(
-            f"{path} holds the {trained.trained_on} {trained.model} of {trained.dataset}: it was moved there"
+            f"{path} holds the {trained.trained_on} {trained.model} of {trained.dataset}, seed {trained.seed}: it was "
+            "moved there"
         )
     return trained
 
@@ -169,15 +180,21 @@ def _origin(models: dict[str, TrainedModel], control: str | None) -> dict[str, d
     }
 
 
-def _is_measured(path: Path, options: argparse.Namespace, samples: int, weights: dict[str, str]) -> bool:
+def _is_measured(
+    path: Path, aggregation: str, options: argparse.Namespace, samples: int, weights: dict[str, str]
+) -> bool:
     """Tell whether a file holds the measurement that is asked for already; of all samples whatever the seed.
 
     Raises:
         InputError: It holds one of other samples, steps or precision, which would be lost.
+        FileError: It holds another one altogether.
     """
     if not path.exists():
         return False
     old = load_values(path)
+    place = old.model, old.dataset, old.transformation, old.control, old.aggregation
+    if place != (options.model, dataset_name(options.dataset), options.transformation, options.control, aggregation):
+        raise FileError(f"{path} holds another measurement, it was moved there: remove it, or name it as it was")
     result = old.any_result
     found = {
         "samples": result.samples_offered,

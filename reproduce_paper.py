@@ -20,6 +20,7 @@ if __name__ == "__main__":
 import argparse
 import sys
 import time
+import traceback
 
 import experiment_rotation
 import experiment_variance
@@ -35,7 +36,8 @@ from pytorch.cli import (
     number_that,
     parse,
 )
-from pytorch.errors import one_line
+from pytorch.datasets import DATASETS, dataset_name, load_dataset
+from pytorch.errors import InputError, one_line
 from pytorch.precision import PRECISIONS
 from pytorch.provenance import command_line
 from pytorch.reproduction import DRAW, MEASURE, TRAIN, Combination, Step
@@ -49,7 +51,11 @@ SCRIPTS = {TRAIN: experiment_rotation, MEASURE: experiment_variance, DRAW: plot_
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what is missing; return 1 if a step failed."""
-    options = parse(_parser(), arguments)
+    parser = _parser()
+    options = parse(parser, arguments)
+    names = [dataset_name(dataset) for dataset in options.datasets]
+    if len(set(names)) < len(names) or len(set(options.models)) < len(options.models):
+        parser.error(f"name each model and each data set once: {', '.join([*options.models, *names])}")
     for folder in (options.results_dir, options.plots_dir):
         check_writable(folder)
     begun = time.perf_counter()
@@ -79,7 +85,12 @@ def _succeeds(step: Step, title: str) -> bool:
     try:
         return not SCRIPTS[step.script].main(step.arguments)
     except KNOWN_ERRORS as error:
-        print(f"error: {step.title}: {one_line(told(error))}", file=sys.stderr)
+        try:
+            line = told(error)
+        except RuntimeError as unknown:
+            traceback.print_exception(unknown)
+            line = "an error of the program, whose story stands above"
+        print(f"error: {step.title}: {one_line(line)}", file=sys.stderr)
         return False
 
 
@@ -90,13 +101,22 @@ def _steps(options: argparse.Namespace) -> list[Step]:
     steps = [
         step
         for dataset in options.datasets
+        for fingerprint in [_fingerprint(dataset)]
         for model in options.models
         for step in Combination(
-            model, dataset, options.results_dir, options.seeds, options.schedule, options.samples, options.precision,
-            places,
+            model, dataset, options.results_dir, fingerprint, options.seeds, options.schedule, options.samples,
+            options.precision, places,
         ).steps()
     ]  # fmt: skip
     return [*steps, Step(DRAW, f"draw into {options.plots_dir}", [*places, "--sort"], lambda: False)]
+
+
+def _fingerprint(dataset: str) -> str:
+    """Tell a folder by its content; empty for a known data set, and for a folder that cannot be read."""
+    try:
+        return "" if dataset_name(dataset) in DATASETS else load_dataset(dataset, data_dir=None).source.fingerprint
+    except InputError:  # which its training tells
+        return ""
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""The command line that the three scripts share: options, and checks of what they name."""
+"""The command line that the scripts share: options, and checks of what they name."""
 
 import argparse
 import tempfile

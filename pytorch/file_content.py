@@ -28,6 +28,7 @@ def check_trained(trained: TrainedModel) -> TrainedModel:
     _check_lengths([trained.model, trained.dataset], LONGEST_PART)
     _check_lengths(trained.classes, LONGEST_NAME)
     check_class_names(trained.classes)
+    _demand(len(trained.classes) > 0, "it has no classes")
     _demand(trained.trained_on in PAIR, "it was trained neither on unrotated nor on rotated samples")
     constants = trained.normalization
     _demand(len(constants.mean) == len(constants.std) == trained.channels > 0, "its normalization is of other channels")

@@ -13,7 +13,7 @@ from pytorch.errors import FileError, InputError, TrainingError
 from pytorch.evaluation import Evaluator
 from pytorch.experiment import PAIR, ROTATED
 from pytorch.precision import PRECISIONS, usual_precision
-from pytorch.provenance import commit, machine, now, versions
+from pytorch.provenance import machine, now, running_commit, versions
 from pytorch.recipes import Recipe
 from pytorch.storage import load_checkpoint, load_model, save_checkpoint, save_model
 from pytorch.summary import epoch_line
@@ -122,7 +122,7 @@ class PairTraining:
             weights={name: value.cpu() for name, value in network.state_dict().items()},
             machine=machine(self.device),
             date=now(),
-            commit=commit(),
+            commit=running_commit(),
         )
         save_model(self._target(trained_on), trained)
         self._checkpoint(trained_on).unlink(missing_ok=True)

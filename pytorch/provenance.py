@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +19,30 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}
 
 
-def commit(folder: Path = Path(__file__).parent) -> str:
-    """Name the commit of the code in a folder, with ``+changes`` if tracked files differ; empty outside of git.
+@cache
+def running_commit() -> str:
+    """Name the commit of this code, as it was when this was first asked: what is running does not change any more."""
+    return commit(Path(__file__))
+
+
+def commit(file: Path) -> str:
+    """Name the commit of a file's repository, with ``+changes`` if what is tracked differs; empty if it has none.
 
     Args:
-        folder: Anywhere in a working tree.
+        file: One that is tracked; a project that merely lies in a repository has no commit of its own.
     """
+    questions = (
+        ("ls-files", "--error-unmatch", file.name),
+        ("rev-parse", "--short=12", "HEAD"),
+        ("status", "--porcelain", "--untracked-files=no"),
+    )
     try:
-        head, changes = (
+        _, head, changes = (
             subprocess.run(
-                ["git", "-C", str(folder), *question],
+                ["git", "-C", str(file.parent), *question],
                 capture_output=True, text=True, timeout=10, check=True, stdin=subprocess.DEVNULL,
             ).stdout.strip()
-            for question in (("rev-parse", "--short=12", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+            for question in questions
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -47,6 +47,7 @@ class Combination:
         model: By name.
         dataset: What ``load_dataset`` takes.
         results_dir: Where trained models and measurements are kept.
+        fingerprint: Of the data set; see ``pytorch.datasets.Source``.
         seeds: Number of trainings, of seeds from 0.
         schedule: What part of the recipe's epochs to train for, at least one.
         samples: At most so many of each split; None: all.
@@ -57,6 +58,7 @@ class Combination:
     model: str
     dataset: str
     results_dir: Path
+    fingerprint: str = ""
     seeds: int = 1
     schedule: float = 1
     samples: int | None = None
@@ -107,20 +109,22 @@ class Combination:
         return all(self._is_as_asked(seed) for seed in self._further_seeds())
 
     def _is_as_asked(self, further_seed: int | None) -> bool:
-        """Whether both models are there and were trained as asked; where that cannot be told without the data, not."""
-        wanted = self.recipe, further_seed or 0, self.samples
+        """Whether both models are there and were trained as asked, on this data set."""
+        wanted = self.recipe, further_seed or 0, self.samples, self.fingerprint
         with suppress(FileNotFoundError, FileError):
             return all(
-                (model.recipe, model.seed, None if model.samples_seed is None else model.samples) == wanted
+                (model.recipe, model.seed, _samples(model), model.fingerprint) == wanted
                 and (model.model, model.trained_on) == (self.model, trained_on)
                 for trained_on, model in self._models(further_seed).items()
             )
         return False
 
     def _is_measured(self, control: str | None) -> bool:
-        return all(self._is_of_its_models(control, seed) for seed in self._further_seeds())
+        return all(
+            self._is_as_asked(seed) and self._is_measurement_as_asked(control, seed) for seed in self._further_seeds()
+        )
 
-    def _is_of_its_models(self, control: str | None, further_seed: int | None) -> bool:
+    def _is_measurement_as_asked(self, control: str | None, further_seed: int | None) -> bool:
         """Whether measurements are there, made as asked, of the models that are there and of all their test samples."""
         place = self.results_dir, self.model, dataset_name(self.dataset), TRANSFORMATION
         with suppress(FileNotFoundError, FileError, InputError):
@@ -129,12 +133,18 @@ class Combination:
                 weights = {name: weights_digest(model.weights) for name, model in models.items()}
             else:
                 weights = {UNTRAINED: weights_digest(models[UNROTATED].network(trained=False).state_dict())}
-            wanted = weights, STEPS, self.precision, None, models[UNROTATED].test_samples
-            pairs = [load_values(values_file(*place, name, control, further_seed)) for name in AGGREGATIONS]
-            return all(_measured(pair) == wanted for pair in pairs)
+            wanted = weights, control, STEPS, self.precision, None, models[UNROTATED].test_samples
+            pairs = {name: load_values(values_file(*place, name, control, further_seed)) for name in AGGREGATIONS}
+            return all((_measured(pair), pair.aggregation) == (wanted, name) for name, pair in pairs.items())
         return False
 
 
-def _measured(pair: VariancePair) -> tuple[dict[str, str], int, str, float | None, int | None]:
+def _samples(model: TrainedModel) -> int | None:
+    """How many samples were chosen to train on; None: all were taken."""
+    return None if model.samples_seed is None else model.samples
+
+
+def _measured(pair: VariancePair) -> tuple[dict[str, str], str | None, int, str, float | None, int | None]:
     result = pair.any_result
-    return pair.weights, len(result.transformations), result.precision, result.tolerance, result.samples_offered
+    steps = len(result.transformations)
+    return pair.weights, pair.control, steps, result.precision, result.tolerance, result.samples_offered

@@ -12,6 +12,7 @@ import torch
 from pytorch.allocation import keep_freed_memory
 from pytorch.errors import ReportedError, one_line
 from pytorch.interruption import INTERRUPTED, leave_when_interrupted, raise_when_interrupted
+from pytorch.provenance import running_commit
 
 OUT_OF_MEMORY = "out of memory: batches (--batch-size) or the choice of --samples must be smaller"
 
@@ -26,6 +27,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     """Run a script's ``main`` and exit: 0 done, 1 failed with one line, 130 interrupted."""
     raise_when_interrupted()
     keep_freed_memory()
+    running_commit()
     torch.backends.cudnn.allow_tf32 = False  # on by default: convolutions of fp32 models with 10 bits of mantissa
     for stream in filter(None, (sys.stdout, sys.stderr)):  # None: closed by whoever called
         # Lines of long work show up in a redirected log as they come, and what a terminal cannot show stops nothing.

@@ -292,7 +292,7 @@ FAULTS = {
     ),
     "what is not decided is not reproduced": (
         "tests/test_claims.py",
-        [("pytorch/claims/claim.py", '"not reproduced" if NO in answers else "undecided"', '"not reproduced"')],
+        [("pytorch/claims/claim.py", 'if answers == {UNCLEAR}:', 'if False:')],
     ),
     "a folder of images is known by names alone": (
         "tests/test_bad_input.py::test_images_that_changed_under_their_names_are_other_data",
@@ -305,7 +305,7 @@ FAULTS = {
     "a measurement of fewer samples counts as done": (
         "tests/test_reproduction.py::test_only_what_was_done_as_asked_is_done",
         [("pytorch/reproduction.py", "self.precision, None, models[UNROTATED].test_samples",
-          "self.precision, None, _measured(load_values(values_file(*place, 'mean', control, further_seed)))[4]")],
+          "self.precision, None, _measured(load_values(values_file(*place, 'mean', control, further_seed)))[5]")],
     ),
 }  # fmt: skip
 

@@ -195,6 +195,7 @@ def test_results_that_cannot_be_are_refused(tmp_path, pair, change, reason):  # 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
+        ({"classes": [], "angle_curve": None}, "it has no classes"),
         ({"history": []}, "its history is not that of its epochs"),
         ({"history": [{"loss": float("inf"), "accuracy": 0.5, "seconds": 1.0}] * 2}, "its history is none"),
         ({"accuracy": {}}, "its accuracies are none"),

@@ -24,21 +24,22 @@ def git(folder, *arguments):
 
 
 def test_the_commit_of_the_code(tmp_path, monkeypatch):
-    assert commit(tmp_path / "missing") == ""
+    code = tmp_path / "code.py"
+    assert commit(tmp_path / "missing" / "code.py") == ""
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert commit(tmp_path) == ""
+    assert commit(code) == ""
     git(tmp_path, "init", "--quiet")
-    assert commit(tmp_path) == ""
-    (tmp_path / "code.py").write_text("a = 1\n")
+    code.write_text("a = 1\n")
+    (tmp_path / "guest.py").write_text("not tracked\n")
+    assert commit(code) == ""
     git(tmp_path, "add", "code.py")
     git(tmp_path, "commit", "--quiet", "--message", "Begin")
-    assert commit(tmp_path) == git(tmp_path, "rev-parse", "HEAD")[:12]
-    (tmp_path / "results.txt").write_text("not tracked")
-    assert "+changes" not in commit(tmp_path)
-    (tmp_path / "code.py").write_text("a = 2\n")
-    assert commit(tmp_path) == git(tmp_path, "rev-parse", "HEAD")[:12] + "+changes"
+    assert commit(code) == git(tmp_path, "rev-parse", "HEAD")[:12]
+    assert commit(tmp_path / "guest.py") == ""
+    code.write_text("a = 2\n")
+    assert commit(code) == git(tmp_path, "rev-parse", "HEAD")[:12] + "+changes"
     monkeypatch.setenv("PATH", "")
-    assert commit(tmp_path) == ""
+    assert commit(code) == ""
 
 
 def test_every_training_and_measurement_is_listed(trained):  # noqa: F811

@@ -1,9 +1,11 @@
 """Everything for the paper's tables by one command, small: what is missing is done, and what is there is not."""
 
+import shutil
 from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 
 import experiment_rotation
 import experiment_variance
@@ -107,6 +109,42 @@ def test_a_step_without_memory_stops_no_other(reproduce, monkeypatch):
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_a_fault_of_the_program_stops_no_other_step_and_is_shown(reproduce, monkeypatch):
+    def fail(arguments):
+        raise RuntimeError("a matrix of no shape")
+
+    monkeypatch.setitem(reproduce_paper.SCRIPTS, TRAIN, SimpleNamespace(main=fail))
+    code, told, errors = reproduce("--datasets", "digits")
+    assert (code, errors.count("RuntimeError: a matrix of no shape"), errors.count("error: train ")) == (1, 1, 1)
+    assert "4 steps: 0 were done, 3 failed" in told
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_folders_of_one_name_are_told_apart_by_their_content(reproduce, image_folder, tmp_path, capsys):
+    other = shutil.copytree(image_folder, tmp_path / "elsewhere" / image_folder.name)
+    small = ("--samples", "4", "--seeds", "1", "--schedule", "0.01")
+    assert reproduce("--datasets", str(image_folder), *small)[0] == 0
+    assert "4 steps: 3 were done" in reproduce("--datasets", str(other), *small)[1]
+    Image.new("RGB", (32, 32)).save(other / "test" / "cat" / "0.png")
+    code, told, errors = reproduce("--datasets", str(other), *small)
+    assert (code, "4 steps: 0 were done" in told) == (1, True)
+    assert "was trained with fingerprint of the data = " in errors
+    with pytest.raises(SystemExit):
+        reproduce("--datasets", str(image_folder), str(other))
+    assert "name each model and each data set once: simple_conv, folder-pets, folder-pets" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_measurement_under_the_name_of_another_is_not_taken_for_it(reproduce, tmp_path, capsys):
+    reproduce("--datasets", "digits", "--seeds", "1")
+    values = tmp_path / "results" / "values"
+    shutil.copy(values / "simple_conv_digits_rotation_mean.pickle", values / "simple_conv_digits_rotation_max.pickle")
+    code, told, errors = reproduce("--datasets", "digits", "--seeds", "1")
+    assert (code, "4 steps: 2 were done, 1 failed" in told) == (1, True)
+    assert "rotation_max.pickle holds another measurement, it was moved there" in errors
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_the_epochs_of_a_schedule_and_the_precision_count(reproduce):
     assert reproduce("--datasets", "digits", "--seeds", "1")[0] == 0
     code, told, _ = reproduce("--datasets", "digits", "--seeds", "1", "--precision", "bf16")
@@ -133,5 +171,7 @@ def test_measuring_the_same_again_measures_only_what_is_missing(reproduce, tmp_p
     assert {path for path, time in times(values).items() if made[path] != time} == {lost}
     experiment_variance.main([*measure, "--overwrite"])
     assert "already measured" not in capsys.readouterr().out
-    with pytest.raises(Exception, match=r"first run python experiment_rotation\.py simple_conv digits --seeds 2"):
+    with pytest.raises(
+        Exception, match=r"first run python experiment_rotation\.py simple_conv digits --seed 0 --seeds 2"
+    ):
         experiment_variance.main([*measure, "--seeds", "2"])

@@ -12,7 +12,7 @@ YES, NO, UNCLEAR = "yes", "no", "unclear"
 """Answers: the claim holds, its opposite does, or the data do not tell."""
 
 LEVEL = 0.05
-"""Probability of a wrong yes or no among all the cases of a claim, where nothing is to be found."""
+"""Probability of a wrong yes or no among all the cases of a claim with p-values, where nothing is to be found."""
 
 
 @dataclass(frozen=True)
@@ -47,33 +47,32 @@ class Claim:
     expected: int | None = None
 
     def verdict(self) -> str:
-        """Sum the answers up in words: a claim is not reproduced where there is a no and no yes.
+        """Sum the answers up in words: it depends where there is a yes and a no, and is undecided without either.
 
         >>> rotated, unrotated = Case(("resnet", "rotated"), YES), Case(("resnet", "unrotated"), UNCLEAR)
         >>> Claim("", "", "", [rotated, unrotated]).verdict()
-        'depends: yes in 1 of 2 cases; unclear in 1 (resnet, unrotated)'
+        'reproduced in 1 of 2 cases; unclear in 1 (resnet, unrotated)'
         >>> Claim("", "", "", [rotated], expected=32).verdict()
-        'reproduced in the 1 of 32 cases that were measured'
+        'reproduced in all cases that were measured, 1 of 32'
         """
-        answers = {case.answer for case in self.cases}
-        where = ""
-        if self.expected is not None and len(self.cases) < self.expected:
-            where = f" in the {len(self.cases)} of {self.expected} cases that were measured"
+        answers, count = {case.answer for case in self.cases}, len(self.cases)
+        measured = " that were measured" if self.expected not in (None, count) else ""
+        extent = f"{measured}, {count} of {self.expected}" if measured else ""
         if answers == {YES}:
-            return f"reproduced{where}"
-        if YES not in answers:
-            decision = "not reproduced" if NO in answers else "undecided"
-            return f"{decision}{where}{self._exceptions(', ')}"
+            return f"reproduced in all cases{extent}"
+        if answers == {UNCLEAR}:
+            return f"undecided in all cases{extent}"
         yes = sum(case.answer == YES for case in self.cases)
-        return f"depends: yes in {yes} of {len(self.cases)} cases{self._exceptions('; ')}"
+        decision = "depends: yes" if {YES, NO} <= answers else "reproduced" if yes else "not reproduced: yes"
+        return f"{decision} in {yes} of {count} cases{measured}{self._exceptions()}"
 
-    def _exceptions(self, separator: str) -> str:
+    def _exceptions(self) -> str:
         """Name the cases without a yes, by answer."""
         found = sorted((case for case in self.cases if case.answer != YES), key=lambda case: case.answer)
         told = ""
         for answer, cases in groupby(found, key=lambda case: case.answer):
             named = [", ".join(case.of) for case in cases]
-            told += f"{separator}{answer} in {len(named)} ({'; '.join(named)})"
+            told += f"; {answer} in {len(named)} ({'; '.join(named)})"
         return told
 
 

@@ -16,7 +16,8 @@ from pytorch.variance_pair import VariancePair
 STATEMENT = "The normalized variance of the output differs from class to class by more than its error."
 TEST = (
     "Cochran's Q of the classes, whose samples are independent of each other's, against χ² with one degree of freedom "
-    "less than there are classes; p-values are adjusted for the number of networks (Holm)."
+    "less than there are classes; p-values are adjusted for the number of networks (Holm). It can "
+    "affirm the claim and not refute it."
 )
 CAPTION = (
     "NV of the last layer (its mean over units) within each class, under rotations: its mean over classes, the "

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from scipy import stats
 
 from pytorch.claims.claim import NO, UNCLEAR, YES, Case, Claim, range_text
 from pytorch.experiment import PAIR, ROTATED, UNROTATED
@@ -13,16 +14,16 @@ from pytorch.trained_model import TrainedModel
 COLLAPSE, KEEPING = 0.5, 0.05
 """Of the accuracy above chance: what a model that collapses loses at least, and one that does not at most."""
 
-SURE = 1.96
-"""Standard errors within which a loss must clear its bound."""
+CONFIDENCE = 0.95
+"""Of the interval of a loss, which must clear its bound."""
 
 STATEMENT = (
     "Without rotation in training a network loses more than half of its accuracy above chance on rotated data; with "
     "it, less than a twentieth."
 )
 TEST = (
-    "Loss: (upright − rotated) / (upright − chance). Of one training each, 1.96 standard errors over test images, "
-    "binomial and taken as independent, must clear the bound; of several, 1.96 standard errors over trainings."
+    "Loss: (upright − rotated) / (upright − chance). Its 95 % interval must clear the bound: of one training over test "
+    "images, binomial and taken as independent; of several over trainings, by Student's t, and not below the former."
 )
 CAPTION = f"Accuracies and the part of the accuracy above chance that is lost on rotated test data. {TEST}"
 
@@ -32,7 +33,7 @@ def collapse(found: Findings) -> tuple[Claim | None, Table]:
     rows, cases = [], []
     for (model, dataset), trained in found.trained.items():
         losses = {name: _loss(trained, name) for name in PAIR}
-        found_answer = _answer(losses)
+        found_answer = _answer(losses, len(trained.pairs))
         cases.append(Case((model, dataset), found_answer))
         rows.append({"model": model, "dataset": dataset, **_cells(trained, losses), "as claimed": found_answer})
     table = table_of_rows("collapse", "Accuracy on rotated data", CAPTION, rows)
@@ -40,7 +41,7 @@ def collapse(found: Findings) -> tuple[Claim | None, Table]:
         return None, table
     lost = {name: range_text([row[f"{name} model, loss"] for row in rows]) for name in PAIR}
     sizes = f"lost {lost[UNROTATED]} without rotation, {lost[ROTATED]} with it"
-    return Claim(STATEMENT, "1.96 standard errors", sizes, cases), table
+    return Claim(STATEMENT, "95 % intervals", sizes, cases), table
 
 
 def _cells(trained: Trained, losses: dict[str, Estimate]) -> Row:
@@ -58,10 +59,10 @@ def _cells(trained: Trained, losses: dict[str, Estimate]) -> Row:
 def _loss(trained: Trained, name: str) -> Estimate:
     """The part of the accuracy above chance that is lost on rotated data, with its standard error."""
     losses = [_one_loss(pair[name]) for pair in trained.pairs]
-    if len(losses) == 1:
-        return losses[0]
-    values = np.array([loss.value for loss in losses])
-    return Estimate(float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values)))
+    values, count = np.array([loss.value for loss in losses]), len(losses)
+    over_images = float(np.mean([loss.error for loss in losses])) / math.sqrt(count)
+    over_trainings = float(values.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.0
+    return Estimate(float(values.mean()), max(over_images, over_trainings))
 
 
 def _one_loss(model: TrainedModel) -> Estimate:
@@ -70,18 +71,25 @@ def _one_loss(model: TrainedModel) -> Estimate:
     if upright <= chance:
         return Estimate(math.nan, math.nan)
     kept = (rotated - chance) / (upright - chance)
-    variance = (rotated * (1 - rotated) + kept**2 * upright * (1 - upright)) / model.test_samples
+    variance = _variance(rotated, model.test_samples) + kept**2 * _variance(upright, model.test_samples)
     return Estimate(1 - kept, math.sqrt(variance) / (upright - chance))
 
 
-def _answer(losses: dict[str, Estimate]) -> str:
+def _variance(accuracy: float, samples: int) -> float:
+    """Of a proportion, as if two more were right and two wrong, so that none is known for sure (Agresti & Coull)."""
+    more = (accuracy * samples + 2) / (samples + 4)
+    return more * (1 - more) / (samples + 4)
+
+
+def _answer(losses: dict[str, Estimate], trainings: int) -> str:
     """Yes if both models surely do as claimed, no if one surely does not."""
+    width = float(stats.t.ppf((1 + CONFIDENCE) / 2, trainings - 1 or math.inf))  # of one training the normal quantile
     margins = []
     for name, loss in losses.items():
         margin = loss.value - COLLAPSE if name == UNROTATED else KEEPING - loss.value
         if math.isnan(margin):
             return UNCLEAR
-        margins.append((margin, SURE * loss.error))
+        margins.append((margin, width * loss.error))
     if all(margin > wide for margin, wide in margins):
         return YES
     return NO if any(margin < -wide for margin, wide in margins) else UNCLEAR

@@ -7,7 +7,7 @@ import numpy as np
 
 from pytorch.claims.claim import Case, Claim, answer, range_text
 from pytorch.claims.significance import holm, t_test, z_test
-from pytorch.claims.trainings import first_pair, same_measurements, training_text
+from pytorch.claims.trainings import all_trainings, first_pair, training_text
 from pytorch.experiment import PAIR, ROTATED, UNROTATED
 from pytorch.report.findings import Findings
 from pytorch.report.formats import p_text
@@ -22,8 +22,9 @@ MEASURES = {ALL: "plain", STRATIFIED: "stratified"}
 STATEMENT = "Training on rotated samples lowers the normalized variance, its global mean over all units."
 TEST = (
     "Of one training each, z of the difference; its error is the sum of both models' errors over samples, which is "
-    "never too small, however they hang together. Of several trainings, Student's t of their differences. p-values "
-    "are two-sided and adjusted for the number of comparisons (Holm)."
+    "never too small, however they hang together: it judges these two networks. Of several trainings, Student's t of "
+    "their differences, on the same samples: it judges such trainings. p-values are two-sided and adjusted for the "
+    "number of comparisons (Holm)."
 )
 CAPTION = (
     "NV = TV / SV under rotations, its global mean, for each of the comparisons that were published in 2019. "
@@ -39,7 +40,8 @@ def comparisons(found: Findings) -> tuple[Claim | None, Table]:
     """
     keys = [(m, d, a, g) for m in NETWORKS for d in DATASETS for a in AGGREGATIONS for g in MEASURES]
     pairs = {key: pair for key in keys if (pair := first_pair(found, *key[:3])) and key[3] in pair.any_result.groups}
-    measured = {key: _differences(same_measurements(found, pair), key[3]) for key, pair in pairs.items()}
+    trainings = {key: all_trainings(found, pair) for key, pair in pairs.items()}
+    measured = {key: _differences(each, key[3]) for key, each in trainings.items()}
     tested = dict(zip(measured, holm([p for _, p in measured.values()]), strict=True))
     rows, cases = [], []
     for key in keys if measured else ():
@@ -58,8 +60,10 @@ def comparisons(found: Findings) -> tuple[Claim | None, Table]:
     table = table_of_rows("comparisons", "The published comparisons", caption, rows)
     if not cases:
         return None, table
+    numbers = sorted({len(each) for each in trainings.values()})
+    counts = f"trainings of each pair: {', '.join(map(str, numbers))}"
     differences = range_text([estimates["difference"] for estimates, _ in measured.values()])
-    return Claim(STATEMENT, "z or Student's t, Holm", f"differences {differences}", cases, len(keys)), table
+    return Claim(STATEMENT, "z or Student's t, Holm", f"differences {differences}; {counts}", cases, len(keys)), table
 
 
 def _named(key: tuple[str, str, str, str]) -> Row:

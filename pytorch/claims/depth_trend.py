@@ -13,6 +13,9 @@ from pytorch.report.formats import p_text
 from pytorch.report.table import Estimate, Table, table_of_rows
 from pytorch.variance import VarianceResult
 
+AGGREGATIONS = "mean", "max"
+"""Of the paper; NV of the sum is that of the mean."""
+
 STATEMENT = "The normalized variance rises with depth: lower layers are the most invariant."
 TEST = (
     "Kendall's rank correlation τ of the layer means (plain) with the order of execution, two-sided, adjusted for the "
@@ -28,7 +31,8 @@ CAPTION = (
 
 def depth_trend(found: Findings) -> tuple[Claim | None, Table]:
     """Judge every network that was measured under rotations; the claim is None if there is none."""
-    networks = [(pair, name) for pair in rotation_pairs(found) for name in pair.results]
+    pairs = [pair for pair in rotation_pairs(found) if pair.aggregation in AGGREGATIONS]
+    networks = [(pair, name) for pair in pairs for name in pair.results]
     trends = [_trend(pair.results[name]) for pair, name in networks]
     tested = holm([each.p_value for each in trends])
     rows, cases = [], []

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+SMALLEST_ERROR = 1e-12
+"""An error below this is none: of values that were constant."""
+
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust p-values for their number, so that the chance of any wrong rejection is kept.
@@ -72,7 +75,7 @@ def spread(values: np.ndarray, errors: np.ndarray) -> Spread:
         values: (K,).
         errors: (K,), standard errors.
     """
-    known = np.isfinite(values) & np.isfinite(errors) & (errors > 0)
+    known = np.isfinite(values) & np.isfinite(errors) & (errors > SMALLEST_ERROR)
     values, weights = values[known], 1 / errors[known] ** 2
     mean, error = (float(each.mean()) if len(each) else math.nan for each in (values, 1 / np.sqrt(weights)))
     if len(values) < 2:
@@ -80,7 +83,8 @@ def spread(values: np.ndarray, errors: np.ndarray) -> Spread:
     freedom = len(values) - 1
     q = float((weights * (values - np.average(values, weights=weights)) ** 2).sum())
     scale = weights.sum() - (weights**2).sum() / weights.sum()
-    return Spread(mean, error, math.sqrt(max(0.0, (q - freedom) / scale)), float(stats.chi2.sf(q, freedom)))
+    variance = (q - freedom) / scale
+    return Spread(mean, error, math.sqrt(max(variance, 0.0)), float(stats.chi2.sf(q, freedom)))
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,14 @@ def before_training(found: Findings, pair: VariancePair) -> VarianceResult | Non
     return control.results[UNTRAINED] if control else None
 
 
-def same_measurements(found: Findings, pair: VariancePair) -> list[VariancePair]:
-    """Return a measurement, and those that differ from it in the seed of the training alone."""
-    return [pair, *(other for other in found.repeats if _what(other) == _what(pair))]
+def all_trainings(found: Findings, pair: VariancePair) -> list[VariancePair]:
+    """Return a measurement, and those that differ from it in the seed and the weights of the training alone."""
+    trainings = [pair]
+    for other in found.repeats:
+        new = all(set(other.weights.values()).isdisjoint(each.weights.values()) for each in trainings)
+        if new and _what(other) == _what(pair):
+            trainings.append(other)
+    return trainings
 
 
 def _what(pair: VariancePair) -> tuple:

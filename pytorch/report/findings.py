@@ -26,7 +26,7 @@ class Trained:
     """The pairs of one model and one data set, of a seed each, without their weights.
 
     Attributes:
-        folder: Where the first pair is, which is the one that is measured.
+        folder: Where the first pair is, which is the one that is drawn.
         pairs: That one, and those of other seeds that were trained in the same way.
         weights: Digests of the first pair's weights.
         digests: Of all files.

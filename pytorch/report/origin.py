@@ -61,9 +61,8 @@ def _measurement(pair: VariancePair) -> Row:
 
 def _seed(pair: VariancePair) -> int | None:
     """Of the training that was measured."""
-    seeds = {training.get("seed") for training in pair.training.values()}
-    seed = seeds.pop() if len(seeds) == 1 else None
-    return seed if isinstance(seed, int) else None
+    seeds = [training.get("seed") for training in pair.training.values()]
+    return seeds[0] if seeds and isinstance(seeds[0], int) and seeds.count(seeds[0]) == len(seeds) else None
 
 
 def _versions(named: dict[str, str]) -> str:
