@@ -109,15 +109,19 @@ def add_measuring_options(parser: argparse.ArgumentParser) -> None:
 def add_folders(parser: argparse.ArgumentParser) -> None:
     """Add the options for where files go."""
     parser.add_argument(
-        "--results-dir", type=Path, default=RESULTS_DIR,
+        "--results-dir", type=folder_argument, default=RESULTS_DIR,
         help="where trained models and measurements are kept (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--plots-dir", type=Path, default=PLOTS_DIR, help="for figures (default: %(default)s)")
+    parser.add_argument(
+        "--plots-dir", type=folder_argument, default=PLOTS_DIR, help="for figures (default: %(default)s)"
+    )
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for where data sets are kept, and where to compute on them."""
-    parser.add_argument("--data-dir", type=Path, help="where downloads are kept (default: data in the results folder)")
+    parser.add_argument(
+        "--data-dir", type=folder_argument, help="where downloads are kept (default: data in the results folder)"
+    )
     parser.add_argument(
         "--device", type=_device, default="auto", help="cpu, cuda, cuda:1, ... (default: cuda if there)"
     )
@@ -185,6 +189,13 @@ def number_that(fits: Callable[[float], bool], bounds: str) -> Callable[[str], f
 
 def _aggregations(names: str) -> list[str]:
     return _as_argument(aggregation_names, names)
+
+
+def folder_argument(name: str) -> Path:
+    """Take the name of a folder, which an unset variable of a shell leaves empty."""
+    if not name:
+        raise argparse.ArgumentTypeError("an empty name is no folder")
+    return Path(name)
 
 
 def model_argument(name: str) -> str:

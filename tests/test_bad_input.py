@@ -70,6 +70,7 @@ def errors(text):
         (("resnet", "digits", "--device", "cuda:7"), 2, "CUDA devices"),
         (("resnet", "digits", "--device", "tpu"), 2, "'tpu' is no device"),
         (("resnet", "digits", "--device", "mps"), 2, "only cpu and cuda have the float64"),
+        (("resnet", "digits", "--results-dir", ""), 2, "--results-dir: an empty name is no folder"),
         (("resnet", "digits", "--results-dir", "/proc/results"), 1, "cannot be written to"),
         (("resnet", "digits", "--results-dir", "a_file/results"), 1, "a_file is no folder"),
         (("resnet", "digits", "--results-dir", "long" * 100), 1, "File name too long"),
