@@ -83,7 +83,7 @@ def _draw(options: argparse.Namespace, found: Findings, command: str) -> list[st
         "origin": lambda: [origin_table(found)],
     }
     tables = [table for what, make in makers.items() for table in _made(what, make, failed)]
-    written = write_tables(options.plots_dir, pairs, tables, command)
+    written = write_tables(options.plots_dir, [*pairs, *found.repeats], tables, command)
     page = options.plots_dir / "index.html"
     failed += write_page(page, pairs, album.figures(), tables, command)
     _tell(found, len(figures), drawn, stale)
@@ -150,7 +150,7 @@ def _tell(found: Findings, figures: int, drawn: int, stale: list[Path]) -> None:
         print(f"{what}: measured before its models were trained anew; experiment_variance.py measures those that are "
               "there")  # fmt: skip
     for folder, count in Counter(path.parent for path in stale).items():
-        print(f"of other results than there are now, and left out of the page: {count} figures in {folder}")
+        print(f"figures of other results than there are now, left out of the page: {count} in {folder}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -63,19 +63,25 @@ def main(arguments: list[str] | None = None) -> int:
     done = {step.title: step.is_done() for step in steps}
     for title, is_done in done.items():
         print(f"{'done' if is_done else 'to do':<7}{title}")
-    failed: list[str] = []
+    failed, left_out = [], []
     for number, step in enumerate(steps, 1):
         title = f"step {number} of {len(steps)}: {step.title}"
         if done[step.title]:
             continue
         if step.needs in failed:
-            print(f"\n== {title}: left out, its models are not there")
-            failed.append(step.title)
+            print(f"\n== {title}: left out, as its models were not trained as asked")
+            left_out.append(step.title)
         elif not _succeeds(step, title):
             failed.append(step.title)
-    print(
-        f"{len(steps)} steps: {sum(done.values())} were done, {len(failed)} failed; {time.perf_counter() - begun:.0f} s"
-    )
+    before = sum(done.values())
+    counts = {
+        "were done before": before,
+        "done now": len(steps) - before - len(failed) - len(left_out),
+        "failed": len(failed),
+        "left out": len(left_out),
+    }
+    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "failed")
+    print(f"{len(steps)} steps: {told}; {time.perf_counter() - begun:.0f} s")
     return int(bool(failed))
 
 
@@ -91,6 +97,8 @@ def _succeeds(step: Step, title: str) -> bool:
             traceback.print_exception(unknown)
             line = "an error of the program, whose story stands above"
         print(f"error: {step.title}: {one_line(line)}", file=sys.stderr)
+        if "--overwrite" in line:
+            print("nothing is replaced unasked: the command above with --overwrite does it", file=sys.stderr)
         return False
 
 

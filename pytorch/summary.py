@@ -41,7 +41,9 @@ def print_summary(pair: VariancePair) -> None:
     """Print the global means of the normalized variance with their errors, and how many units have none."""
     result = pair.any_result
     what = pair.aggregation if pair.control is None else f"{pair.aggregation}, control {pair.control}"
-    print(f"\n{f'normalized variance, {what}, global mean':<65}{'plain':<20}stratified")
+    seeds = {training["seed"] for training in pair.training.values() if "seed" in training}
+    of_seed = f", seed {seeds.pop()}" if len(seeds) == 1 else ""
+    print(f"\n{f'normalized variance, {what}{of_seed}, global mean':<65}{'plain':<20}stratified")
     for name, found in pair.results.items():
         means = (f"{found.global_mean(group):.4f} ± {found.global_error(group):.4f}" for group in (ALL, STRATIFIED))
         print(f"  {name + ' model':<51}{'   '.join(f'{mean:>17}' for mean in means)}")

@@ -1,6 +1,7 @@
 """Claims of the paper: the tests behind the answers, and the answers to measurements that are known to be so or so."""
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +12,11 @@ from test_storage import trained  # noqa: F401 (fixture)
 from test_tables import pair, rows, unlabelled, untrained
 
 from pytorch.claims import claims_tables
-from pytorch.claims.claim import NO, UNCLEAR, YES
+from pytorch.claims.claim import NO, UNCLEAR, YES, Case, Claim, range_text
+from pytorch.claims.learning import AT_CHANCE
 from pytorch.claims.significance import holm, spread, t_test, trend, z_test
 from pytorch.claims.trainings import all_trainings, training_text
+from pytorch.evaluation import AngleCurve
 from pytorch.experiment import PAIR
 from pytorch.report.findings import Findings, Measured, Trained
 from pytorch.report.formats import latex, markdown
@@ -141,12 +144,11 @@ def test_a_comparison(by, errors, answer):
     assert plain["training"] == "3 + 7 epochs of ? images"
     assert len(found["comparisons"]) == 32
     assert sum(row["lower"] == "not measured" for row in found["comparisons"]) == 30
-    named = "(simple_conv, mnist, mean, plain; simple_conv, mnist, mean, stratified)"
     assert (
         found["claims"][0]["verdict"]
         == {
             YES: "reproduced in all cases that were measured, 2 of 32",
-            NO: f"not reproduced: yes in 0 of 2 cases that were measured; no in 2 {named}",
+            NO: "not reproduced: no in all cases that were measured, 2 of 32",
             UNCLEAR: "undecided in all cases that were measured, 2 of 32",
         }[answer]
     )
@@ -216,13 +218,14 @@ def test_a_copy_stands_in_for_its_data_set_where_the_original_is_not_there():
         ((0.99, 0.80), (0.98, 0.98), NO),  # it does not collapse
         ((0.99, 0.40), (0.98, 0.80), NO),  # this one does
         ((0.99, 0.54), (0.98, 0.98), UNCLEAR),  # 0.506 lost, ± 0.017
-        ((0.10, 0.10), (0.98, 0.98), UNCLEAR),  # nothing was learned
+        ((0.10, 0.10), (0.98, 0.98), AT_CHANCE),  # nothing was learned
+        ((0.99, 0.40), (0.11, 0.11), AT_CHANCE),
     ],
 )
 def test_accuracy_that_collapses(trained, unrotated, rotated, answer):  # noqa: F811
     classes = [str(digit) for digit in range(10)]
     models = {
-        name: replace(trained, trained_on=name, classes=classes, test_samples=1000,
+        name: replace(trained, trained_on=name, classes=classes, test_samples=1000, angle_curve=None,
                       accuracy=dict(zip(("upright", "rotated"), accuracies, strict=True)))
         for name, accuracies in zip(PAIR, (unrotated, rotated), strict=True)
     }  # fmt: skip
@@ -237,10 +240,83 @@ def test_accuracy_that_collapses(trained, unrotated, rotated, answer):  # noqa: 
         assert loss.error == pytest.approx(np.std((drawn[0] - drawn[1]) / (drawn[0] - 0.1)), rel=0.03)
 
 
+def test_accuracy_counts_from_what_naming_the_largest_class_has(trained):  # noqa: F811
+    curve = AngleCurve([0.0], [[800, 0, 0]], [800, 100, 100])
+    models = {
+        name: replace(trained, trained_on=name, test_samples=10**6, angle_curve=curve,
+                      accuracy={"upright": 0.9, "rotated": rotated})
+        for name, rotated in zip(PAIR, (0.81, 0.9), strict=True)
+    }  # fmt: skip
+    found = found_in(trained_pairs={("simple_conv", "mnist"): Trained(None, [models], {}, [])})
+    (row,) = tables(found)["collapse"]
+    assert row["unrotated model, loss"].value == pytest.approx(0.9)
+    assert row["as claimed"] == YES
+    at_chance = replace(models["rotated"], accuracy={"upright": 0.8, "rotated": 0.8})
+    models["rotated"] = at_chance
+    (row,) = tables(found)["collapse"]
+    assert (row["as claimed"], math.isnan(row["rotated model, loss"].value)) == (AT_CHANCE, True)
+    assert "claims" not in tables(found)
+
+
+def test_networks_that_have_learned_nothing_are_no_cases():
+    """Nor do they count for the adjustment of the others' p-values."""
+    known = {"upright": 0.99, "rotated": 0.4}
+    good = lowered(0.1, 0.02, accuracy=dict.fromkeys(PAIR, known))
+    unknowing = {"unrotated": known, "rotated": {"upright": 0.5, "rotated": 0.5}}
+    bad = lowered(0.1, 0.02, model="resnet", accuracy=unknowing)
+    found, alone = tables(found_in(good, bad)), tables(found_in(good))
+    measured_rows = [row for row in found["comparisons"] if row["lower"] != "not measured"]
+    assert [row["lower"] for row in measured_rows] == [YES, YES, AT_CHANCE, AT_CHANCE]
+    assert [row["p"] for row in measured_rows] == [alone["comparisons"][0]["p"]] * 2 + ["–"] * 2
+    assert found["claims"][0]["cases"] == 2
+    trends = {(row["model"], row["trained on"]): (row["rises"], row["p"]) for row in found["depth-trend"]}
+    assert trends["resnet", "rotated"] == (AT_CHANCE, "–")
+    assert trends["resnet", "unrotated"][0] == YES
+    assert {row["differs"] for row in found["class-spread"] if row["model"] == "resnet"} == {UNCLEAR, AT_CHANCE}
+    assert "claims" not in tables(found_in(lowered(0.1, accuracy=dict.fromkeys(PAIR, unknowing["rotated"]))))
+
+
+@pytest.mark.parametrize(
+    ("answers", "verdict"),
+    [
+        ("yy", "reproduced in all cases"),
+        ("yu", "reproduced in 1 of 2 cases; unclear in 1 (1)"),
+        ("ynu", "depends: yes in 1 of 3 cases; no in 1 (1); unclear in 1 (2)"),
+        ("nu", "not reproduced: no in 1 of 2 cases; unclear in 1 (1)"),
+        ("nn", "not reproduced: no in all cases"),
+        ("u", "undecided in all cases"),
+    ],
+)
+def test_verdicts(answers, verdict):
+    named = {"y": YES, "n": NO, "u": UNCLEAR}
+    cases = [Case((str(place),), named[each]) for place, each in enumerate(answers)]
+    assert Claim("", "", "", cases).verdict() == verdict
+    extent = f" that were measured, {len(cases)} of 32"
+    assert Claim("", "", "", cases, 32).verdict() == re.sub("cases", f"cases{extent}", verdict)
+
+
+def test_one_size_is_no_range():
+    assert range_text([Estimate(0.5, 0.1)] * 2) == "0.50 ± 0.10"
+    assert range_text([Estimate(math.nan, 0.1)]) == "–"
+
+
+def test_what_was_not_published_is_compared_too():
+    published, other = lowered(0.1), lowered(-0.1, dataset="digits")
+    found = tables(found_in(published, other))
+    assert [row["lower"] for row in found["further-comparisons"]] == [NO, NO]
+    verdicts = [row["verdict"] for row in found["claims"][:2]]
+    assert verdicts == [
+        "reproduced in all cases that were measured, 2 of 32",
+        "not reproduced: no in all cases",
+    ]
+    assert "comparisons" not in tables(found_in(other))
+    assert "further-comparisons" not in tables(found_in(published))
+
+
 def accuracies_of(trained, *rotated, samples=100):  # noqa: F811
     """Trainings of one pair, whose unrotated models have these accuracies on rotated data."""
     classes = [str(digit) for digit in range(10)]
-    common = {"classes": classes, "test_samples": samples}
+    common = {"classes": classes, "test_samples": samples, "angle_curve": None}
     pairs = [
         {
             "unrotated": replace(
@@ -298,6 +374,7 @@ def test_depth():
     found_taus = [cell.value for cell in (unrotated["τ"], rotated["τ"], unrotated["τ before training"])]
     assert found_taus == pytest.approx([1, -1, 1])
     assert found["claims"][2]["verdict"] == "depends: yes in 1 of 2 cases; no in 1 (simple_conv, mnist, mean, rotated)"
+    assert found["claims"][2]["found"].endswith("; of the 1 that rise, 1 do so before training")
     assert (unrotated["lowest NV"], rotated["lowest NV"]) == ("layer0 (1 of 8): 0.10", "layer7 (8 of 8): 0.10")
 
 

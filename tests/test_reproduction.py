@@ -46,27 +46,27 @@ def test_what_is_missing_is_done_and_a_failing_data_set_stops_no_other(reproduce
     broken = tmp_path / "broken"
     (broken / "train" / "cat").mkdir(parents=True)
     code, told, errors = reproduce("--datasets", str(broken), "digits")
-    assert (code, errors.count("error: "), told.count("left out, its models are not there")) == (1, 1, 2)
+    assert (code, errors.count("error: "), told.count("left out, as its models were not trained as asked")) == (1, 1, 2)
     assert "error: train simple_conv on folder-broken: " in errors
-    assert "7 steps: 0 were done, 3 failed" in told
+    assert "7 steps: 4 done now, 1 failed, 2 left out" in told
     results = tmp_path / "results"
     assert (load_model(results / "models" / "simple_conv_digits" / "rotated.pt").epochs) == 2
     second = load_values(results / "values" / "seed1" / "simple_conv_digits_rotation_max.pickle")
     assert second.training["unrotated"]["seed"] == 1
     assert len(second.any_result.transformations) == 16
     table = (tmp_path / "plots" / "results.md").read_text()
-    assert "## Claims of the paper" in table
+    assert "## Accuracy on rotated data" in table
     assert "## Normalized variance against depth" in table
     made = times(results)
     assert len(made) == 4 + 2 * 4
     code, told, errors = reproduce("--datasets", "digits")
     assert (code, errors) == (0, "")
-    assert "4 steps: 3 were done, 0 failed" in told
+    assert "4 steps: 3 were done before, 1 done now, 0 failed" in told
     assert times(results) == made
     (results / "values" / "seed1" / "simple_conv_digits_rotation_max.pickle").unlink()
     (results / "models" / "simple_conv_digits" / "seed1" / "rotated.pt").write_bytes(b"no model")
     code, told, errors = reproduce("--datasets", "digits")
-    assert "4 steps: 0 were done, 4 failed" in told
+    assert "4 steps: 2 failed, 2 left out" in told
     assert "seed1/rotated.pt cannot be read as a trained model" in errors
 
 
@@ -105,7 +105,7 @@ def test_a_step_without_memory_stops_no_other(reproduce, monkeypatch):
     monkeypatch.setitem(reproduce_paper.SCRIPTS, TRAIN, SimpleNamespace(main=fail))
     code, told, errors = reproduce("--datasets", "digits")
     assert (code, errors.count("out of memory: ")) == (1, 1)
-    assert "4 steps: 0 were done, 3 failed" in told
+    assert "4 steps: 1 done now, 1 failed, 2 left out" in told
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -116,7 +116,7 @@ def test_a_fault_of_the_program_stops_no_other_step_and_is_shown(reproduce, monk
     monkeypatch.setitem(reproduce_paper.SCRIPTS, TRAIN, SimpleNamespace(main=fail))
     code, told, errors = reproduce("--datasets", "digits")
     assert (code, errors.count("RuntimeError: a matrix of no shape"), errors.count("error: train ")) == (1, 1, 1)
-    assert "4 steps: 0 were done, 3 failed" in told
+    assert "4 steps: 1 done now, 1 failed, 2 left out" in told
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -124,10 +124,10 @@ def test_folders_of_one_name_are_told_apart_by_their_content(reproduce, image_fo
     other = shutil.copytree(image_folder, tmp_path / "elsewhere" / image_folder.name)
     small = ("--samples", "4", "--seeds", "1", "--schedule", "0.01")
     assert reproduce("--datasets", str(image_folder), *small)[0] == 0
-    assert "4 steps: 3 were done" in reproduce("--datasets", str(other), *small)[1]
+    assert "4 steps: 3 were done before" in reproduce("--datasets", str(other), *small)[1]
     Image.new("RGB", (32, 32)).save(other / "test" / "cat" / "0.png")
     code, told, errors = reproduce("--datasets", str(other), *small)
-    assert (code, "4 steps: 0 were done" in told) == (1, True)
+    assert (code, "4 steps: 1 done now" in told) == (1, True)
     assert "was trained with fingerprint of the data = " in errors
     with pytest.raises(SystemExit):
         reproduce("--datasets", str(image_folder), str(other))
@@ -140,7 +140,7 @@ def test_a_measurement_under_the_name_of_another_is_not_taken_for_it(reproduce, 
     values = tmp_path / "results" / "values"
     shutil.copy(values / "simple_conv_digits_rotation_mean.pickle", values / "simple_conv_digits_rotation_max.pickle")
     code, told, errors = reproduce("--datasets", "digits", "--seeds", "1")
-    assert (code, "4 steps: 2 were done, 1 failed" in told) == (1, True)
+    assert (code, "4 steps: 2 were done before, 1 done now, 1 failed" in told) == (1, True)
     assert "rotation_max.pickle holds another measurement, it was moved there" in errors
 
 
@@ -149,7 +149,7 @@ def test_the_epochs_of_a_schedule_and_the_precision_count(reproduce):
     assert reproduce("--datasets", "digits", "--seeds", "1")[0] == 0
     code, told, _ = reproduce("--datasets", "digits", "--seeds", "1", "--precision", "bf16")
     assert code == 1
-    assert "4 steps: 1 were done, 2 failed" in told
+    assert "4 steps: 1 were done before, 1 done now, 2 failed" in told
     code, _, errors = reproduce("--datasets", "digits", "--seeds", "1", "--schedule", "0.3")
     assert code == 1
     assert "was trained with number of epochs = 1, not 2" in errors

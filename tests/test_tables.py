@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from test_result import result
 
+from pytorch.experiment import PAIR
 from pytorch.report.controls import controls_of
 from pytorch.report.formats import markdown
 from pytorch.report.published import published_accuracy, published_global_mean
@@ -130,6 +131,8 @@ def test_controls_stand_beside_the_pair_that_they_belong_to():
     assert_estimates(plain["before training"], [3.5, 0.032])
     assert [row["samples"] for row in named([pair(), after], "shuffled")] == [4, 5]
     assert controls_of(pair(), [pair(), after, before]) == {"shuffled": after, "random-weights": before}
+    anew = pair(training={name: {"seed": 0, "precision": "fp32", "batch size": 8} for name in PAIR})
+    assert controls_of(anew, [before]) == {"random-weights": before}  # whose weights do not follow from these
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,19 @@ Quiroga, Torrents-Barrena, Lanzarini & Puig (2019), Measuring (in)variances in c
 doi 10.1007/978-3-030-27713-0_9.
 """
 
+from pytorch.claims.claim import VERDICTS
 from pytorch.claims.class_spread import class_spread
 from pytorch.claims.collapse import collapse
-from pytorch.claims.comparisons import comparisons
+from pytorch.claims.comparisons import comparisons, further_comparisons
 from pytorch.claims.depth_trend import depth_trend
 from pytorch.report.findings import Findings
 from pytorch.report.table import Table, table_of_rows
 
 CAPTION = (
     "Claims of Quiroga et al. (2019), put to the measurements of rotations that are here; the cases behind each answer "
-    "stand in the tables that follow. Reproduced: a yes in every case; depends: in some."
+    f"stand in the tables that follow. {VERDICTS} A network whose accuracy on upright data is not above chance has "
+    "learned nothing and is no case. Where there is one training of each pair, the answers are of these networks, and "
+    "not of what another training would come to."
 )
 
 
@@ -22,7 +25,7 @@ def claims_tables(found: Findings) -> list[Table]:
 
     Tables without rows are left out.
     """
-    judged = [judge(found) for judge in (comparisons, collapse, class_spread, depth_trend)]
+    judged = [judge(found) for judge in (comparisons, further_comparisons, collapse, class_spread, depth_trend)]
     rows = [
         {
             "claim": claim.statement,

@@ -11,6 +11,11 @@ from pytorch.report.table import Estimate
 YES, NO, UNCLEAR = "yes", "no", "unclear"
 """Answers: the claim holds, its opposite does, or the data do not tell."""
 
+VERDICTS = (
+    "Reproduced: a yes in some cases and a no in none; depends: a yes in some and a no in others; not reproduced: a no "
+    "in some and a yes in none; undecided: neither. Unclear: the data do not tell."
+)
+
 LEVEL = 0.05
 """Probability of a wrong yes or no among all the cases of a claim with p-values, where nothing is to be found."""
 
@@ -47,7 +52,7 @@ class Claim:
     expected: int | None = None
 
     def verdict(self) -> str:
-        """Sum the answers up in words: it depends where there is a yes and a no, and is undecided without either.
+        """Sum the answers up in words, as ``VERDICTS`` explains them.
 
         >>> rotated, unrotated = Case(("resnet", "rotated"), YES), Case(("resnet", "unrotated"), UNCLEAR)
         >>> Claim("", "", "", [rotated, unrotated]).verdict()
@@ -55,20 +60,21 @@ class Claim:
         >>> Claim("", "", "", [rotated], expected=32).verdict()
         'reproduced in all cases that were measured, 1 of 32'
         """
-        answers, count = {case.answer for case in self.cases}, len(self.cases)
-        measured = " that were measured" if self.expected not in (None, count) else ""
-        extent = f"{measured}, {count} of {self.expected}" if measured else ""
-        if answers == {YES}:
-            return f"reproduced in all cases{extent}"
-        if answers == {UNCLEAR}:
-            return f"undecided in all cases{extent}"
-        yes = sum(case.answer == YES for case in self.cases)
-        decision = "depends: yes" if {YES, NO} <= answers else "reproduced" if yes else "not reproduced: yes"
-        return f"{decision} in {yes} of {count} cases{measured}{self._exceptions()}"
+        answers, count = [case.answer for case in self.cases], len(self.cases)
+        extent = f" that were measured, {count} of {self.expected}" if self.expected not in (None, count) else ""
+        if YES in answers:
+            decision, decisive = ("depends: yes" if NO in answers else "reproduced"), YES
+        elif NO in answers:
+            decision, decisive = "not reproduced: no", NO
+        else:
+            decision, decisive = "undecided", UNCLEAR
+        number = answers.count(decisive)
+        cases = "all cases" if number == count else f"{number} of {count} cases"
+        return f"{decision} in {cases}{extent}{self._exceptions(decisive)}"
 
-    def _exceptions(self) -> str:
-        """Name the cases without a yes, by answer."""
-        found = sorted((case for case in self.cases if case.answer != YES), key=lambda case: case.answer)
+    def _exceptions(self, decisive: str) -> str:
+        """Name the cases with another answer, by answer."""
+        found = sorted((case for case in self.cases if case.answer != decisive), key=lambda case: case.answer)
         told = ""
         for answer, cases in groupby(found, key=lambda case: case.answer):
             named = [", ".join(case.of) for case in cases]
@@ -83,7 +89,7 @@ def range_text(estimates: Sequence[Estimate]) -> str:
     '−0.100 ± 0.010 to 0.310 ± 0.020'
     """
     known = sorted((each for each in estimates if not math.isnan(each.value)), key=lambda each: each.value)
-    ends = [estimate_text(each) for each in (known[:1] + known[1:][-1:])]
+    ends = dict.fromkeys(estimate_text(each) for each in known[:1] + known[-1:])
     return " to ".join(ends) or "–"
 
 

@@ -6,6 +6,8 @@ import numpy as np
 from scipy import stats
 
 from pytorch.claims.claim import NO, UNCLEAR, YES, Case, Claim, range_text
+from pytorch.claims.learning import AT_CHANCE, chance, has_learned, proportion_error
+from pytorch.claims.trainings import epochs_text
 from pytorch.experiment import PAIR, ROTATED, UNROTATED
 from pytorch.report.findings import Findings, Trained
 from pytorch.report.table import Estimate, Row, Table, table_of_rows
@@ -22,8 +24,9 @@ STATEMENT = (
     "it, less than a twentieth."
 )
 TEST = (
-    "Loss: (upright − rotated) / (upright − chance). Its 95 % interval must clear the bound: of one training over test "
-    "images, binomial and taken as independent; of several over trainings, by Student's t, and not below the former."
+    "Loss: (upright − rotated) / (upright − chance), where chance is the share of the largest class. Its 95 % interval "
+    "must clear the bound. Its error is that over the test images, binomial, both accuracies taken as independent; of "
+    "several trainings that over trainings, where it is larger; the interval is then that of Student's t for so few."
 )
 CAPTION = f"Accuracies and the part of the accuracy above chance that is lost on rotated test data. {TEST}"
 
@@ -33,27 +36,32 @@ def collapse(found: Findings) -> tuple[Claim | None, Table]:
     rows, cases = [], []
     for (model, dataset), trained in found.trained.items():
         losses = {name: _loss(trained, name) for name in PAIR}
-        found_answer = _answer(losses, len(trained.pairs))
-        cases.append(Case((model, dataset), found_answer))
+        if any(math.isnan(loss.value) for loss in losses.values()):
+            found_answer = AT_CHANCE
+        else:
+            found_answer = _answer(losses, len(trained.pairs))
+            cases.append(Case((model, dataset), found_answer))
         rows.append({"model": model, "dataset": dataset, **_cells(trained, losses), "as claimed": found_answer})
     table = table_of_rows("collapse", "Accuracy on rotated data", CAPTION, rows)
     if not cases:
         return None, table
     lost = {name: range_text([row[f"{name} model, loss"] for row in rows]) for name in PAIR}
-    sizes = f"lost {lost[UNROTATED]} without rotation, {lost[ROTATED]} with it"
+    numbers = sorted({len(trained.pairs) for trained in found.trained.values()})
+    counts = f"trainings of each pair: {', '.join(map(str, numbers))}"
+    sizes = f"lost {lost[UNROTATED]} without rotation, {lost[ROTATED]} with it; {counts}"
     return Claim(STATEMENT, "95 % intervals", sizes, cases), table
 
 
 def _cells(trained: Trained, losses: dict[str, Estimate]) -> Row:
+    first = trained.pairs[0][UNROTATED]
     cells: Row = {"trainings": len(trained.pairs)}
     for name in PAIR:
-        first = trained.pairs[0][name]
-        cells[f"{name} model, epochs"] = first.epochs
         for data in ("upright", "rotated"):
             mean = np.mean([pair[name].accuracy[data] for pair in trained.pairs])
             cells[f"{name} model, {data} data"] = f"{100 * mean:.2f} %"
         cells[f"{name} model, loss"] = losses[name]
-    return cells
+    epochs = [trained.pairs[0][name].epochs for name in PAIR]
+    return {**cells, "training": epochs_text(first.model, first.dataset, epochs, first.samples)}
 
 
 def _loss(trained: Trained, name: str) -> Estimate:
@@ -66,19 +74,20 @@ def _loss(trained: Trained, name: str) -> Estimate:
 
 
 def _one_loss(model: TrainedModel) -> Estimate:
-    """Of one training, with the error of a ratio of independent binomial proportions, by linearisation."""
-    upright, rotated, chance = model.accuracy["upright"], model.accuracy["rotated"], 1 / len(model.classes)
-    if upright <= chance:
+    """Of one training, with the error of a ratio of independent binomial proportions, by linearisation.
+
+    NaN if it has learned nothing that it could lose.
+    """
+    upright, rotated, guess = model.accuracy["upright"], model.accuracy["rotated"], _chance(model)
+    if not has_learned(upright, model.test_samples, guess):
         return Estimate(math.nan, math.nan)
-    kept = (rotated - chance) / (upright - chance)
-    variance = _variance(rotated, model.test_samples) + kept**2 * _variance(upright, model.test_samples)
-    return Estimate(1 - kept, math.sqrt(variance) / (upright - chance))
+    kept = (rotated - guess) / (upright - guess)
+    of_upright, of_rotated = (proportion_error(each, model.test_samples) for each in (upright, rotated))
+    return Estimate(1 - kept, math.hypot(of_rotated, kept * of_upright) / (upright - guess))
 
 
-def _variance(accuracy: float, samples: int) -> float:
-    """Of a proportion, as if two more were right and two wrong, so that none is known for sure (Agresti & Coull)."""
-    more = (accuracy * samples + 2) / (samples + 4)
-    return more * (1 - more) / (samples + 4)
+def _chance(model: TrainedModel) -> float:
+    return chance(model.angle_curve, len(model.classes))
 
 
 def _answer(losses: dict[str, Estimate], trainings: int) -> str:
@@ -87,8 +96,6 @@ def _answer(losses: dict[str, Estimate], trainings: int) -> str:
     margins = []
     for name, loss in losses.items():
         margin = loss.value - COLLAPSE if name == UNROTATED else KEEPING - loss.value
-        if math.isnan(margin):
-            return UNCLEAR
         margins.append((margin, width * loss.error))
     if all(margin > wide for margin, wide in margins):
         return YES

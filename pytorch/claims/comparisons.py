@@ -1,4 +1,4 @@
-"""Claim: after training on rotated samples, a network is less variant to rotations. The published comparisons."""
+"""Claim: after training on rotated samples, a network is less variant to rotations."""
 
 import math
 from collections.abc import Sequence
@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from pytorch.claims.claim import Case, Claim, answer, range_text
+from pytorch.claims.learning import AT_CHANCE
 from pytorch.claims.significance import holm, t_test, z_test
-from pytorch.claims.trainings import all_trainings, first_pair, training_text
+from pytorch.claims.trainings import all_trainings, first_pair, learned, rotation_pairs, training_text
 from pytorch.experiment import PAIR, ROTATED, UNROTATED
 from pytorch.report.findings import Findings
 from pytorch.report.formats import p_text
@@ -20,6 +21,7 @@ AGGREGATIONS = "mean", "max"
 MEASURES = {ALL: "plain", STRATIFIED: "stratified"}
 
 STATEMENT = "Training on rotated samples lowers the normalized variance, its global mean over all units."
+METHOD = "z or Student's t, Holm"
 TEST = (
     "Of one training each, z of the difference; its error is the sum of both models' errors over samples, which is "
     "never too small, however they hang together: it judges these two networks. Of several trainings, Student's t of "
@@ -27,9 +29,14 @@ TEST = (
     "number of comparisons (Holm)."
 )
 CAPTION = (
-    "NV = TV / SV under rotations, its global mean, for each of the comparisons that were published in 2019. "
-    f"Difference: rotated − unrotated; p < 0.05 and a difference below 0 make a yes. {TEST}"
+    "NV = TV / SV under rotations, its global mean. Difference: rotated − unrotated; p < 0.05 and a difference below 0 "
+    f"make a yes. {TEST}"
 )
+
+Key = tuple[str, str, str, str]
+"""Model, data set, aggregation and group of a comparison."""
+
+PUBLISHED: list[Key] = [(m, d, a, g) for m in NETWORKS for d in DATASETS for a in AGGREGATIONS for g in MEASURES]
 
 
 def comparisons(found: Findings) -> tuple[Claim | None, Table]:
@@ -38,35 +45,54 @@ def comparisons(found: Findings) -> tuple[Claim | None, Table]:
     Returns:
         The claim, None if none of them was measured; and a table, without rows likewise.
     """
-    keys = [(m, d, a, g) for m in NETWORKS for d in DATASETS for a in AGGREGATIONS for g in MEASURES]
-    pairs = {key: pair for key in keys if (pair := first_pair(found, *key[:3])) and key[3] in pair.any_result.groups}
+    pairs = {key: pair for key in PUBLISHED if (pair := first_pair(found, *key[:3]))}
+    cases, sizes, rows = _judged(found, pairs)
+    if pairs:
+        absent = {"lower": "not measured", **dict.fromkeys((*PAIR, "difference", "p"))}
+        rows = {
+            key: {**rows.get(key, _named(key) | absent | {"training": None}), **_published(key)} for key in PUBLISHED
+        }
+    caption = " ".join([f"All comparisons that were published in 2019. {CAPTION}", *notes(_shown(pairs))])
+    table = table_of_rows("comparisons", "The published comparisons", caption, [*rows.values()])
+    return Claim(STATEMENT, METHOD, sizes, cases, len(PUBLISHED)) if cases else None, table
+
+
+def further_comparisons(found: Findings) -> tuple[Claim | None, Table]:
+    """Compare the pairs of other models and data sets than were published; as ``comparisons``."""
+    shown = [first_pair(found, *key[:3]) for key in PUBLISHED]
+    further = [pair for pair in rotation_pairs(found) if pair not in shown and pair.aggregation in AGGREGATIONS]
+    pairs = {(pair.model, pair.dataset, pair.aggregation, group): pair for pair in further for group in MEASURES}
+    cases, sizes, rows = _judged(found, pairs)
+    caption = f"Of models and data sets that were not published. {CAPTION}"
+    table = table_of_rows("further-comparisons", "Further comparisons", caption, [*rows.values()])
+    return Claim(f"The same, of what was not published: {STATEMENT}", METHOD, sizes, cases) if cases else None, table
+
+
+def _judged(found: Findings, pairs: dict[Key, VariancePair]) -> tuple[list[Case], str, dict[Key, Row]]:
+    """Judge each comparison: the cases, the sizes in words, and a row of each."""
+    pairs = {key: pair for key, pair in pairs.items() if key[3] in pair.any_result.groups}
     trainings = {key: all_trainings(found, pair) for key, pair in pairs.items()}
     measured = {key: _differences(each, key[3]) for key, each in trainings.items()}
-    tested = dict(zip(measured, holm([p for _, p in measured.values()]), strict=True))
-    rows, cases = [], []
-    for key in keys if measured else ():
-        row = _named(key)
-        if key in measured:
-            estimates, _ = measured[key]
+    judged = [key for key, pair in pairs.items() if all(learned(pair, name) for name in PAIR)]
+    tested = dict(zip(judged, holm([measured[key][1] for key in judged]), strict=True))
+    rows, cases = {}, []
+    for key, (estimates, _) in measured.items():
+        row, found_answer = _named(key), AT_CHANCE
+        if key in tested:
             found_answer = answer(tested[key], estimates["difference"].value < 0)
-            cases.append(Case((*row.values(),), found_answer))
-            measures = {"lower": found_answer, **estimates, "p": p_text(tested[key])}
-            trained = training_text(pairs[key])
-        else:
-            measures = {"lower": "not measured", **dict.fromkeys((*PAIR, "difference", "p"))}
-            trained = None
-        rows.append({**row, **measures, **_published(key), "training": trained})
-    caption = " ".join([CAPTION, *notes([(pair.model, pair.dataset) for pair in pairs.values()])])
-    table = table_of_rows("comparisons", "The published comparisons", caption, rows)
-    if not cases:
-        return None, table
-    numbers = sorted({len(each) for each in trainings.values()})
-    counts = f"trainings of each pair: {', '.join(map(str, numbers))}"
-    differences = range_text([estimates["difference"] for estimates, _ in measured.values()])
-    return Claim(STATEMENT, "z or Student's t, Holm", f"differences {differences}; {counts}", cases, len(keys)), table
+            cases.append(Case((pairs[key].model, pairs[key].dataset, row["aggregation"], row["measure"]), found_answer))
+        measures = {"lower": found_answer, **estimates, "p": p_text(tested.get(key, math.nan))}
+        rows[key] = {**row, **measures, "training": training_text(pairs[key])}
+    numbers = sorted({len(trainings[key]) for key in judged})
+    differences = range_text([measured[key][0]["difference"] for key in judged])
+    return cases, f"differences {differences}; trainings of each pair: {', '.join(map(str, numbers))}", rows
 
 
-def _named(key: tuple[str, str, str, str]) -> Row:
+def _shown(pairs: dict[Key, VariancePair]) -> list[tuple[str, str]]:
+    return [(pair.model, pair.dataset) for pair in pairs.values()]
+
+
+def _named(key: Key) -> dict[str, str]:
     model, dataset, aggregation, group = key
     return {"model": model, "dataset": dataset, "aggregation": aggregation, "measure": MEASURES[group]}
 
@@ -87,7 +113,7 @@ def _differences(trainings: Sequence[VariancePair], group: str) -> tuple[dict[st
     return {name: Estimate(float(each.mean()), error[name]) for name, each in values.items()}, p
 
 
-def _published(key: tuple[str, str, str, str]) -> Row:
+def _published(key: Key) -> Row:
     model, dataset, aggregation, group = key
     values = {name: published_global_mean(model, dataset, "rotation", aggregation, name, group) for name in PAIR}
     cells = {f"2019 {name}": Estimate(value, math.nan) for name, value in values.items()}

@@ -1,12 +1,14 @@
 """Claim: the lower a layer, the more invariant it is."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 
-from pytorch.claims.claim import Case, Claim, answer, range_text
+from pytorch.claims.claim import LEVEL, YES, Case, Claim, answer, range_text
+from pytorch.claims.learning import AT_CHANCE
 from pytorch.claims.significance import Trend, holm, trend
-from pytorch.claims.trainings import before_training, rotation_pairs
+from pytorch.claims.trainings import before_training, learned, rotation_pairs
 from pytorch.experiment import PAIR
 from pytorch.report.findings import Findings
 from pytorch.report.formats import p_text
@@ -25,7 +27,7 @@ TEST = (
 CAPTION = (
     "τ is 1 if NV rises from each layer to the next, -1 if it falls; ± is what the errors of the layer means over "
     "samples make of it. Before training: the same of the network with its initial weights, by which a trend of the "
-    f"architecture is told from one that training brought about. {TEST}"
+    f"architecture is told from one that training brought about. {TEST} Of several trainings this is the first."
 )
 
 
@@ -34,11 +36,16 @@ def depth_trend(found: Findings) -> tuple[Claim | None, Table]:
     pairs = [pair for pair in rotation_pairs(found) if pair.aggregation in AGGREGATIONS]
     networks = [(pair, name) for pair in pairs for name in pair.results]
     trends = [_trend(pair.results[name]) for pair, name in networks]
-    tested = holm([each.p_value for each in trends])
-    rows, cases = [], []
-    for (pair, name), each, p in zip(networks, trends, tested, strict=True):
-        found_answer = answer(p, each.tau > 0)
-        cases.append(Case((pair.model, pair.dataset, pair.aggregation, name), found_answer))
+    judged = [learned(pair, name) for pair, name in networks]
+    tested = iter(holm([each.p_value for each, counts in zip(trends, judged, strict=True) if counts]))
+    rows, cases, alike = [], [], 0
+    for (pair, name), each, counts in zip(networks, trends, judged, strict=True):
+        p = next(tested) if counts else math.nan
+        found_answer = answer(p, each.tau > 0) if counts else AT_CHANCE
+        before = before_training(found, pair)
+        if counts:
+            cases.append(Case((pair.model, pair.dataset, pair.aggregation, name), found_answer))
+            alike += found_answer == YES and before is not None and _rises(before)
         rows.append({
             "model": pair.model,
             "dataset": pair.dataset,
@@ -48,7 +55,7 @@ def depth_trend(found: Findings) -> tuple[Claim | None, Table]:
             "τ": Estimate(each.tau, each.error),
             "p": p_text(p),
             "rises": found_answer,
-            "τ before training": _tau(before_training(found, pair)),
+            "τ before training": _tau(before),
             "lowest NV": _extreme(pair.results[name], np.nanargmin),
             "highest NV": _extreme(pair.results[name], np.nanargmax),
         })  # fmt: skip
@@ -56,13 +63,21 @@ def depth_trend(found: Findings) -> tuple[Claim | None, Table]:
     if not cases:
         return None, table
     ranges = {name: range_text([row["τ"] for row in rows if row["trained on"] == name]) for name in PAIR}
-    before = range_text([row["τ before training"] for row in rows if row["τ before training"]])
-    sizes = "; ".join([f"τ {text}, {name}" for name, text in ranges.items()] + [f"{before}, before training"])
+    control = range_text([row["τ before training"] for row in rows if row["τ before training"]])
+    sizes = "; ".join([f"τ {text}, {name}" for name, text in ranges.items()] + [f"{control}, before training"])
+    rising = sum(case.answer == YES for case in cases)
+    sizes += f"; of the {rising} that rise, {alike} do so before training" if rising and control != "–" else ""
     return Claim(STATEMENT, "Kendall's τ, Holm", sizes, cases), table
 
 
 def _trend(result: VarianceResult) -> Trend:
     return trend(np.array([*result.layer_means().values()]), np.array([*result.layer_errors().values()]))
+
+
+def _rises(result: VarianceResult) -> bool:
+    """Whether a network has the claimed trend, for all that this one test tells."""
+    each = _trend(result)
+    return each.tau > 0 and each.p_value < LEVEL
 
 
 def _tau(result: VarianceResult | None) -> Estimate | None:

@@ -1,6 +1,10 @@
 """Which measurements a claim is put to: those of the first training, and those of others with other seeds."""
 
-from pytorch.experiment import RANDOM_WEIGHTS, ROTATED, UNROTATED, UNTRAINED
+from collections.abc import Sequence
+
+from pytorch.checked_fields import Setting
+from pytorch.claims.learning import chance, has_learned
+from pytorch.experiment import PAIR, RANDOM_WEIGHTS, UNTRAINED
 from pytorch.recipes import recipe_for
 from pytorch.report.controls import controls_of
 from pytorch.report.findings import Findings
@@ -51,12 +55,26 @@ def _what(pair: VariancePair) -> tuple:
 
 
 def training_text(pair: VariancePair) -> str:
-    """Say how the models of a pair were trained: epochs and images, and the recipe's where they are others."""
-    trainings = [pair.training.get(name, {}) for name in (UNROTATED, ROTATED)]
+    """Say how the models of a pair were trained; see ``epochs_text``."""
+    trainings = [pair.training.get(name, {}) for name in PAIR]
     epochs = [training.get("epochs", "?") for training in trainings]
-    recipe = recipe_for(pair.model, pair.dataset)
+    return epochs_text(pair.model, pair.dataset, epochs, trainings[0].get("training samples", "?"))
+
+
+def epochs_text(model: str, dataset: str, epochs: Sequence[Setting], images: Setting) -> str:
+    """Write epochs and images of a training, and the recipe's epochs where they are others."""
+    recipe = recipe_for(model, dataset)
     usual = [recipe.epochs, recipe.rotated_epochs]
     shortened = "" if epochs == usual else f" (recipe: {usual[0]} + {usual[1]})"
-    copy = "" if published_dataset(pair.dataset) == pair.dataset else f", {pair.dataset}"
-    images = trainings[0].get("training samples", "?")
+    copy = "" if published_dataset(dataset) == dataset else f", {dataset}"
     return f"{epochs[0]} + {epochs[1]} epochs{shortened} of {images} images{copy}"
+
+
+def learned(pair: VariancePair, name: str) -> bool:
+    """Whether a network of a pair classifies better than by chance; one of unknown accuracy is taken at its word."""
+    accuracy, curve = pair.accuracy.get(name, {}).get("upright"), pair.angle_curves.get(name)
+    result = pair.any_result
+    if accuracy is None or not result.classes:
+        return True
+    samples = sum(curve.counts) if curve else result.samples
+    return has_learned(accuracy, samples, chance(curve, len(result.classes)))

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from pytorch.experiment import SHUFFLED, UNROTATED, UNTRAINED
 from pytorch.variance_pair import VariancePair
 
+BEGINNING = "fingerprint of the data", "classes", "training samples", "seed of their choice", "seed"
+"""What a network before its training follows from, besides its model: its weights, and how its input is normalised."""
+
 
 def controls_of(pair: VariancePair, pairs: Sequence[VariancePair]) -> dict[str, VariancePair]:
     """Find the controls to compare a pair with, by their names.
 
     They have the same model, data set, transformations and aggregation, and belong to the same training: the shuffled
-    one has the same weights, and the one before training the same settings.
+    one has the same weights, and the one before training began alike.
     """
     found: dict[str, VariancePair] = {}
     for other in pairs:
@@ -30,8 +33,5 @@ def _measured_alike(one: VariancePair, other: VariancePair) -> bool:
 def _trained_alike(control: VariancePair, pair: VariancePair) -> bool:
     if control.control == SHUFFLED:
         return control.weights == pair.weights
-    settings = [
-        {name: value for name, value in training.items() if name != "epochs"}
-        for training in (control.training.get(UNTRAINED, {}), pair.training.get(UNROTATED, {}))
-    ]
-    return settings[0] == settings[1]
+    of_control, of_pair = control.training.get(UNTRAINED, {}), pair.training.get(UNROTATED, {})
+    return all(of_control.get(name) == of_pair.get(name) for name in BEGINNING)

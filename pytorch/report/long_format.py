@@ -19,9 +19,12 @@ from pytorch.whole_file import whole_file
 COLUMNS = [
     "model", "dataset", "transformation", "steps", "aggregation", "control", "trained_on", "group", "quantity",
     "level", "layer_index", "layer", "value", "standard_error", "low95", "high95",
-    "units", "constant", "infinite", "undefined", "samples", "weights", "seed", "published_2019",
+    "units", "constant", "infinite", "undefined", "samples", "weights", "training_seed", "seed", "published_2019",
 ]  # fmt: skip
-"""``constant`` counts units whose TV and SV are 0; the mean leaves out the ``infinite`` and the ``undefined`` ones."""
+"""``seed`` is that of the order and choice of samples.
+
+``constant`` counts units whose TV and SV are 0; the mean leaves out the ``infinite`` and the ``undefined`` ones.
+"""
 
 FORMULA_SIGNS = "=+-@\t\r\n"
 
@@ -66,6 +69,7 @@ def _rows_of_pair(pair: VariancePair) -> Iterator[dict[str, Any]]:
                 "group": group,
                 "samples": result.sample_count(group),
                 "weights": pair.weights.get(trained_on),
+                "training_seed": pair.training.get(trained_on, {}).get("seed"),
                 "seed": pair.seed,
             }
             for quantity in ("normalized",) if group == STRATIFIED else QUANTITIES:

@@ -50,7 +50,7 @@ def _measurement(pair: VariancePair) -> Row:
         "what": f"{pair.transformation}, {pair.aggregation}{control}",
         "extent": f"{samples_used(pair)}, {len(result.transformations)} transformations",
         "precision": result.precision,
-        "seed": _seed(pair),
+        "seed": training_seed(pair),
         "minutes": f"{pair.seconds / 60:.1f}",
         "machine": pair.machine,
         "date": pair.date,
@@ -59,8 +59,8 @@ def _measurement(pair: VariancePair) -> Row:
     }
 
 
-def _seed(pair: VariancePair) -> int | None:
-    """Of the training that was measured."""
+def training_seed(pair: VariancePair) -> int | None:
+    """Return the seed of the training that was measured; None: unknown, or they differ."""
     seeds = [training.get("seed") for training in pair.training.values()]
     return seeds[0] if seeds and isinstance(seeds[0], int) and seeds.count(seeds[0]) == len(seeds) else None
 

@@ -21,14 +21,14 @@ DATASETS = "mnist", "cifar10"
 """What was published of."""
 
 COPIES = {"folder-cifar10-jpeg": "cifar10"}
-"""Names of folders with the images of a published data set in another form."""
+"""Names by which folders are taken for the images of a published data set in another form."""
 
 NOTE = (
     "2019: published by Quiroga et al. (2019), a guide to sign and order of magnitude and no target: MNIST images were "
     "28 × 28, the network beside vgg16 is another VGG, of 8 convolutions, and the sampling had faults."
 )
 RESNET_50_NOTE = "Beside resnet (ResNet-18) on cifar10 stand the 2019 values of ResNet-50."
-COPY_NOTE = "folder-cifar10-jpeg is a copy of CIFAR-10 that was compressed with losses, as JPEG."
+COPY_NOTE = "folder-cifar10-jpeg is, by its name, a copy of CIFAR-10 that was compressed with losses, as JPEG."
 
 
 def published_network(model: str, dataset: str) -> str | None:

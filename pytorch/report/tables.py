@@ -14,6 +14,7 @@ from pytorch.experiment import PAIR, RANDOM_WEIGHTS, ROTATED, SHUFFLED, UNROTATE
 from pytorch.report.controls import controls_of
 from pytorch.report.formats import latex, latex_comment, markdown, markdown_comment
 from pytorch.report.long_format import published_value, write_csv
+from pytorch.report.origin import training_seed
 from pytorch.report.published import notes as published_notes
 from pytorch.report.published import published_accuracy
 from pytorch.report.table import Cell, Estimate, Row, Table, table_of_rows
@@ -54,7 +55,7 @@ def write_tables(folder: Path, pairs: Sequence[VariancePair], tables: Sequence[T
 
     Args:
         folder: Where to.
-        pairs: What was measured, and controls.
+        pairs: What was measured, of all seeds, and controls.
         tables: ``results_tables(pairs)``.
         command: That the files tell to have made them.
 
@@ -81,9 +82,12 @@ def _accuracies(pairs: Sequence[VariancePair]) -> Table:
     rows: dict[tuple[Any, ...], Row] = {}
     for pair in pairs:
         if any(pair.accuracy.values()):
-            row = {"model": pair.model, "dataset": pair.dataset, "weights": _weights(pair, pairs), **_scores(pair)}
+            row = {
+                "model": pair.model, "dataset": pair.dataset, "weights": _weights(pair, pairs),
+                "seed": training_seed(pair), **_scores(pair),
+            }  # fmt: skip
             rows.setdefault((pair.model, pair.dataset, *pair.weights.items()), row)
-    caption = "Of both models of each pair, on upright and on rotated test data."
+    caption = "Of both models of each pair that was measured and is drawn, on upright and on rotated test data."
     return _table("accuracy", "Accuracy", caption, [*rows.values()])
 
 
