@@ -10,6 +10,7 @@ from test_result import errors, result
 from test_storage import pair, trained  # noqa: F401 (fixtures)
 
 from pytorch.evaluation import AngleCurve
+from pytorch.experiment import PAIR
 from pytorch.figures import (
     accuracy_and_layers_figure,
     accuracy_figure,
@@ -173,6 +174,8 @@ def test_training_figures(trained, tmp_path):  # noqa: F811
     heights = [bar.get_height() for bar in accuracy_figure([models]).axes[0].patches]
     assert heights == [0.5, 0.25, 0.5, 0.25]
     assert "training loss (nats per sample)" in texts(training_figure(models))
+    of_one_class = replace(trained, history=[replace(epoch, loss=0.0) for epoch in trained.history])
+    assert training_figure(dict.fromkeys(PAIR, of_one_class)).axes[0].get_ylim() == (0, 1)
 
 
 def test_several_pairs_are_drawn_with_their_spread(trained):  # noqa: F811

@@ -25,7 +25,8 @@ def training_figure(pair: dict[str, TrainedModel]) -> Figure:
         axes.grid(color="#EEEEEE")
         axes.legend()
     figure.axes[0].set_ylabel("training loss (nats per sample)")
-    figure.axes[0].set_ylim(0, 1.08 * max(epoch.loss for trained in pair.values() for epoch in trained.history))
+    highest = max(epoch.loss for trained in pair.values() for epoch in trained.history)
+    figure.axes[0].set_ylim(0, 1.08 * highest or 1)  # of a single class there is no loss
     figure.axes[1].set_ylabel("training accuracy")
     _percent_axis(figure.axes[1], 1.04)
     figure.suptitle(_title(pair, figure), fontsize=TITLE_SIZE)
