@@ -107,7 +107,7 @@ def test_figures_of_results_that_are_gone_leave_the_page_and_stay_on_the_disk(fo
     capsys.readouterr()
     draw(folders, "--only", "layers")
     stale = tmp_path / "plots" / "resnet_digits" / "rotation_mean_layers.png"
-    assert f"left out of the page: 1 figures in {stale.parent}" in capsys.readouterr().out
+    assert f"left out of the page: 1 in {stale.parent}" in capsys.readouterr().out
     assert stale.exists()
     listed = json.loads((tmp_path / "plots" / "figures.json").read_text())["figures"]
     assert [entry["of"]["model"] for entry in listed] == ["simple_conv"]
