@@ -143,7 +143,7 @@ def _command(options: argparse.Namespace) -> Callable[[Planned], str]:
 
 def _tell(found: Findings, figures: int, drawn: int, stale: list[Path]) -> None:
     """Say what was done, and what does not fit together any more."""
-    print(f"{figures} figures, {drawn} of them drawn anew")
+    print(f"{figures} figure{'s' * (figures != 1)}, {drawn} of them drawn anew")
     print("".join(f"{one_line(note)}\n" for note in found.notes), end="")
     for pair in (measured.pair for measured in found.measured if found.outdated(measured.pair)):
         what = one_line(f"{pair.model} on {pair.dataset}, {pair.transformation}, {pair.aggregation}")

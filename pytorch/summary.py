@@ -66,8 +66,10 @@ def print_summary(pair: VariancePair) -> None:
 
 
 def samples_used(pair: VariancePair) -> str:
-    """Say how many samples were used, and of how many if a tolerance was reached before the last one."""
+    """Say how many samples were used, and with a tolerance whether it was reached before the last one."""
     result = pair.any_result
     if result.tolerance is None or result.samples_offered is None:
         return f"{result.samples} samples"
+    if result.samples == result.samples_offered:
+        return f"all {result.samples} samples (tolerance {result.tolerance:g} not reached before the last)"
     return f"{result.samples} of {result.samples_offered} samples (tolerance {result.tolerance:g})"

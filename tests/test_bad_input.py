@@ -127,7 +127,7 @@ def test_a_folder_of_models_that_cannot_be_read_stops_no_drawing(script, image_f
     code, told, out = script("draw", "--only", "layers")
     assert (code, len(errors(told))) == (1, 1)
     assert "variance_results/models cannot be read: Not a directory" in told
-    assert "1 figures, 1 of them drawn anew" in out
+    assert "1 figure, 1 of them drawn anew" in out
 
 
 def frames(path):

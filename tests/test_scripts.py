@@ -497,3 +497,13 @@ def test_models_that_are_being_replaced_are_not_measured(home, tmp_path):
     (tmp_path / "variance_results" / "models" / "simple_conv_digits" / "complete").write_text('["."]')
     process = run(tmp_path, "experiment_variance.py", "simple_conv", "digits", "--samples", "30", "--steps", "4")
     assert_one_line(process, 1, "new models were being put in place", "run that experiment_rotation.py once more")
+
+
+def test_a_tolerance_that_is_not_reached_is_told(home, tmp_path, capsys):
+    shutil.copytree(home / "variance_results" / "models", tmp_path / "results" / "models")
+    small = ["simple_conv", "digits", "--results-dir", str(tmp_path / "results"), "--samples", "150", "--overwrite"]
+    small += ["--batch-size", "50", "--steps", "2"]
+    experiment_variance.main([*small, "--tolerance", "1e-9"])
+    assert "all 150 samples (tolerance 1e-09 not reached before the last)" in capsys.readouterr().out
+    experiment_variance.main([*small, "--tolerance", "9"])
+    assert "100 of 150 samples (tolerance 9)" in capsys.readouterr().out
