@@ -290,6 +290,19 @@ FAULTS = {
         "tests/test_claims.py",
         [("pytorch/claims/comparisons.py", "if len(trainings) > 1:", "if len(trainings) > 9:")],
     ),
+    "classes with small errors count for more": (
+        "tests/test_claims.py",
+        [("pytorch/claims/significance.py", "values.var(ddof=1) - (errors**2).mean()",
+          "(q - len(values) + 1) / (weights.sum() - (weights**2).sum() / weights.sum())")],
+    ),
+    "the first layer alone makes a trend": (
+        "tests/test_claims.py",
+        [("pytorch/claims/depth_trend.py", "max(whole.p_value, rest.p_value)", "whole.p_value")],
+    ),
+    "layers that say the same count for many": (
+        "tests/test_claims.py",
+        [("pytorch/claims/depth_trend.py", "abs(mean - values[-1]) < SAME", "abs(mean - values[-1]) < 0")],
+    ),
     "what is not decided is not reproduced": (
         "tests/test_claims.py",
         [("pytorch/claims/claim.py", 'elif NO in answers:', 'elif answers:')],

@@ -13,8 +13,9 @@ from pytorch.report.findings import Findings
 from pytorch.report.table import Table, table_of_rows
 
 CAPTION = (
-    "Claims of Quiroga et al. (2019), put to the measurements of rotations that are here; the cases behind each answer "
-    f"stand in the tables that follow. {VERDICTS} A network whose accuracy on upright data is not above chance has "
+    "Claims of Quiroga et al. (2019), put to the measurements of rotations that are here; how they are worded, and the "
+    "bounds in them, is ours. The cases behind each answer stand in the tables that follow; those of one network hang "
+    f"together. {VERDICTS} A network whose accuracy on upright data is not above chance has "
     "learned nothing and is no case. Where there is one training of each pair, the answers are of these networks, and "
     "not of what another training would come to."
 )

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 from pytorch.report.formats import estimate_text
 from pytorch.report.table import Estimate
@@ -12,8 +11,8 @@ YES, NO, UNCLEAR = "yes", "no", "unclear"
 """Answers: the claim holds, its opposite does, or the data do not tell."""
 
 VERDICTS = (
-    "Reproduced: a yes in some cases and a no in none; depends: a yes in some and a no in others; not reproduced: a no "
-    "in some and a yes in none; undecided: neither. Unclear: the data do not tell."
+    "Reproduced: a yes in all cases that were measured; depends: a yes in some; not reproduced: a no in some and a yes "
+    "in none; undecided: neither. Unclear: the data do not tell."
 )
 
 LEVEL = 0.05
@@ -56,30 +55,35 @@ class Claim:
 
         >>> rotated, unrotated = Case(("resnet", "rotated"), YES), Case(("resnet", "unrotated"), UNCLEAR)
         >>> Claim("", "", "", [rotated, unrotated]).verdict()
-        'reproduced in 1 of 2 cases; unclear in 1 (resnet, unrotated)'
+        'depends: yes in 1 of 2 cases (rotated); unclear in 1'
         >>> Claim("", "", "", [rotated], expected=32).verdict()
         'reproduced in all cases that were measured, 1 of 32'
         """
         answers, count = [case.answer for case in self.cases], len(self.cases)
         extent = f" that were measured, {count} of {self.expected}" if self.expected not in (None, count) else ""
         if YES in answers:
-            decision, decisive = ("depends: yes" if NO in answers else "reproduced"), YES
+            decision, decisive = ("depends: yes" if len(set(answers)) > 1 else "reproduced"), YES
         elif NO in answers:
             decision, decisive = "not reproduced: no", NO
         else:
             decision, decisive = "undecided", UNCLEAR
         number = answers.count(decisive)
-        cases = "all cases" if number == count else f"{number} of {count} cases"
-        return f"{decision} in {cases}{extent}{self._exceptions(decisive)}"
+        if number == count:
+            return f"{decision} in all cases{extent}"
+        told = f"{decision} in {number} of {count} cases{extent} ({self._which(decisive)})"
+        if decisive == YES and NO in answers:
+            told += f"; no in {answers.count(NO)} ({self._which(NO)})"
+        return told + (f"; unclear in {answers.count(UNCLEAR)}" if UNCLEAR in answers else "")
 
-    def _exceptions(self, decisive: str) -> str:
-        """Name the cases with another answer, by answer."""
-        found = sorted((case for case in self.cases if case.answer != decisive), key=lambda case: case.answer)
-        told = ""
-        for answer, cases in groupby(found, key=lambda case: case.answer):
-            named = [", ".join(case.of) for case in cases]
-            told += f"; {answer} in {len(named)} ({'; '.join(named)})"
-        return told
+    def _which(self, answer: str) -> str:
+        """Name the cases with an answer: by what they alone have in common, or one by one."""
+        named = [case.of for case in self.cases if case.answer == answer]
+        shared = [parts[0] if len(set(parts)) == 1 else None for parts in zip(*named, strict=True)]
+        alike = [case for case in self.cases if all(s in (None, own) for s, own in zip(shared, case.of, strict=True))]
+        if len(alike) > len(named):
+            return "; ".join(", ".join(of) for of in named)
+        everywhere = [len(set(parts)) == 1 for parts in zip(*(case.of for case in self.cases), strict=True)]
+        return ", ".join(part for part, same in zip(shared, everywhere, strict=True) if part and not same)
 
 
 def range_text(estimates: Sequence[Estimate]) -> str:

@@ -23,11 +23,11 @@ TEST = (
 )
 CAPTION = (
     "NV of the last layer (its mean over units) within each class, under rotations: its mean over classes, the "
-    "standard deviation between the classes beyond what the errors over samples account for (DerSimonian & Laird), the "
-    "mean of these errors, and the extremes. Before training: the same deviation of the network with its initial "
-    f"weights. {TEST} With many samples any difference is seen: look at the deviation, too. With fewer than about a "
-    "hundred samples of a class its errors are somewhat too short, and a yes comes more easily. Of several trainings "
-    "this is the first."
+    "standard deviation between the classes beyond what the errors over samples account for (Hedges & Olkin), the mean "
+    "of these errors, and the extremes. Before training: the same deviation of the network with its initial weights, "
+    f"whose classes differ, too. {TEST} With many samples any difference is seen: look at the deviation. With fewer "
+    "than about a hundred samples of a class its errors are somewhat too short, and a yes comes more easily. Of "
+    "several trainings this is the first."
 )
 
 
@@ -64,10 +64,16 @@ def class_spread(found: Findings) -> tuple[Claim | None, Table]:
     table = table_of_rows("class-spread", "The output, class by class", CAPTION, rows)
     if not cases:
         return None, table
-    deviations, errors = (
-        range_text([row[head] for row in rows]) for head in ("deviation between classes", "error of a class")
-    )
-    sizes = f"deviations between classes {deviations}, errors {errors}"
+    counted = [row for row in rows if row["differs"] != AT_CHANCE]
+    sizes = {
+        what: range_text([row[head] for row in counted if row[head]])
+        for what, head in {
+            "deviations between classes": "deviation between classes",
+            "errors": "error of a class",
+            "deviations before training": "before training",
+        }.items()
+    }
+    sizes = ", ".join(f"{what} {text}" for what, text in sizes.items())
     return Claim(STATEMENT, "Cochran's Q, Holm", sizes, cases), table
 
 

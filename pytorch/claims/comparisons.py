@@ -2,31 +2,29 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from pytorch.claims.claim import Case, Claim, answer, range_text
 from pytorch.claims.learning import AT_CHANCE
 from pytorch.claims.significance import holm, t_test, z_test
-from pytorch.claims.trainings import all_trainings, first_pair, learned, rotation_pairs, training_text
+from pytorch.claims.trainings import MEASURES, all_trainings, first_pair, learned, rotation_pairs, training_text
 from pytorch.experiment import PAIR, ROTATED, UNROTATED
 from pytorch.report.findings import Findings
 from pytorch.report.formats import p_text
 from pytorch.report.published import DATASETS, NETWORKS, notes, published_global_mean
 from pytorch.report.table import Estimate, Row, Table, table_of_rows
-from pytorch.variance.result import ALL, STRATIFIED
 from pytorch.variance_pair import VariancePair
 
 AGGREGATIONS = "mean", "max"
-MEASURES = {ALL: "plain", STRATIFIED: "stratified"}
 
 STATEMENT = "Training on rotated samples lowers the normalized variance, its global mean over all units."
-METHOD = "z or Student's t, Holm"
 TEST = (
-    "Of one training each, z of the difference; its error is the sum of both models' errors over samples, which is "
-    "never too small, however they hang together: it judges these two networks. Of several trainings, Student's t of "
-    "their differences, on the same samples: it judges such trainings. p-values are two-sided and adjusted for the "
-    "number of comparisons (Holm)."
+    "Of one training each, z of the difference; its error is the sum of both models' errors over samples, an upper "
+    "bound whatever their correlation: it judges these two networks. Of several trainings, Student's t of their "
+    "differences, on the same samples: it judges such trainings. p-values are two-sided and adjusted for the number of "
+    "comparisons (Holm)."
 )
 CAPTION = (
     "NV = TV / SV under rotations, its global mean. Difference: rotated − unrotated; p < 0.05 and a difference below 0 "
@@ -39,6 +37,27 @@ Key = tuple[str, str, str, str]
 PUBLISHED: list[Key] = [(m, d, a, g) for m in NETWORKS for d in DATASETS for a in AGGREGATIONS for g in MEASURES]
 
 
+@dataclass(frozen=True)
+class Judged:
+    """Comparisons with their answers.
+
+    Attributes:
+        rows: Of the table.
+        cases: Those of networks that have learned something.
+        test: By what these were judged, in a few words.
+        found: Their sizes, in words.
+    """
+
+    rows: dict[Key, Row]
+    cases: list[Case]
+    test: str
+    found: str
+
+    def claim(self, statement: str, expected: int | None = None) -> Claim | None:
+        """The claim that the cases are of; None without any."""
+        return Claim(statement, self.test, self.found, self.cases, expected) if self.cases else None
+
+
 def comparisons(found: Findings) -> tuple[Claim | None, Table]:
     """Lay every published comparison beside what was measured.
 
@@ -46,7 +65,8 @@ def comparisons(found: Findings) -> tuple[Claim | None, Table]:
         The claim, None if none of them was measured; and a table, without rows likewise.
     """
     pairs = {key: pair for key in PUBLISHED if (pair := first_pair(found, *key[:3]))}
-    cases, sizes, rows = _judged(found, pairs)
+    judged = _judged(found, pairs)
+    rows = judged.rows
     if pairs:
         absent = {"lower": "not measured", **dict.fromkeys((*PAIR, "difference", "p"))}
         rows = {
@@ -54,7 +74,7 @@ def comparisons(found: Findings) -> tuple[Claim | None, Table]:
         }
     caption = " ".join([f"All comparisons that were published in 2019. {CAPTION}", *notes(_shown(pairs))])
     table = table_of_rows("comparisons", "The published comparisons", caption, [*rows.values()])
-    return Claim(STATEMENT, METHOD, sizes, cases, len(PUBLISHED)) if cases else None, table
+    return judged.claim(STATEMENT, len(PUBLISHED)), table
 
 
 def further_comparisons(found: Findings) -> tuple[Claim | None, Table]:
@@ -62,14 +82,13 @@ def further_comparisons(found: Findings) -> tuple[Claim | None, Table]:
     shown = [first_pair(found, *key[:3]) for key in PUBLISHED]
     further = [pair for pair in rotation_pairs(found) if pair not in shown and pair.aggregation in AGGREGATIONS]
     pairs = {(pair.model, pair.dataset, pair.aggregation, group): pair for pair in further for group in MEASURES}
-    cases, sizes, rows = _judged(found, pairs)
+    judged = _judged(found, pairs)
     caption = f"Of models and data sets that were not published. {CAPTION}"
-    table = table_of_rows("further-comparisons", "Further comparisons", caption, [*rows.values()])
-    return Claim(f"The same, of what was not published: {STATEMENT}", METHOD, sizes, cases) if cases else None, table
+    table = table_of_rows("further-comparisons", "Further comparisons", caption, [*judged.rows.values()])
+    return judged.claim(f"The same, of what was not published: {STATEMENT}"), table
 
 
-def _judged(found: Findings, pairs: dict[Key, VariancePair]) -> tuple[list[Case], str, dict[Key, Row]]:
-    """Judge each comparison: the cases, the sizes in words, and a row of each."""
+def _judged(found: Findings, pairs: dict[Key, VariancePair]) -> Judged:
     pairs = {key: pair for key, pair in pairs.items() if key[3] in pair.any_result.groups}
     trainings = {key: all_trainings(found, pair) for key, pair in pairs.items()}
     measured = {key: _differences(each, key[3]) for key, each in trainings.items()}
@@ -84,8 +103,14 @@ def _judged(found: Findings, pairs: dict[Key, VariancePair]) -> tuple[list[Case]
         measures = {"lower": found_answer, **estimates, "p": p_text(tested.get(key, math.nan))}
         rows[key] = {**row, **measures, "training": training_text(pairs[key])}
     numbers = sorted({len(trainings[key]) for key in judged})
+    tests = " or ".join(dict.fromkeys("z" if number == 1 else "Student's t" for number in numbers))
     differences = range_text([measured[key][0]["difference"] for key in judged])
-    return cases, f"differences {differences}; trainings of each pair: {', '.join(map(str, numbers))}", rows
+    networks = len({key[:2] for key in judged})
+    sizes = (
+        f"differences {differences}; {networks} pair{'s' * (networks != 1)} of networks, trainings of each: "
+        f"{', '.join(map(str, numbers))}"
+    )
+    return Judged(rows, cases, f"{tests}, Holm", sizes)
 
 
 def _shown(pairs: dict[Key, VariancePair]) -> list[tuple[str, str]]:

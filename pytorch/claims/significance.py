@@ -54,7 +54,8 @@ class Spread:
     Attributes:
         mean: Of the estimates, with equal weights.
         error: The mean of their errors.
-        deviation: Standard deviation of the values themselves, without that of the errors; 0 if these explain all.
+        deviation: Standard deviation (ddof = 1) of the values themselves, without what the errors add to it; 0 if
+            these explain all.
         p_value: Of there being no difference at all.
     """
 
@@ -68,23 +69,23 @@ def spread(values: np.ndarray, errors: np.ndarray) -> Spread:
     """Judge whether independent estimates differ by more than their errors.
 
     Cochran's Q = Σ w (x - x̄)², w = 1 / error², x̄ weighted by w, follows χ² with k - 1 degrees of freedom where all
-    values are the same; the deviation is √max(0, (Q - k + 1) / (Σw - Σw²/Σw)) (DerSimonian & Laird 1986,
-    Meta-analysis in clinical trials, eq. 8). Estimates without a finite error above 0 are left out.
+    values are the same. The deviation is √max(0, s² - mean of error²), s² with equal weights (Hedges & Olkin 1985,
+    Statistical Methods for Meta-Analysis, chapter 9): weights by error would be weights by value, where large values
+    have large errors. Estimates without a finite error above 0 are left out.
 
     Args:
         values: (K,).
         errors: (K,), standard errors.
     """
     known = np.isfinite(values) & np.isfinite(errors) & (errors > SMALLEST_ERROR)
-    values, weights = values[known], 1 / errors[known] ** 2
-    mean, error = (float(each.mean()) if len(each) else math.nan for each in (values, 1 / np.sqrt(weights)))
+    values, errors = values[known], errors[known]
+    mean, error = (float(each.mean()) if len(each) else math.nan for each in (values, errors))
     if len(values) < 2:
         return Spread(mean, error, math.nan, math.nan)
-    freedom = len(values) - 1
+    weights = 1 / errors**2
     q = float((weights * (values - np.average(values, weights=weights)) ** 2).sum())
-    scale = weights.sum() - (weights**2).sum() / weights.sum()
-    variance = (q - freedom) / scale
-    return Spread(mean, error, math.sqrt(max(variance, 0.0)), float(stats.chi2.sf(q, freedom)))
+    variance = float(values.var(ddof=1) - (errors**2).mean())
+    return Spread(mean, error, math.sqrt(max(variance, 0.0)), float(stats.chi2.sf(q, len(values) - 1)))
 
 
 @dataclass(frozen=True)
@@ -93,29 +94,20 @@ class Trend:
 
     Attributes:
         tau: Kendall's rank correlation, from -1, falling throughout, to 1, rising throughout.
-        error: Its standard deviation where the values vary by their errors.
         p_value: Two-sided, of values in random order.
     """
 
     tau: float
-    error: float
     p_value: float
 
 
-def trend(values: np.ndarray, errors: np.ndarray, draws: int = 200) -> Trend:
+def trend(values: np.ndarray) -> Trend:
     """Judge whether values rise, by Kendall's tau-b (Kendall 1945, The treatment of ties in ranking problems).
 
     Args:
-        values: (L,) in their order; those that are not finite are left out.
-        errors: (L,), of which those that are not finite count as 0.
-        draws: How often values are drawn around those that were found; always the same draws.
+        values: (L,) in their order, finite.
     """
-    known = np.isfinite(values)
-    values, errors = values[known], np.nan_to_num(errors[known], nan=0.0, posinf=0.0)
     if len(values) < 3 or np.ptp(values) == 0:
-        return Trend(math.nan, math.nan, math.nan)
-    order = np.arange(len(values))
-    found = stats.kendalltau(order, values)
-    drawn = values + errors * np.random.default_rng(0).standard_normal((draws, len(values)))
-    error = float(np.std([stats.kendalltau(order, each).statistic for each in drawn], ddof=1))
-    return Trend(float(found.statistic), error, float(found.pvalue))
+        return Trend(math.nan, math.nan)
+    found = stats.kendalltau(np.arange(len(values)), values)
+    return Trend(float(found.statistic), float(found.pvalue))

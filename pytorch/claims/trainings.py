@@ -10,7 +10,11 @@ from pytorch.report.controls import controls_of
 from pytorch.report.findings import Findings
 from pytorch.report.published import published_dataset
 from pytorch.variance import VarianceResult
+from pytorch.variance.result import ALL, STRATIFIED
 from pytorch.variance_pair import VariancePair
+
+MEASURES = {ALL: "plain", STRATIFIED: "stratified"}
+"""Groups that claims are put to, as the paper names them."""
 
 
 def first_pair(found: Findings, model: str, dataset: str, aggregation: str) -> VariancePair | None:

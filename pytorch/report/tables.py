@@ -112,7 +112,7 @@ def _global_means(measured: Sequence[VariancePair], pairs: Sequence[VariancePair
     caption = (
         f"NV = TV / SV, its mean over the finite units of all layers together. {MEASURES_NOTE} {ERRORS_NOTE} The "
         "difference is rotated − unrotated; both models saw the same samples, so that its error does not follow from "
-        "theirs, and none is given."
+        "theirs: their sum is an upper bound."
     )
     return _table("global-means", "Global mean of the normalized variance", caption, rows)
 
@@ -144,7 +144,8 @@ def _shuffled(measured: Sequence[VariancePair], pairs: Sequence[VariancePair]) -
     ]
     caption = (
         "The global mean of NV with the samples permuted across transformations, a control of the measure: it comes "
-        f"out near 1, and above it as far as a transformation shifts all samples alike. {MEASURES_NOTE} {ERRORS_NOTE}"
+        "out near 1, above it as far as a transformation shifts all samples alike; single layers lie further off. "
+        f"{MEASURES_NOTE} {ERRORS_NOTE}"
     )
     return _table("shuffled", "Control: samples shuffled", caption, rows)
 
