@@ -16,6 +16,9 @@ from pytorch.provenance import running_commit
 
 OUT_OF_MEMORY = "out of memory: batches (--batch-size) or the choice of --samples must be smaller"
 
+MEMORY_SIGNS = "can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED"
+"""In errors of PyTorch that have no type of their own."""
+
 FAILURE = 1
 """Exit code."""
 
@@ -28,7 +31,6 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     raise_when_interrupted()
     keep_freed_memory()
     running_commit()
-    torch.backends.cudnn.allow_tf32 = False  # on by default: convolutions of fp32 models with 10 bits of mantissa
     for stream in filter(None, (sys.stdout, sys.stderr)):  # None: closed by whoever called
         # Lines of long work show up in a redirected log as they come, and what a terminal cannot show stops nothing.
         stream.reconfigure(line_buffering=True, errors="backslashreplace")
@@ -57,8 +59,10 @@ def told(error: Exception) -> str:
     """
     if isinstance(error, ReportedError):
         return str(error)
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in MEMORY_SIGNS):
         return OUT_OF_MEMORY
+    if "no kernel image is available" in str(error):
+        return "this PyTorch was not built for the GPU that is here: --device cpu computes without it"
     if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
         return f"{error.strerror}: {error.filename}" if error.filename else str(error)
     raise error

@@ -14,7 +14,7 @@ from pytorch.checked_fields import check_fields
 from pytorch.datasets import Normalization, Split
 from pytorch.errors import TrainingError
 from pytorch.evaluation import model_inputs, random_degrees
-from pytorch.precision import autocast
+from pytorch.precision import autocast, whole_mantissas
 from pytorch.progress import EpochBar
 from pytorch.recipes import Recipe
 
@@ -101,7 +101,7 @@ class Training:
         bar = EpochBar(name, number, self.epochs, len(self._labels))
         devices = [self._device] if self._device.type == "cuda" else []
         try:
-            with bar, torch.random.fork_rng(devices=devices):
+            with bar, whole_mantissas(), torch.random.fork_rng(devices=devices):
                 torch.manual_seed(derived_seed(self._seed, number, "dropout"))
                 loss, right = self._pass_over_samples(number, bar)
         except torch.OutOfMemoryError as error:
@@ -152,10 +152,10 @@ class Training:
         return loss.detach(), (log_probabilities.argmax(dim=1) == labels).sum()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the epochs to come depend on: plain containers and tensors."""
+        """Everything that the epochs to come depend on: plain containers and tensors, on the CPU."""
         return {
-            "weights": dict(self.model.state_dict()),
-            "optimizer": self._optimizer.state_dict(),
+            "weights": _on_cpu(dict(self.model.state_dict())),
+            "optimizer": _on_cpu(self._optimizer.state_dict()),
             "schedule": self._schedule.state_dict(),
             "history": [asdict(epoch) for epoch in self.history],
         }
@@ -216,6 +216,15 @@ class Training:
             parameter.grad = torch.zeros_like(parameter)
         optimizer.step()
         return optimizer.state_dict()
+
+
+def _on_cpu(content: Any) -> Any:
+    """Plain containers with their tensors on the CPU; those that are there are not copied."""
+    if isinstance(content, torch.Tensor):
+        return content.cpu()
+    if isinstance(content, dict):
+        return {key: _on_cpu(value) for key, value in content.items()}
+    return type(content)(map(_on_cpu, content)) if isinstance(content, list | tuple) else content
 
 
 def _check_alike(found: Any, expected: Any, name: str = "state") -> None:

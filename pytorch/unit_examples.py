@@ -174,7 +174,7 @@ def _recorded_name(network: nn.Module, inputs: Tensor, aggregation: str, layer: 
 
     def names(chosen: list[str] | None) -> list[str]:
         with ActivationRecorder(network, aggregation, chosen) as recorder:
-            recorder(inputs.clone())
+            recorder(recorder.own_copy(inputs))
         return [recorded.name for recorded in recorder.layers]
 
     with suppress(InputError):
@@ -198,7 +198,7 @@ class _Reader:
         """Activations of ``images`` under a transformation, or upright, (B, U) float64 on the CPU."""
         inputs = _inputs(images.to(self.device), transformation, self.preprocess)
         with autocast(self.precision, self.device):
-            row = self.recorder(inputs.clone(memory_format=self.recorder.memory_format))
+            row = self.recorder(self.recorder.own_copy(inputs))
         # Of a module that is called several times every call is recorded.
         sizes = [layer.units for layer in self.recorder.layers]
         index = [layer.name for layer in self.recorder.layers].index(self.layer)

@@ -31,7 +31,9 @@ def warp(images: Tensor, maps: Tensor) -> Tensor:
     places = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
     found_x, found_y = torch.einsum("bij,hwj->bhwi", maps, places).unbind(dim=-1)
     grid = torch.stack([found_x / (width / 2), found_y / (height / 2)], dim=-1).to(images.dtype)
-    # One grid serves the whole batch when its images are laid out as channels of a single one.
-    stacked = images.reshape(1, batch * channels, height, width) if len(maps) == 1 else images
+    # On a CPU one grid serves the whole batch if its images are laid out as channels of a single one; CUDA goes through
+    # the channels of a pixel one after another.
+    stacked = images.reshape(1, batch * channels, height, width) if len(maps) == 1 and images.is_cpu else images
+    grid = grid.expand(len(stacked), -1, -1, -1)
     moved = F.grid_sample(stacked, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return moved.reshape(images.shape)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytorch.variance.block import LayerSums, UnitBlock, blocks
+from pytorch.variance.block import BLOCK_UNITS, LayerSums, UnitBlock, blocks
 from pytorch.variance.errors import LayerErrors
 from pytorch.variance.influence import ErrorSums
 from pytorch.variance.moments import Groups
@@ -47,7 +47,8 @@ class VarianceAccumulator:
         self.layers = layers
         self._units = torch.tensor([layers], dtype=torch.float64, device=device)
         self._device = device
-        self._blocks = [UnitBlock(transformations, parts, dispersion, device) for parts in blocks(layers)]
+        width = BLOCK_UNITS[torch.device(device).type]
+        self._blocks = [UnitBlock(transformations, parts, dispersion, device) for parts in blocks(layers, width)]
         wholes = [list(range(len(layers)))] if wholes is None else wholes
         self._wholes = torch.zeros(len(layers), len(wholes), dtype=torch.float64, device=device)
         for column, members in enumerate(wholes):

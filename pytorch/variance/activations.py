@@ -63,18 +63,13 @@ class ActivationRecorder:
         """Modules that were to be recorded and that no forward pass has called."""
         return [name for name, _ in self._selection.modules if name not in self._called]
 
-    @property
-    def memory_format(self) -> torch.memory_format:
-        """The format that the model's convolutions are laid out in, which its input should have."""
-        for weight in self._model.parameters():
-            if weight.ndim == 4 and not weight.is_contiguous():
-                return torch.channels_last
-        return torch.preserve_format
-
-    @property
-    def dtype(self) -> torch.dtype | None:
-        """The floating point type of the model's first such parameter, which its input should have; None: any."""
-        return next((weight.dtype for weight in self._model.parameters() if weight.is_floating_point()), None)
+    def own_copy(self, inputs: Tensor) -> Tensor:
+        """Copy what the model may change in place, and others see too; in the type and layout of its parameters."""
+        floating = (weight.dtype for weight in self._model.parameters() if weight.is_floating_point())
+        dtype = next(floating, inputs.dtype) if inputs.is_floating_point() else inputs.dtype
+        channels_last = any(weight.ndim == 4 and not weight.is_contiguous() for weight in self._model.parameters())
+        memory_format = torch.channels_last if channels_last and inputs.ndim == 4 else torch.preserve_format
+        return inputs.to(dtype, copy=True, memory_format=memory_format)
 
     def columns(self) -> dict[str, list[int]]:
         """For each aggregation, which of ``layers`` it gives; those without positions belong to all."""

@@ -19,7 +19,7 @@ EXACT_ENOUGH = (torch.float32, torch.float64)
 """Types that are aggregated as they are; the sum of a feature map in a shorter one would lose digits."""
 
 CONVERTED_AT_ONCE = 2**20
-"""Values of a shorter type that are converted together: their copies then stay in a processor's cache."""
+"""Values of a shorter type that are converted together on a CPU: their copies then stay in its cache."""
 
 
 def aggregation_names(aggregation: str | Sequence[str]) -> list[str]:
@@ -86,7 +86,7 @@ def aggregate(activation: Tensor, units: dict[str | None, Tensor]) -> None:
         for name, out in units.items():
             AGGREGATIONS[name or "none"](values, positions, out)
         return
-    at_once = max(1, CONVERTED_AT_ONCE * len(values) // max(1, values.numel()))
+    at_once = max(1, CONVERTED_AT_ONCE * len(values) // max(1, values.numel())) if values.is_cpu else len(values)
     for start in range(0, len(values), at_once):
         part = slice(start, start + at_once)
         converted = values[part].to(kind)

@@ -97,7 +97,8 @@ def _checked(batches: Iterable[Any], class_count: int | None) -> Iterator[Batch]
     for batch in batches:
         if not isinstance(batch, (tuple, list)) or len(batch) != 2:
             raise InputError("a batch of an iterable must be (images, labels), or (images, None) without labels")
-        yield Batch(batch[0], checked_labels(batch[1], len(batch[0]), class_count))
+        images = torch.as_tensor(batch[0]) if isinstance(batch[0], np.ndarray) else batch[0]
+        yield Batch(images, checked_labels(batch[1], len(images), class_count))
 
 
 def checked_labels(labels: Tensor | None, count: int, class_count: int | None) -> Tensor:

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from pytorch.variance.influence import SquaredDeviations, by_layer, influences
-from pytorch.variance.moments import DISPERSIONS, Groups, Moments
+from pytorch.variance.moments import DISPERSIONS, Groups, Moments, with_more_rows
 
-BLOCK_UNITS = 4096
-"""Units of a block: a few arrays of it and a batch of 64 stay in a processor's cache."""
+BLOCK_UNITS = {"cpu": 4096, "cuda": 2**17}
+"""Units of a block: on a CPU a few arrays of it and a batch of 64 stay in its cache; CUDA wants few and large ones."""
 
 
-def blocks(layers: list[int], width: int = BLOCK_UNITS) -> list[list[tuple[int, int]]]:
+def blocks(layers: list[int], width: int) -> list[list[tuple[int, int]]]:
     """Cut a row of layers into blocks of ``width`` units; the last one may be shorter.
 
     Args:
@@ -88,9 +88,8 @@ class UnitBlock:
         """Make room for more classes."""
         for moments in self.over_samples:
             moments.append(rows)
-        more = self.dispersion_sum.new_zeros(rows, self.units)
-        self.dispersion_sum = torch.cat([self.dispersion_sum, more])
-        self._has_ratio = torch.cat([self._has_ratio, more.bool()])
+        self.dispersion_sum = with_more_rows(self.dispersion_sum, rows)
+        self._has_ratio = with_more_rows(self._has_ratio, rows)
 
     def begin(self, groups: Groups, everyone: Groups) -> None:
         """Open a batch, whose samples belong to the given rows of the state, and all together to one group.

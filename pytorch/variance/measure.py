@@ -134,7 +134,10 @@ def measure_variances(
     )
     _check(options, batch_size)
     for model in models:
+        _check_place(model, device)
         _check_weights(model)
+        if precision != "fp32" and any(values.dtype == torch.float64 for values in model.parameters()):
+            raise InputError(f"precision {precision} leaves a model in float64 as it is: use fp32, or model.float()")
     names = aggregation_names(aggregation)
 
     def measure(some: Sequence[nn.Module]) -> list[Measured]:
@@ -173,6 +176,16 @@ def _check(options: PassOptions, batch_size: int) -> None:
             raise InputError(f"unknown {what} {name!r}: choose one of {', '.join(known)}")
     if options.tolerance is not None and not 0 < options.tolerance < float("inf"):
         raise InputError(f"tolerance is {options.tolerance}: it must be a number above 0")
+
+
+def _check_place(model: nn.Module, device: torch.device | str | None) -> None:
+    """Refuse a model that is on several devices, or is measured on one without the float64 of the statistics."""
+    places = sorted({str(tensor.device) for tensor in chain(model.parameters(), model.buffers())})
+    if len(places) > 1:
+        raise InputError(f"the model is on several devices ({', '.join(places)}): move it to one of them")
+    for place in (device, *places):
+        if place is not None and torch.device(place).type not in ("cpu", "cuda"):
+            raise InputError(f"device {place}: only cpu and cuda have the float64 that the measure needs")
 
 
 def _check_weights(model: nn.Module) -> None:

@@ -133,7 +133,7 @@ class Moments:
         kept = deviations.float()
         shift = groups.sum(deviations).div_(groups.counts)
         m2 = groups.sum(deviations.square_()).addcmul_(shift.square(), groups.counts, value=-1).clamp_(min=0)
-        reference = part.mean
+        reference = part.mean.clone()
         part._combine(groups.counts, shift, m2)
         if not every:
             self.replace(groups.rows, part)
@@ -151,10 +151,8 @@ class Moments:
 
     def append(self, rows: int) -> None:
         """Add rows without observations."""
-        more = Moments.empty(rows, self.mean.shape[1], self.mean.device)
-        self.count = torch.cat([self.count, more.count])
-        self.mean = torch.cat([self.mean, more.mean])
-        self.m2 = torch.cat([self.m2, more.m2])
+        for name in ("count", "mean", "m2"):
+            setattr(self, name, with_more_rows(getattr(self, name), rows))
 
     def merge(self, other: "Moments") -> None:
         """Take in the observations of ``other`` as if they had been observed here (Chan, Golub & LeVeque).
@@ -175,7 +173,7 @@ class Moments:
         fraction = count / total.clamp(min=1)
         self.m2 += m2
         self.m2.addcmul_(shift.square(), self.count * fraction)
-        self.mean = torch.addcmul(self.mean, shift, fraction)
+        self.mean.addcmul_(shift, fraction)
         self.count = total
 
     def pooled(self) -> "Moments":
@@ -205,6 +203,12 @@ class Moments:
             kind: A key of ``DISPERSIONS``.
         """
         return DISPERSIONS[kind](self.variance(ddof=1))
+
+
+def with_more_rows(values: Tensor, rows: int) -> Tensor:
+    """Add rows of zeros below (K, U); where there are none yet without a copy, which would take memory twice."""
+    more = values.new_zeros(rows, values.shape[1])
+    return torch.cat([values, more]) if len(values) else more
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,15 @@ def results(
             never_called=recorder.never_called,
             tv_all=tv_all[units],
             sv_all=sv_all[units],
-            tv_classes=tv_classes[rows][:, units],
-            sv_classes=sv_classes[rows][:, units],
+            tv_classes=_part(tv_classes, rows, units),
+            sv_classes=_part(sv_classes, rows, units),
             errors=errors.select([*columns, len(recorder.layers) + index], rows),
         )
     return found
+
+
+def _part(values: np.ndarray, rows: list[int], columns: np.ndarray) -> np.ndarray:
+    """Some rows and columns, in that order; without a copy, which may be large, if these are all."""
+    if rows == list(range(len(values))) and columns.all():
+        return values
+    return values[np.ix_(rows, columns)]

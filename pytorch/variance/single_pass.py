@@ -94,7 +94,7 @@ def _rows(
         inputs = _checked(transformation(images.clone()), len(images), "a transformation")  # which may work in place
         if options.preprocess is not None:
             inputs = _checked(options.preprocess(inputs), len(images), "preprocess")
-    return [recorder(_copy(inputs, recorder)) for recorder in recorders]
+    return [recorder(recorder.own_copy(inputs)) for recorder in recorders]
 
 
 def _checked(batch: Any, count: int, what: str) -> Tensor:
@@ -102,13 +102,6 @@ def _checked(batch: Any, count: int, what: str) -> Tensor:
         found = f"a tensor of shape {tuple(batch.shape)}" if isinstance(batch, Tensor) else type(batch).__name__
         raise InputError(f"{what} must make a batch of {count} samples of one, and made {found}")
     return batch
-
-
-def _copy(inputs: Tensor, recorder: ActivationRecorder) -> Tensor:
-    """Copy what a model may change in place, and another model sees too; in the type of its parameters."""
-    dtype = recorder.dtype if recorder.dtype is not None and inputs.is_floating_point() else inputs.dtype
-    memory_format = recorder.memory_format if inputs.ndim == 4 else torch.preserve_format
-    return inputs.to(dtype, copy=True, memory_format=memory_format)
 
 
 def _shuffle(images: Tensor, generator: torch.Generator) -> Tensor:
