@@ -3,12 +3,12 @@
 
     python experiment_rotation.py resnet cifar10
 
-Both are evaluated on the whole test set: upright, rotated (a fixed angle for each image), and turned by every 15°.
+Both are evaluated on the test set: upright, rotated (a fixed angle for each image), and turned by every 15°.
 They are written to <results-dir>/models/<model>_<dataset>/{unrotated,rotated}.pt; the training curves, the four
 accuracies and accuracy against angle are drawn into <plots-dir>/<model>_<dataset>/.
 
-A checkpoint follows each epoch: after an interruption, of whatever kind, the same command continues and ends with the
-weights that it would have had. A model that is already there is not trained again.
+A checkpoint follows each epoch: after an interruption, of whatever kind, the same command continues and, on a CPU,
+ends with the weights that it would have had. A model that is already there is not trained again.
 
 Expect the unrotated model to fail on rotated data, and the rotated one to do nearly as well on both. On two CPU
 cores simple_conv takes a minute on digits and eight on mnist; deeper models on cifar10 want a GPU.

@@ -158,6 +158,8 @@ def _load(options: argparse.Namespace, trained_on: str, further_seed: int | None
             f"{path} holds the {trained.trained_on} {trained.model} of {trained.dataset}, seed {trained.seed}: it was "
             "moved there"
         )
+    if options.seeds > 1 and further_seed is None and trained.seed != options.seed:
+        raise InputError(f"--seeds counts from the first pair that was trained, {path}: --seed {trained.seed}")
     return trained
 
 

@@ -31,6 +31,7 @@ from pytorch.cli import (
     Parser,
     add_data_options,
     add_folders,
+    at_least,
     check_writable,
     number_that,
     parse,
@@ -71,7 +72,9 @@ def _draw(options: argparse.Namespace, found: Findings, command: str) -> list[st
     """Draw what is new, and write tables and page; return a line for each figure that could not be drawn."""
     look = Look(options.width, options.sort)
     planned = plan(found, look)
-    units = plan_units(found, options.units, options.data_dir, options.device) if options.units else []
+    units = (
+        plan_units(found, options.units, options.data_dir, options.device, options.batch_size) if options.units else []
+    )
     figures = chosen([*planned, *units], options.only)
     album = Album(options.plots_dir)
     drawn, failed = album.draw(figures, look, options.format, _command(options))
@@ -176,6 +179,7 @@ def _parser() -> argparse.ArgumentParser:
         help="draw the most and the least invariant units of these layers, with the images that drive them most; needs "
         "the trained models and the data set",
     )  # fmt: skip
+    parser.add_argument("--batch-size", type=at_least(1), default=256, help="images at once for --units (default: 256)")
     add_data_options(parser)
     return parser
 

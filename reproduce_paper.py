@@ -41,7 +41,7 @@ from pytorch.errors import InputError, one_line
 from pytorch.precision import PRECISIONS
 from pytorch.provenance import command_line
 from pytorch.reproduction import DRAW, MEASURE, TRAIN, Combination, Step
-from pytorch.script import KNOWN_ERRORS, run, told
+from pytorch.script import run, told
 
 PAPER_MODELS = ["simple_conv", "all_convolutional", "vgg16", "resnet"]
 PAPER_DATASETS = ["mnist", "cifar10"]
@@ -90,10 +90,12 @@ def _succeeds(step: Step, title: str) -> bool:
     print(f"\n== {title}\n{command_line(f'{step.script}.py', step.arguments)}", flush=True)
     try:
         return not SCRIPTS[step.script].main(step.arguments)
-    except KNOWN_ERRORS as error:
+    except BrokenPipeError:
+        raise
+    except (Exception, SystemExit) as error:
         try:
             line = told(error)
-        except RuntimeError as unknown:
+        except (Exception, SystemExit) as unknown:
             traceback.print_exception(unknown)
             line = "an error of the program, whose story stands above"
         print(f"error: {step.title}: {one_line(line)}", file=sys.stderr)

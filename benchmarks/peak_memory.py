@@ -75,7 +75,8 @@ def alone(options: argparse.Namespace) -> None:
     except InputError as error:
         print(f"refused: {error}")
         return
-    print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in KiB, on macOS in bytes
+    print(f"{peak / (2**20 if sys.platform == 'darwin' else 1024):.0f}")
 
 
 if __name__ == "__main__":

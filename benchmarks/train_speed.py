@@ -13,8 +13,10 @@ of the rounds, with the lowest and the highest.
 import argparse
 import statistics
 from collections.abc import Callable, Iterable
+from functools import cache
 
 import torch
+from PIL.Image import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -108,26 +110,39 @@ def bare_steps(
 
 def pil_loader(split: Split, normalization: Normalization, batch_size: int) -> DataLoader:
     """The data loader of most training scripts: PIL images, rotated one by one in two worker processes."""
-    import_torchvision()
-    from torchvision.transforms import InterpolationMode, RandomRotation
-    from torchvision.transforms.functional import pil_to_tensor, to_pil_image
+    samples = Rotated(split, normalization)
+    return DataLoader(samples, batch_size, shuffle=True, num_workers=2, collate_fn=collate, persistent_workers=True)
 
-    rotation = RandomRotation(180, InterpolationMode.BILINEAR)
-    pictures = [to_pil_image(image) for image in split.images.cpu()]
-    labels = split.labels.tolist()
 
-    class Rotated(Dataset):
-        def __len__(self) -> int:
-            return len(pictures)
+class Rotated(Dataset):
+    """PIL images of a split, each rotated when it is asked for."""
 
-        def __getitem__(self, index: int) -> tuple[Tensor, int]:
-            return normalization(pil_to_tensor(rotation(pictures[index]))), labels[index]
+    def __init__(self, split: Split, normalization: Normalization) -> None:
+        functional = import_torchvision().transforms.functional
+        self._pictures = [functional.to_pil_image(image) for image in split.images.cpu()]
+        self._labels = split.labels.tolist()
+        self._normalization = normalization
 
-    def collate(samples: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
-        images, found = zip(*samples, strict=True)
-        return torch.stack(images).contiguous(memory_format=torch.channels_last), torch.tensor(found)
+    def __len__(self) -> int:
+        return len(self._pictures)
 
-    return DataLoader(Rotated(), batch_size, shuffle=True, num_workers=2, collate_fn=collate, persistent_workers=True)
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """Return a rotated image, (C, H, W), and its label."""
+        rotation, to_tensor = pil_rotation()
+        return self._normalization(to_tensor(rotation(self._pictures[index]))), self._labels[index]
+
+
+@cache
+def pil_rotation() -> tuple[Callable[[Image], Image], Callable[[Image], Tensor]]:
+    """Rotation by a random angle and the way to a tensor; of each worker its own, however it was started."""
+    transforms = import_torchvision().transforms
+    return transforms.RandomRotation(180, transforms.InterpolationMode.BILINEAR), transforms.functional.pil_to_tensor
+
+
+def collate(samples: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
+    """Put samples together to a batch, channels last."""
+    images, found = zip(*samples, strict=True)
+    return torch.stack(images).contiguous(memory_format=torch.channels_last), torch.tensor(found)
 
 
 if __name__ == "__main__":

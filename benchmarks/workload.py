@@ -87,7 +87,7 @@ def rounds(works: dict[str, Callable[[], object]], count: int, device: str = "cp
             start = time.perf_counter()
             work()
             if device.startswith("cuda"):
-                torch.cuda.synchronize()
+                torch.cuda.synchronize(device)
             if turn:
                 seconds[name].append(time.perf_counter() - start)
     return seconds

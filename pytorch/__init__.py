@@ -15,8 +15,8 @@ In reading order:
 - ``cli``: the options that the scripts share; ``script``: how they run and end; ``progress`` and ``summary``: what they
   print on the way and at the end.
 - ``whole_file``, ``sealed_file``: how files are written and known again; ``safe_pickle``, ``safe_archive``,
-  ``plain_content``, ``checked_fields``: how those from a stranger are read; ``file_lock``, ``interruption``: runs that
-  meet each other, or that somebody ends.
+  ``pickle_program``, ``plain_content``, ``file_content``, ``checked_fields``: how those from a stranger are read;
+  ``file_lock``, ``interruption``: runs that meet each other, or that somebody ends.
 - ``allocation``, ``errors``, ``names``, ``precision``, ``evaluation_mode``, ``torchvision_import``: small things that
   several of these need.
 """

@@ -55,7 +55,11 @@ def sole_run(path: Path, task: str) -> Iterator[None]:
     made = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = _locked(path)
+        try:
+            file = _locked(path)
+        except FileNotFoundError:  # the run before this one has just removed the folder that it had made
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = _locked(path)
     except OSError as error:
         raise FileError(f"{path} cannot be written: {error.strerror or error}") from error
     if file is None:

@@ -43,14 +43,14 @@ def print_summary(pair: VariancePair) -> None:
     what = pair.aggregation if pair.control is None else f"{pair.aggregation}, control {pair.control}"
     seeds = {training["seed"] for training in pair.training.values() if "seed" in training}
     of_seed = f", seed {seeds.pop()}" if len(seeds) == 1 else ""
-    print(f"\n{f'normalized variance, {what}{of_seed}, global mean':<65}{'plain':<20}stratified")
+    print(f"\n{f'normalized variance, {what}{of_seed}, global mean':<65}{'all samples':<20}stratified")
     for name, found in pair.results.items():
         means = (f"{found.global_mean(group):.4f} ± {found.global_error(group):.4f}" for group in (ALL, STRATIFIED))
         print(f"  {name + ' model':<51}{'   '.join(f'{mean:>17}' for mean in means)}")
     print(f"  {samples_used(pair)}, {len(result.transformations)} transformations; ± one standard error")
     print("  of the units, 0/0 count as 1, and those that are not finite are left out of the means:")
     for name, found in pair.results.items():
-        for group, title in ((ALL, "plain"), (STRATIFIED, "stratified")):
+        for group, title in ((ALL, "all samples"), (STRATIFIED, "stratified")):
             counts = found.unit_counts(group)
             print(f"  {name + ' model, ' + title:<31}{counts['units']:9d} units{counts['constant']:9d} are 0/0"
                   f"{counts['infinite'] + counts['undefined']:9d} not finite")  # fmt: skip
@@ -70,6 +70,10 @@ def samples_used(pair: VariancePair) -> str:
     result = pair.any_result
     if result.tolerance is None or result.samples_offered is None:
         return f"{result.samples} samples"
+    counts = {name: each.samples for name, each in pair.results.items()}
+    if len(set(counts.values())) > 1:  # measured one after another, each until it was known well enough
+        each = ", ".join(f"{count} ({name})" for name, count in counts.items())
+        return f"{each} of {result.samples_offered} samples (tolerance {result.tolerance:g})"
     if result.samples == result.samples_offered:
         return f"all {result.samples} samples (tolerance {result.tolerance:g} not reached before the last)"
     return f"{result.samples} of {result.samples_offered} samples (tolerance {result.tolerance:g})"

@@ -167,6 +167,21 @@ def check_pair(models: dict[str, TrainedModel], dataset: Dataset) -> None:
     Raises:
         InputError: They differ in more, or were not; the message says in what.
     """
+    check_same_settings(models)
+    trained = models[ROTATED]
+    if (trained.classes, trained.fingerprint) != (dataset.classes, dataset.source.fingerprint):
+        raise InputError(
+            f"the models were trained on other data than {dataset.name} holds now: train them anew with "
+            "experiment_rotation.py --overwrite"
+        )
+
+
+def check_same_settings(models: dict[str, TrainedModel]) -> None:
+    """Check that two models differ in the rotation alone.
+
+    Raises:
+        InputError: They differ in more; the message says in what.
+    """
     unrotated, rotated = (models[trained_on].settings for trained_on in PAIR)
     for name, value in unrotated.items():
         if rotated[name] != value:
@@ -174,8 +189,3 @@ def check_pair(models: dict[str, TrainedModel], dataset: Dataset) -> None:
                 f"the two models are no pair, their {name} differs ({value} and {rotated[name]}): "
                 "train both anew with experiment_rotation.py --overwrite"
             )
-    if (unrotated["classes"], unrotated["fingerprint of the data"]) != (dataset.classes, dataset.source.fingerprint):
-        raise InputError(
-            f"the models were trained on other data than {dataset.name} holds now: train them anew with "
-            "experiment_rotation.py --overwrite"
-        )

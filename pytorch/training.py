@@ -35,7 +35,7 @@ class Epoch:
 
 
 class Training:
-    """The training of a model, which can be left after any epoch and taken up again, bit for bit.
+    """The training of a model, which can be left after any epoch and taken up again, on a CPU bit for bit.
 
     Every sample is seen once an epoch, in a new random order: unmodified, or, if ``rotated``, turned by an angle of
     its own, drawn anew in each epoch, uniform in [-180°, 180°). Everything random in an epoch (order, angles,

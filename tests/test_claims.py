@@ -206,6 +206,12 @@ def test_how_it_was_trained_is_told():
     assert training_text(copy) == "3 + 6 epochs (recipe: 30 + 60) of 50000 images, folder-cifar10-jpeg"
 
 
+def test_a_model_without_a_recipe_is_compared_too():
+    found = tables(found_in(lowered(0.1, model="my_net")))
+    assert [row["lower"] for row in found["further-comparisons"]] == [YES, YES]
+    assert found["further-comparisons"][0]["training"] == "3 + 7 epochs of ? images"
+
+
 def test_a_copy_stands_in_for_its_data_set_where_the_original_is_not_there():
     copy, original = (lowered(by, dataset=name) for by, name in ((0.1, "folder-cifar10-jpeg"), (0.3, "cifar10")))
 
@@ -275,9 +281,9 @@ def test_networks_that_have_learned_nothing_are_no_cases():
     assert [row["p"] for row in measured_rows] == [alone["comparisons"][0]["p"]] * 2 + ["–"] * 2
     assert found["claims"][0]["cases"] == 2
     trends = {tuple(row[head] for head in ("model", "measure", "trained on")): row for row in found["depth-trend"]}
-    assert {trends["resnet", measure, "rotated"]["rises"] for measure in ("plain", "stratified")} == {AT_CHANCE}
-    assert trends["resnet", "plain", "rotated"]["p"] == "–"
-    assert trends["resnet", "plain", "unrotated"]["rises"] == YES
+    assert {trends["resnet", measure, "rotated"]["rises"] for measure in ("all samples", "stratified")} == {AT_CHANCE}
+    assert trends["resnet", "all samples", "rotated"]["p"] == "–"
+    assert trends["resnet", "all samples", "unrotated"]["rises"] == YES
     assert {row["differs"] for row in found["class-spread"] if row["model"] == "resnet"} == {UNCLEAR, AT_CHANCE}
     assert "claims" not in tables(found_in(lowered(0.1, accuracy=dict.fromkeys(PAIR, unknowing["rotated"]))))
 
@@ -305,11 +311,11 @@ def test_cases_are_named_by_what_they_alone_have_in_common():
     """The measure and the training decide; the data set is the same everywhere and says nothing."""
     cases = [
         Case((model, "mnist", measure, name), YES if (measure, name) == ("stratified", "unrotated") else UNCLEAR)
-        for model in ("vgg16", "resnet") for measure in ("plain", "stratified") for name in PAIR
+        for model in ("vgg16", "resnet") for measure in ("all samples", "stratified") for name in PAIR
     ]  # fmt: skip
     assert Claim("", "", "", cases).verdict() == ("depends: yes in 2 of 8 cases (stratified, unrotated); unclear in 6")
     cases[0] = replace(cases[0], answer=YES)
-    assert "(vgg16, mnist, plain, unrotated; vgg16, mnist, stratified, unrotated; resnet, mnist, str" in (
+    assert "(vgg16, mnist, all samples, unrotated; vgg16, mnist, stratified, unrotated; resnet, mnist, str" in (
         Claim("", "", "", cases).verdict()
     )
 
@@ -392,13 +398,13 @@ def test_depth():
     found = tables(found_in(pair(results={"unrotated": unrotated, "rotated": measured(falling)}), before))
     trends = {(row["measure"], row["trained on"]): row for row in found["depth-trend"]}
     assert {of: row["rises"] for of, row in trends.items()} == {
-        ("plain", "unrotated"): YES, ("plain", "rotated"): NO,
+        ("all samples", "unrotated"): YES, ("all samples", "rotated"): NO,
         ("stratified", "unrotated"): YES, ("stratified", "rotated"): NO,
     }  # fmt: skip
     assert {of: row["rose before"] for of, row in trends.items() if of[1] == "unrotated"} == {
-        ("plain", "unrotated"): YES, ("stratified", "unrotated"): NO
+        ("all samples", "unrotated"): YES, ("stratified", "unrotated"): NO
     }  # fmt: skip
-    first, last = trends["plain", "unrotated"], trends["plain", "rotated"]
+    first, last = trends["all samples", "unrotated"], trends["all samples", "rotated"]
     assert [first[head].value for head in ("τ", "τ without the first", "τ before training")] == pytest.approx([1, 1, 1])
     assert found["claims"][2]["verdict"] == "depends: yes in 2 of 4 cases (unrotated); no in 2 (rotated)"
     assert found["claims"][2]["found"] == (

@@ -6,10 +6,11 @@ import torch
 from oracle import AGGREGATE, assert_agrees, st_matrices
 from torch import nn
 
+from pytorch.errors import InputError
 from pytorch.models import MODELS, build_model
 from pytorch.torchvision_import import import_torchvision
 from pytorch.transformations import rotations
-from pytorch.variance import measure_variance
+from pytorch.variance import measure_variance, measure_variances
 
 # float64: sums of at most 23 terms, each good to 1e-16, of values whose spread is no less than 1e-5 of their size.
 EXACT = 1e-10
@@ -81,6 +82,12 @@ def test_batches_of_an_iterable(reusing_model, images, labels):
     order = labels.argsort()
     batches = [(images[order][part], labels[order][part]) for part in parts]
     result = measure_variance(reusing_model, iter(batches), None, rotations(3))
+    assert_agrees(result, st_matrices(reusing_model, images, rotations(3)), labels, EXACT)
+
+
+def test_batches_of_an_iterable_may_be_numpy_arrays(reusing_model, images, labels):
+    batches = [(images[part].numpy(), labels[part].numpy()) for part in (slice(0, 10), slice(10, 23))]
+    result = measure_variance(reusing_model, batches, None, rotations(3))
     assert_agrees(result, st_matrices(reusing_model, images, rotations(3)), labels, EXACT)
 
 
@@ -215,6 +222,20 @@ def test_a_nan_stays_in_its_class(images, labels):
     assert np.isnan(result.normalized_variance("1")["0"]).all()
     assert np.isfinite(result.normalized_variance("0")["0"]).all()
     assert result.unit_counts()["undefined"] == 4
+
+
+def test_what_a_model_cannot_do_is_refused(reusing_model, images, labels):
+    for options, told in (
+        ({"precision": "bf16"}, "precision bf16 leaves a model in float64 as it is"),
+        ({"device": "mps"}, "device mps: only cpu and cuda have the float64 that the measure needs"),
+    ):
+        with pytest.raises(InputError, match=told):
+            measure_variance(reusing_model, images, labels, rotations(2), **options)
+    with pytest.raises(InputError, match="there is no model to measure"):
+        measure_variances([], images, labels, rotations(2))
+    reusing_model.linear.to("meta")
+    with pytest.raises(InputError, match=r"the model is on several devices \(cpu, meta\): move it to one of them"):
+        measure_variance(reusing_model, images, labels, rotations(2))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

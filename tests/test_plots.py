@@ -175,6 +175,43 @@ def test_pairs_that_were_trained_otherwise_are_not_averaged(trained, tmp_path): 
     assert all("was trained otherwise than" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("fault", ["copied", "swapped", "mixed", "being replaced"])
+def test_models_that_are_not_where_they_belong_are_named_and_left_out(trained, tmp_path, fault):  # noqa: F811
+    seeds = {UNROTATED: 5, ROTATED: 4} if fault == "mixed" else {}
+    for model, dataset in (("simple_conv", "digits"), ("simple_conv", "mnist")):
+        for trained_on in (UNROTATED, ROTATED):
+            named = replace(trained, trained_on=trained_on, dataset=dataset, seed=seeds.get(trained_on, 4))
+            save_model(model_file(tmp_path, model, dataset, trained_on), replace(named, seed=4) if dataset == "mnist"
+                       else named)  # fmt: skip
+    folder = tmp_path / "models" / "simple_conv_digits"
+    if fault == "copied":
+        shutil.copytree(folder, folder.with_name("simple_conv_digits_backup"))
+    if fault == "swapped":
+        folder.joinpath("rotated.pt").rename(folder / "other")
+        folder.joinpath("unrotated.pt").rename(folder / "rotated.pt")
+        folder.joinpath("other").rename(folder / "unrotated.pt")
+    if fault == "being replaced":
+        (folder / "complete").write_text('["."]')
+    found = find_results(tmp_path)
+    told = {
+        "copied": "_backup: unrotated.pt holds the unrotated simple_conv of digits, it was moved there: left out",
+        "swapped": "unrotated.pt holds the rotated simple_conv of digits, it was moved there: left out",
+        "mixed": "the two models are no pair, their seed differs (5 and 4)",
+        "being replaced": "new models were being put in place",
+    }[fault]
+    assert len(found.errors) == 1
+    assert told in found.errors[0]
+    assert set(found.trained) == {("simple_conv", "mnist"), *([("simple_conv", "digits")] * (fault == "copied"))}
+
+
+def test_a_long_name_of_a_class_stops_nothing(tmp_path, pair, capsys):  # noqa: F811
+    long = "x" * 240
+    results = {name: replace(each, classes=[long, f"{long}y", "bee"]) for name, each in pair.results.items()}
+    save(tmp_path / "results", VariancePair(**{**vars(pair), "results": results, "angle_curves": {}}))
+    assert draw(["--results-dir", str(tmp_path / "results"), "--plots-dir", str(tmp_path / "plots")]) == 0
+    assert sum("heatmap_class" in name for name in written(tmp_path)) == 3
+
+
 def test_measurements_of_the_models_that_are_there_are_not_outdated(pair, trained, tmp_path):  # noqa: F811
     for trained_on in (UNROTATED, ROTATED):
         save_model(model_file(tmp_path, "simple_conv", "digits", trained_on), replace(trained, trained_on=trained_on))

@@ -109,13 +109,15 @@ def test_a_step_without_memory_stops_no_other(reproduce, monkeypatch):
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_a_fault_of_the_program_stops_no_other_step_and_is_shown(reproduce, monkeypatch):
+@pytest.mark.parametrize("error", [RuntimeError("a matrix of no shape"), KeyError("shape"), SystemExit(2)])
+def test_a_fault_of_the_program_stops_no_other_step_and_is_shown(reproduce, monkeypatch, error):
     def fail(arguments):
-        raise RuntimeError("a matrix of no shape")
+        raise error
 
     monkeypatch.setitem(reproduce_paper.SCRIPTS, TRAIN, SimpleNamespace(main=fail))
     code, told, errors = reproduce("--datasets", "digits")
-    assert (code, errors.count("RuntimeError: a matrix of no shape"), errors.count("error: train ")) == (1, 1, 1)
+    shown = f"{type(error).__name__}: {error}"
+    assert (code, errors.count(shown), errors.count("error: train ")) == (1, 1, 1)
     assert "4 steps: 1 done now, 1 failed, 2 left out" in told
 
 

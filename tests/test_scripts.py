@@ -286,6 +286,8 @@ def test_several_seeds(home, tmp_path, capsys):
     found = 100 * np.array([pair[1].accuracy["rotated"] for pair in pairs])
     table = capsys.readouterr().out
     assert f"{found.mean():.2f} ± {found.std(ddof=1):.2f} %" in table
+    with pytest.raises(InputError, match=r"counts from the first pair that was trained, .*: --seed 0$"):
+        experiment_variance.main(["simple_conv", "digits", *folders, "--seed", "1", "--seeds", "2"])
 
 
 @pytest.mark.parametrize("moment", [1, 4])

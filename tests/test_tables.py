@@ -84,7 +84,7 @@ def assert_estimates(found, expected):
 def test_global_means_are_those_of_the_results():
     measured = pair()
     plain, stratified = named([measured], "global-means")
-    assert (plain["measure"], plain["steps"], plain["samples"], stratified["samples"]) == ("plain", 2, 6, 5)
+    assert (plain["measure"], plain["steps"], plain["samples"], stratified["samples"]) == ("all samples", 2, 6, 5)
     for row, group in ((plain, "all"), (stratified, "stratified")):
         for trained_on, found in measured.results.items():
             assert_estimates(row[trained_on], [found.global_mean(group), found.global_error(group)])
@@ -102,7 +102,7 @@ def test_layer_means_are_those_of_the_results():
     assert [row["not finite, rotated"] for row in (conv, linear)] == [2, 0]
     for row in (conv, linear):
         for trained_on, found in measured.results.items():
-            for measure, group in (("plain", "all"), ("stratified", "stratified")):
+            for measure, group in (("all samples", "all"), ("stratified", "stratified")):
                 expected = [found.layer_means(group)[row["layer"]], found.layer_errors(group)[row["layer"]]]
                 assert_estimates(row[f"{trained_on}, {measure}"], expected)
     assert math.isnan(conv["rotated, plain"].value)

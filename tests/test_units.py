@@ -96,6 +96,13 @@ def test_of_equal_images_the_first_are_chosen(batch_size):
     assert found.images.tolist() == [[1, 3, 4]]
 
 
+def test_images_become_what_the_model_computes_in(reusing_model, pixels):
+    """As in a measurement: uint8 images, and a model in float64."""
+    found = unit_examples(reusing_model, pixels, "conv1", [0], rotations(3))
+    expected = unit_examples(reusing_model, pixels.double(), "conv1", [0], rotations(3))
+    np.testing.assert_allclose(found.activations, expected.activations, rtol=1e-4)
+
+
 def test_one_image_has_no_spread(reusing_model, pixels):
     found = unit_examples(reusing_model, pixels[:1], "linear", [1], TURNS, scaled)
     assert found.images.tolist() == [[0]]

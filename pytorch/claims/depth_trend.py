@@ -9,11 +9,12 @@ import numpy as np
 from pytorch.claims.claim import NO, YES, Case, Claim, answer, range_text
 from pytorch.claims.learning import AT_CHANCE
 from pytorch.claims.significance import Trend, holm, trend
-from pytorch.claims.trainings import MEASURES, before_training, learned, rotation_pairs
+from pytorch.claims.trainings import before_training, learned, rotation_pairs
 from pytorch.experiment import PAIR
 from pytorch.report.findings import Findings
 from pytorch.report.formats import p_text
 from pytorch.report.table import Estimate, Row, Table, table_of_rows
+from pytorch.report.tables import MEASURES
 from pytorch.variance import VarianceResult
 from pytorch.variance_pair import VariancePair
 

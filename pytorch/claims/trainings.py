@@ -5,16 +5,13 @@ from collections.abc import Sequence
 from pytorch.checked_fields import Setting
 from pytorch.claims.learning import chance, has_learned
 from pytorch.experiment import PAIR, RANDOM_WEIGHTS, UNTRAINED
+from pytorch.models import MODELS
 from pytorch.recipes import recipe_for
 from pytorch.report.controls import controls_of
 from pytorch.report.findings import Findings
 from pytorch.report.published import published_dataset
 from pytorch.variance import VarianceResult
-from pytorch.variance.result import ALL, STRATIFIED
 from pytorch.variance_pair import VariancePair
-
-MEASURES = {ALL: "plain", STRATIFIED: "stratified"}
-"""Groups that claims are put to, as the paper names them."""
 
 
 def first_pair(found: Findings, model: str, dataset: str, aggregation: str) -> VariancePair | None:
@@ -66,10 +63,12 @@ def training_text(pair: VariancePair) -> str:
 
 
 def epochs_text(model: str, dataset: str, epochs: Sequence[Setting], images: Setting) -> str:
-    """Write epochs and images of a training, and the recipe's epochs where they are others."""
-    recipe = recipe_for(model, dataset)
-    usual = [recipe.epochs, recipe.rotated_epochs]
-    shortened = "" if epochs == usual else f" (recipe: {usual[0]} + {usual[1]})"
+    """Write epochs and images of a training, and the recipe's epochs where there is one and they are others."""
+    shortened = ""
+    if model in MODELS:
+        recipe = recipe_for(model, dataset)
+        usual = [recipe.epochs, recipe.rotated_epochs]
+        shortened = "" if epochs == usual else f" (recipe: {usual[0]} + {usual[1]})"
     copy = "" if published_dataset(dataset) == dataset else f", {dataset}"
     return f"{epochs[0]} + {epochs[1]} epochs{shortened} of {images} images{copy}"
 

@@ -54,7 +54,7 @@ class Scales:
     """The ends of a pair's colour scales, the same in all of its heatmaps.
 
     Attributes:
-        top: Of NV, from 0: a quantile of the cells of both models, plain and stratified.
+        top: Of NV, from 0: a quantile of the cells of both models, over all samples and stratified.
         difference: Of the difference of the models, around 0: likewise; None where they cannot be compared.
     """
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from pytorch.experiment import PAIR, ROTATED, UNROTATED
 from pytorch.figures.cells import ABOVE, CONSTANT, MARKS, UNDEFINED, colour_cells, layer_cells, robust_top
 from pytorch.figures.layer_axis import name_blocks, name_layers
-from pytorch.figures.style import DIFFERENCE_COLOURS, SCALE_COLOURS, plain, set_title
+from pytorch.figures.style import DIFFERENCE_COLOURS, SCALE_COLOURS, class_label, plain, set_title
 from pytorch.variance_pair import VariancePair
 
 MOST_ROWS_NAMED = 60
@@ -84,7 +84,7 @@ def class_units_figure(pair: VariancePair, width: float | None = None) -> Figure
         units = len(rows[0][0])
         outputs = result.classes if units == len(result.classes) <= MOST_ROWS_NAMED else []
         if outputs:
-            panel.set_xticks(range(units), map(plain, outputs), rotation=90, fontsize=7)
+            panel.set_xticks(range(units), map(class_label, outputs), rotation=90, fontsize=7)
         panel.set_xlabel(f"{'output' if outputs else 'unit'} of {plain(layer)}", fontsize=8)
     axes[0].set_ylabel("samples of class", fontsize=8)
     _name_classes(axes[0], result.classes)
@@ -106,7 +106,7 @@ def _draw_table(axes: Axes, table: np.ndarray, norm: Normalize, title: str) -> N
 
 def _name_classes(axes: Axes, classes: list[str]) -> None:
     if len(classes) <= MOST_ROWS_NAMED:
-        axes.set_yticks(range(len(classes)), map(plain, classes), fontsize=7)
+        axes.set_yticks(range(len(classes)), map(class_label, classes), fontsize=7)
     else:
         axes.set_yticks([])
         axes.set_ylabel(f"{len(classes)} classes", fontsize=8)

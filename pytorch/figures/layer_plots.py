@@ -12,9 +12,9 @@ from pytorch.figures.style import (
     CONTROL_TITLES,
     MODEL_COLOURS,
     class_colour,
+    class_label,
     class_legend,
     group_title,
-    plain,
     set_title,
 )
 from pytorch.variance import VarianceResult
@@ -29,7 +29,7 @@ MARGINS = 1.0
 
 
 def layers_figure(pair: VariancePair, controls: Sequence[VariancePair] = (), width: float | None = None) -> Figure:
-    """Draw the layer means of NV, plain and stratified, of TV and of SV of both models, and controls beside them.
+    """Draw the layer means of NV (over all samples, stratified), TV and SV of both models, and controls beside them.
 
     A band is the 95 % confidence interval of a mean, over samples. TV and SV, over all samples, are in units of the
     activations and on logarithmic axes.
@@ -75,7 +75,7 @@ def classes_figure(pair: VariancePair, width: float | None = None) -> Figure:
     for axes, (trained_on, result) in zip(panels, pair.results.items(), strict=True):
         for index, name in enumerate(result.classes):
             axes.plot(list(result.layer_means(name).values()), color=class_colour(index, len(result.classes)),
-                      linewidth=1, marker=".", markersize=4, label=plain(name))  # fmt: skip
+                      linewidth=1, marker=".", markersize=4, label=class_label(name))  # fmt: skip
         summary = STRATIFIED if result.classes else ALL
         axes.plot(list(result.layer_means(summary).values()), "k--", label=group_title(summary))
         _finish(axes, f"NV, {trained_on} model")

@@ -33,6 +33,9 @@ CONTROL_TITLES = {RANDOM_WEIGHTS: "before training", SHUFFLED: "samples shuffled
 MOST_CLASSES_NAMED, CLASSES_OF_COLUMN = 40, 15
 """In legends."""
 
+CLASS_ROOM = 24
+"""Letters of the name of a class in legends and at axes."""
+
 TITLE_SIZE, SMALL_TITLE_SIZE = 11, 8.5
 LETTERS_PER_INCH = 121
 """Over the font size in points: how many letters of a title fit into an inch, on the safe side."""
@@ -86,6 +89,16 @@ def plain(text: str) -> str:
     """
     escaped = text.replace("$", r"\$")
     return f" {escaped}" if escaped.startswith("_") else escaped
+
+
+def class_label(name: str, room: int = CLASS_ROOM) -> str:
+    """Name a class in ``room`` characters at most.
+
+    >>> class_label("automobile, red", 8), class_label("cat")
+    ('automob…', 'cat')
+    """
+    name = " ".join(name.split())
+    return plain(name if len(name) <= room else f"{name[: room - 1]}…")
 
 
 def class_colour(index: int, count: int) -> tuple[float, ...]:

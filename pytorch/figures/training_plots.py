@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pytorch.experiment import PAIR, UNROTATED
-from pytorch.figures.style import MODEL_COLOURS, TITLE_SIZE, class_colour, class_legend, fit, plain
+from pytorch.figures.style import MODEL_COLOURS, TITLE_SIZE, class_colour, class_label, class_legend, fit
 from pytorch.trained_model import TrainedModel
 
 
@@ -73,7 +73,7 @@ def angle_figure(pairs: list[dict[str, TrainedModel]]) -> Figure:
         of_classes = np.mean([curve.class_accuracy for curve in curves], axis=0)
         classes = pairs[0][trained_on].classes
         for index, (name, line) in enumerate(zip(classes, of_classes.T, strict=True)):
-            axes.plot(degrees, line, color=class_colour(index, len(classes)), lw=1, label=plain(name))
+            axes.plot(degrees, line, color=class_colour(index, len(classes)), lw=1, label=class_label(name))
         axes.plot(degrees, mean, "k--", label="all")
         means = ", means" if len(pairs) > 1 else ""
         axes.set_title(f"{trained_on} model, by class{means}", fontsize=10)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from pytorch.figures.style import MODEL_COLOURS, TITLE_SIZE, plain, set_title
+from pytorch.figures.style import MODEL_COLOURS, TITLE_SIZE, class_label, plain, set_title
 from pytorch.unit_examples import UnitExamples, find_layer
 from pytorch.variance import VarianceResult
 from pytorch.variance_pair import VariancePair
@@ -163,17 +163,7 @@ def _draw_image(sheet: _Sheet, axes: Axes, index: int, colour: str) -> None:
         side.set(color=colour, linewidth=2.5)
     if sheet.labels is not None and 0 <= (label := int(sheet.labels[index])) < len(sheet.classes):
         room = int(NAME_CHARACTERS_PER_INCH * axes.get_position().width * sheet.figure.get_figwidth())
-        axes.set_xlabel(plain(_short(sheet.classes[label], room)), fontsize=SMALL_SIZE, labelpad=3)
-
-
-def _short(name: str, room: int) -> str:
-    """Shorten a name to ``room`` characters.
-
-    >>> _short("automobile, red", 8)
-    'automob…'
-    """
-    name = " ".join(name.split())
-    return name if len(name) <= room else f"{name[: room - 1]}…"
+        axes.set_xlabel(class_label(sheet.classes[label], room), fontsize=SMALL_SIZE, labelpad=3)
 
 
 def _along(curve: np.ndarray, degrees: Sequence[float] | None) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """From the files of results to what is read.
 
 In reading order: ``findings`` (what is there), ``gallery`` and ``unit_gallery`` (which figures there are of it),
-``album`` (those that are new are drawn), ``table``, ``tables``, ``formats`` and ``long_format`` (tables as CSV,
+``album`` (those that are new are drawn), ``controls`` and ``origin`` (what stands beside a measurement, and where it
+comes from), ``table``, ``tables``, ``formats`` and ``long_format`` (tables as CSV,
 Markdown and LaTeX, beside what was ``published``), ``encoding`` and ``page`` (one page that holds everything).
 """

@@ -3,12 +3,21 @@
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from pytorch.errors import FileError
+from pytorch.errors import FileError, InputError
 from pytorch.experiment import CONTROLS, PAIR, UNROTATED
+from pytorch.pair_replacement import check_settled
 from pytorch.provenance import file_digest
 from pytorch.report.controls import controls_of
-from pytorch.storage import load_model, load_values, model_folders, seed_folders, values_files, values_folder
-from pytorch.trained_model import TrainedModel, weights_digest
+from pytorch.storage import (
+    load_model,
+    load_values,
+    model_folders,
+    pair_name,
+    seed_folders,
+    values_files,
+    values_folder,
+)
+from pytorch.trained_model import TrainedModel, check_same_settings, weights_digest
 from pytorch.variance.aggregation import AGGREGATIONS
 from pytorch.variance_pair import VariancePair
 
@@ -114,6 +123,11 @@ def _told(error: FileError | OSError) -> str:
 def _add_trained(found: Findings, folder: Path) -> None:
     """Add the pair in a folder, if it is complete, and those of other seeds in the folders of it."""
     trained = None
+    try:
+        check_settled(folder)
+    except FileError as error:
+        found.errors.append(str(error))
+        return
     for place in [folder, *seed_folders(folder)]:
         files = [place / f"{trained_on}.pt" for trained_on in PAIR]
         if not all(file.exists() for file in files):
@@ -121,8 +135,13 @@ def _add_trained(found: Findings, folder: Path) -> None:
         try:
             models = {name: load_model(file) for name, file in zip(PAIR, files, strict=True)}
             digests = [file_digest(file) for file in files]
+            _check_place(models, folder)
+            check_same_settings(models)
         except (FileError, OSError) as error:
             found.errors.append(_told(error))
+            continue
+        except InputError as error:
+            found.errors.append(f"{place}: {error}")
             continue
         weights = {name: weights_digest(model.weights) for name, model in models.items()}
         pair = {name: replace(model, weights={}) for name, model in models.items()}
@@ -136,6 +155,19 @@ def _add_trained(found: Findings, folder: Path) -> None:
     if trained is not None:
         first = trained.pairs[0][UNROTATED]
         found.trained[first.model, first.dataset] = trained
+
+
+def _check_place(models: dict[str, TrainedModel], folder: Path) -> None:
+    """Check that models are where they belong.
+
+    Raises:
+        InputError: One is of another pair, or has the place of the other.
+    """
+    for name, model in models.items():
+        if (pair_name(model.model, model.dataset), model.trained_on) != (folder.name, name):
+            raise InputError(
+                f"{name}.pt holds the {model.trained_on} {model.model} of {model.dataset}, it was moved there: left out"
+            )
 
 
 def _is_of_another_seed(pair: dict[str, TrainedModel], trained: Trained) -> bool:

@@ -1,6 +1,7 @@
 """Which figures there are of what was found: of measurements, of trained pairs, and of all networks together."""
 
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
@@ -47,6 +48,10 @@ CAPTIONS = {
     "training": "Loss and accuracy on the training samples, as they were seen, epoch by epoch.",
 }
 """How to read the figures of each kind, in the order in which they are shown."""
+
+
+LONGEST_LABEL = 60
+"""Letters of a name of many in that of a file."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +120,17 @@ def group_label(group: str, classes: list[str]) -> str:
     >>> group_label("T-shirt/top", ["T-shirt/top", "Trouser"])
     'class0_T-shirt_top'
     """
-    if group not in classes:
-        return group
-    return f"class{classes.index(group)}_{re.sub(r'[^0-9A-Za-z-]+', '_', group)}"
+    return f"class{classes.index(group)}_{file_label(group)}" if group in classes else group
+
+
+def file_label(name: str) -> str:
+    """A name without odd characters, short enough to be part of that of a file; of a long one its beginning.
+
+    >>> file_label("layer1.0.relu#2"), file_label("T-shirt/top"), len(file_label("x" * 300))
+    ('layer1.0.relu#2', 'T-shirt_top', 60)
+    """
+    label = re.sub(r"[^0-9A-Za-z.#-]+", "_", name)
+    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 9]}-{zlib.crc32(name.encode()):08x}"
 
 
 def _of_measurement(measured: Measured, controls: list[Measured], look: Look) -> Iterator[Planned]:

@@ -22,7 +22,7 @@ from pytorch.variance.result import ALL, STRATIFIED
 from pytorch.variance_pair import VariancePair
 from pytorch.whole_file import whole_file
 
-MEASURES = {ALL: "plain", STRATIFIED: "stratified"}
+MEASURES = {ALL: "all samples", STRATIFIED: "stratified"}
 MEASURES_NOTE = "Plain: over all samples; stratified: the mean over classes of NV within each class."
 ERRORS_NOTE = (
     "± is one standard error over samples; it does not tell how another training would come out. (The intervals in "
@@ -189,7 +189,7 @@ def _layer_means(pair: VariancePair) -> Table:
     caption = (
         f"NV = TV / SV, its mean over the finite units of each layer, in order of execution. {MEASURES_NOTE} "
         f"{ERRORS_NOTE} Constant units (0/0) count as 1 in the means, and units that are not finite are left out; both "
-        "are counted, where there are any, in the plain measure. "
+        "are counted, where there are any, over all samples. "
         f"{result.samples} samples, {len(result.transformations)} transformations; weights: {weights}."
     )
     name = _slug("layers", pair.model, pair.dataset, pair.transformation, pair.aggregation)

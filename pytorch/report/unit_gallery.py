@@ -1,6 +1,5 @@
 """Figures of the units themselves, which need the trained models and the images that they were measured on."""
 
-import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from pytorch.datasets import load_dataset
 from pytorch.errors import FileError
 from pytorch.figures import units_figure
 from pytorch.report.findings import Findings
-from pytorch.report.gallery import Planned, place, subject
+from pytorch.report.gallery import Planned, file_label, place, subject
 from pytorch.storage import load_model
 from pytorch.trained_model import check_pair
 from pytorch.transformations import transformation_set
@@ -26,7 +25,9 @@ UNITS_SHOWN = 3
 """Shown of the most and of the least invariant ones."""
 
 
-def plan_units(found: Findings, layers: Sequence[str], data_dir: Path | None, device: torch.device) -> list[Planned]:
+def plan_units(
+    found: Findings, layers: Sequence[str], data_dir: Path | None, device: torch.device, batch_size: int
+) -> list[Planned]:
     """List a figure for each of some layers and each measurement that has it and aggregates.
 
     Args:
@@ -34,6 +35,7 @@ def plan_units(found: Findings, layers: Sequence[str], data_dir: Path | None, de
         layers: Their names.
         data_dir: Where downloads are kept.
         device: Where to compute.
+        batch_size: Images at once.
 
     Raises:
         InputError: No measurement has such a layer.
@@ -48,18 +50,20 @@ def plan_units(found: Findings, layers: Sequence[str], data_dir: Path | None, de
                 trained = found.trained.get((pair.model, pair.dataset))
                 planned.append(
                     Planned(
-                        name=place(pair, "units", re.sub(r"[^0-9A-Za-z.#-]+", "_", layer)),
+                        name=place(pair, "units", file_label(layer)),
                         kind="units",
                         title=f"{pair.model} on {pair.dataset}: units of {layer}",
                         of={**subject(pair), "layer": layer},
                         sources=(measured.digest, *(trained.digests[:2] if trained else ())),
-                        draw=partial(_draw, found, pair, layer, data_dir, device),
+                        draw=partial(_draw, found, pair, layer, data_dir, device, batch_size),
                     )
                 )
     return planned
 
 
-def _draw(found: Findings, pair: VariancePair, layer: str, data_dir: Path | None, device: torch.device) -> Figure:
+def _draw(
+    found: Findings, pair: VariancePair, layer: str, data_dir: Path | None, device: torch.device, batch_size: int
+) -> Figure:
     """Find what drives the units, and draw it.
 
     Raises:
@@ -87,6 +91,7 @@ def _draw(found: Findings, pair: VariancePair, layer: str, data_dir: Path | None
             transformations,
             models[name].normalization,
             pair.aggregation,
+            batch_size=batch_size,
             device=device,
             precision=pair.any_result.precision,
             upright=transformations[0] if pair.transformation == "rotation-disc" else None,

@@ -133,6 +133,8 @@ def measure_variances(
         seed=seed,
     )
     _check(options, batch_size)
+    if not models:
+        raise InputError("there is no model to measure")
     for model in models:
         _check_place(model, device)
         _check_weights(model)
