@@ -17,9 +17,13 @@ BatchNorm = nn.BatchNorm2d | nn.BatchNorm3d
 
 
 class BatchNormMeans:
-    """Remembers the means of the activation before, and derives those of a batch norm that takes it as it is."""
+    """Remembers the means of the activation before, and derives those of a batch norm that takes it as it is.
+
+    Of models whose weights stay as they are.
+    """
 
     def __init__(self) -> None:
+        self._affine: dict[tuple[nn.Module, torch.dtype], tuple[Tensor, Tensor]] = {}
         self._before: tuple[weakref.ref[Tensor], int, Tensor] | None = None
 
     def remember(self, activation: Tensor, means: Tensor | None) -> None:
@@ -48,7 +52,10 @@ class BatchNormMeans:
         activation, version, before = self._before
         if inputs[0] is not activation() or inputs[0]._version != version or before.dtype != output.dtype:
             return False
-        scale, shift = (values.detach().to(means.dtype) for values in _affine(module))
+        if (module, means.dtype) not in self._affine:
+            scale, shift = (values.detach().to(means.dtype) for values in _affine(module))
+            self._affine[module, means.dtype] = scale, shift
+        scale, shift = self._affine[module, means.dtype]
         torch.addcmul(shift, before, scale, out=means)
         return True
 
