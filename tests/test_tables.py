@@ -105,9 +105,9 @@ def test_layer_means_are_those_of_the_results():
             for measure, group in (("all samples", "all"), ("stratified", "stratified")):
                 expected = [found.layer_means(group)[row["layer"]], found.layer_errors(group)[row["layer"]]]
                 assert_estimates(row[f"{trained_on}, {measure}"], expected)
-    assert math.isnan(conv["rotated, plain"].value)
+    assert math.isnan(conv["rotated, all samples"].value)
     ordinary = pair(results=both(tv_all=np.ones(4), sv_all=np.ones(4)))
-    assert results_tables([ordinary])[-1].columns[:3] == ["layer", "units", "unrotated, plain"]
+    assert results_tables([ordinary])[-1].columns[:3] == ["layer", "units", "unrotated, all samples"]
 
 
 def test_an_accuracy_stands_once_for_all_measurements_of_the_same_weights():
@@ -209,9 +209,9 @@ def test_results_of_few_samples_one_class_or_none():
     _, stratified = named([pair(results=both(**one))], "global-means")
     assert stratified["unrotated"].value == 1
     (plain,) = named([pair(results=unlabelled())], "global-means")
-    assert plain["measure"] == "plain"
+    assert plain["measure"] == "all samples"
     layers = results_tables([pair(results=unlabelled())])[-1]
-    assert layers.columns[-2:] == ["unrotated, plain", "rotated, plain"]
+    assert layers.columns[-2:] == ["unrotated, all samples", "rotated, plain"]
     nothing = both(tv_all=np.full(4, np.nan), sv_all=np.full(4, np.nan), class_counts=np.array([1, 1, 1]))
     table = results_tables([pair(results=nothing)])[-1]
     assert markdown([table]).count("| – | – | – | – |") == 2
