@@ -211,7 +211,7 @@ def test_results_of_few_samples_one_class_or_none():
     (plain,) = named([pair(results=unlabelled())], "global-means")
     assert plain["measure"] == "all samples"
     layers = results_tables([pair(results=unlabelled())])[-1]
-    assert layers.columns[-2:] == ["unrotated, all samples", "rotated, plain"]
+    assert layers.columns[-2:] == ["unrotated, all samples", "rotated, all samples"]
     nothing = both(tv_all=np.full(4, np.nan), sv_all=np.full(4, np.nan), class_counts=np.array([1, 1, 1]))
     table = results_tables([pair(results=nothing)])[-1]
     assert markdown([table]).count("| – | – | – | – |") == 2
