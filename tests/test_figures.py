@@ -158,7 +158,7 @@ def test_layer_plots_have_bands_and_controls_beside(pair):  # noqa: F811
         **{**vars(pair), "control": "random-weights", "results": {"untrained": result(tv_all=np.full(4, 0.5))}}
     )
     axes = layers_figure(pair, [untrained]).axes[0]
-    assert len(axes.lines) == 5 + 1  # two models, two groups, the control; and the line at 1
+    assert len(axes.lines) == 4 + 2 + 1  # two models and the control, two groups each; and the line at 1
     band = axes.collections[0].get_paths()[0].vertices[:, 1]
     low, high = pair.results["unrotated"].layer_intervals()["conv"]
     assert low in band

@@ -14,6 +14,7 @@ from test_storage import pair, trained  # noqa: F401 (fixtures)
 import plot_variances_models
 from pytorch.errors import FileError, InputError
 from pytorch.experiment import ROTATED, UNROTATED
+from pytorch.figures.cells import pair_scales
 from pytorch.provenance import file_digest
 from pytorch.report.album import Album
 from pytorch.report.findings import Findings, Measured, find_results
@@ -327,6 +328,21 @@ def test_controls_stand_beside_their_own_pair(pair):  # noqa: F811
     assert [measured.digest for measured in found.controls(pair)] == ["2"]
     figures = [figure for figure in plan(found, Look()) if figure.kind == "layers"]
     assert [figure.sources for figure in figures] == [("0", "2"), ("1",), ("2",)]
+
+
+def test_a_control_has_the_colours_of_what_it_controls(pair, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("pytorch.report.gallery.heatmap_figure", lambda pair, group, **options: options["scales"])
+    larger = {name: replace(each, tv_all=3 * each.tv_all) for name, each in pair.results.items()}
+    shuffled = VariancePair(**{**vars(pair), "control": "shuffled", "results": larger})
+
+    def of_control(*pairs):
+        figures = plan(Findings([Measured(each, str(index)) for index, each in enumerate(pairs)]), Look())
+        return next(each for each in figures if each.of.get("control") and each.kind == "heatmap")
+
+    beside, alone = of_control(pair, shuffled), of_control(shuffled)
+    assert (beside.sources, alone.sources) == (("1", "0"), ("0",))
+    assert (beside.draw(), alone.draw()) == (pair_scales(pair), pair_scales(shuffled))
+    assert alone.draw().top > beside.draw().top
 
 
 def test_networks_of_other_steps_have_a_figure_of_their_own(pair):  # noqa: F811

@@ -107,6 +107,7 @@ def _draw_table(axes: Axes, table: np.ndarray, norm: Normalize, title: str) -> N
 def _name_classes(axes: Axes, classes: list[str]) -> None:
     if len(classes) <= MOST_ROWS_NAMED:
         axes.set_yticks(range(len(classes)), map(class_label, classes), fontsize=7)
+        axes.set_ylabel("class", fontsize=8)
     else:
         axes.set_yticks([])
         axes.set_ylabel(f"{len(classes)} classes", fontsize=8)

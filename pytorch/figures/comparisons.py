@@ -13,6 +13,7 @@ from pytorch.figures.style import (
     MODEL_COLOURS,
     NARROW,
     NETWORK_COLOURS,
+    NETWORK_MARKERS,
     fit,
     plain,
     set_title,
@@ -42,7 +43,7 @@ def depth_figure(pairs: Sequence[VariancePair], width: float | None = None) -> F
     for row, group in zip(panels, groups, strict=True):
         for axes, trained_on in zip(row, PAIR, strict=True):
             for index, pair in enumerate(pairs):
-                _draw_depth(axes, pair, trained_on, group, NETWORK_COLOURS[index % len(NETWORK_COLOURS)])
+                _draw_depth(axes, pair, trained_on, group, index)
             axes.axhline(1, color="#C8C8C8", lw=0.8, zorder=0)
             axes.grid(color="#EEEEEE")
             axes.tick_params(labelsize=7)
@@ -51,22 +52,25 @@ def depth_figure(pairs: Sequence[VariancePair], width: float | None = None) -> F
     for axes, trained_on in zip(panels[0], PAIR, strict=True):
         axes.set_title(f"{trained_on} models", fontsize=9)
     for axes in panels[-1]:
-        axes.set_xlabel("depth (% of the layers)", fontsize=8)
+        axes.set_xlabel("place in the order of execution (%)", fontsize=8)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), fontsize=8, frameon=False)
-    first = pairs[0]
+    first, counts = pairs[0], {pair.any_result.samples for pair in pairs}
+    samples = f", {counts.pop():,} samples" if len(counts) == 1 else ""
+    steps = f"{len(first.any_result.transformations)} {transformation_title(first)}"
     lines = (
         f"networks on {first.dataset}: NV against depth",
-        f"{len(first.any_result.transformations)} {transformation_title(first)}, aggregation {first.aggregation}",
+        f"{steps}, aggregation {first.aggregation}{samples}",
     )
     figure.suptitle("\n".join(fit(line, figure) for line in lines), fontsize=title_size(figure))
     return figure
 
 
-def _draw_depth(axes: Axes, pair: VariancePair, trained_on: str, group: str, colour: str) -> None:
-    result = pair.results[trained_on]
+def _draw_depth(axes: Axes, pair: VariancePair, trained_on: str, group: str, index: int) -> None:
+    result, colour = pair.results[trained_on], NETWORK_COLOURS[index % len(NETWORK_COLOURS)]
     depth = np.linspace(0, 100, len(result.layer_names)) if len(result.layer_names) > 1 else np.array([50.0])
-    draw_means(axes, result, group, colour, plain(pair.model), places=depth, marker_size=2)
+    draw_means(axes, result, group, colour, plain(pair.model), places=depth,
+               marker=NETWORK_MARKERS[index % len(NETWORK_MARKERS)])  # fmt: skip
 
 
 def accuracy_and_layers_figure(pair: VariancePair, width: float | None = None) -> Figure:

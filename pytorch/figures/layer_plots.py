@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from pytorch.experiment import RANDOM_WEIGHTS, SHUFFLED
 from pytorch.figures.layer_axis import name_blocks, name_layers
@@ -22,7 +23,11 @@ from pytorch.variance.result import ALL, STRATIFIED
 from pytorch.variance_pair import VariancePair
 
 LINES = {ALL: "-", STRATIFIED: "--"}
-CONTROL_LINES = {RANDOM_WEIGHTS: ":", SHUFFLED: "-."}
+CONTROL_LINES = {RANDOM_WEIGHTS: LINES, SHUFFLED: {ALL: "-."}}
+"""Of what is drawn of a control: groups and their lines."""
+
+FEW_DECADES = 1.5
+"""Over fewer, a logarithmic axis has ticks at 2 and 5, too."""
 
 MARGINS = 1.0
 """In inches, beside the layers."""
@@ -36,7 +41,7 @@ def layers_figure(pair: VariancePair, controls: Sequence[VariancePair] = (), wid
 
     Args:
         pair: What was measured.
-        controls: The same measured as a control, over all samples; those of other layers are left out.
+        controls: The same measured as a control; those of other layers are left out.
         width: Of the figure, in inches; None: what its layers need.
     """
     figure = Figure(figsize=(width or _usual_width(pair), 7.5), layout="constrained")
@@ -49,16 +54,17 @@ def layers_figure(pair: VariancePair, controls: Sequence[VariancePair] = (), wid
             draw_means(axes, result, ALL, MODEL_COLOURS[trained_on], quantity=quantity)
     for control in controls:
         for trained_on, found in control.results.items():
-            if found.layer_names == result.layer_names:
-                label = f"control, {CONTROL_TITLES[control.control]}: {trained_on} model, {group_title(ALL)}"
-                ratio.plot(list(found.layer_means().values()), CONTROL_LINES[control.control],
-                           color=MODEL_COLOURS[trained_on], lw=0.9, alpha=0.8, label=label)  # fmt: skip
+            lines = CONTROL_LINES[control.control].items() if found.layer_names == result.layer_names else ()
+            for group, line in lines:
+                if group in found.groups:
+                    label = f"control, {CONTROL_TITLES[control.control]}: {trained_on} model, {group_title(group)}"
+                    ratio.plot(list(found.layer_means(group).values()), line,
+                               color=MODEL_COLOURS[trained_on], lw=0.9, alpha=0.8, label=label)  # fmt: skip
     _finish(ratio, "NV, layer mean")
     ratio.set_ylim(bottom=0)
     for axes, name in zip(absolute, ("TV", "SV"), strict=True):
-        if any((np.asarray(line.get_ydata()) > 0).any() for line in axes.get_lines()):
-            axes.set_yscale("log", nonpositive="mask")
-        axes.set_ylabel(name, fontsize=8)
+        _scale_by_decades(axes)
+        axes.set_ylabel(f"{name}, layer mean", fontsize=8)
         axes.grid(axis="x", color="#EEEEEE")
         axes.tick_params(axis="y", labelsize=7)
     _name([ratio, *absolute], pair, figure)
@@ -96,7 +102,7 @@ def draw_means(
     quantity: str = "normalized",
     line: str = "-",
     places: Sequence[float] | None = None,
-    marker_size: float = 2.5,
+    marker: str = "o",
 ) -> None:
     """Draw layer means as a line in the band of their confidence intervals.
 
@@ -109,13 +115,26 @@ def draw_means(
         quantity: See ``group``.
         line: See ``colour``.
         places: Where the layers stand; None: at 0, 1, ...
-        marker_size: In points.
+        marker: Of a layer.
     """
     means = list(result.layer_means(group, quantity).values())
     low, high = zip(*result.layer_intervals(group, quantity).values(), strict=True)
     places = range(len(means)) if places is None else places
     axes.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0)
-    axes.plot(places, means, line, color=colour, marker="o", markersize=marker_size, linewidth=1.2, label=label)
+    axes.plot(places, means, line, color=colour, marker=marker, markersize=2.5, linewidth=1.2, label=label)
+
+
+def _scale_by_decades(axes: Axes) -> None:
+    """Make the vertical axis logarithmic, if there is anything above 0, with few ticks."""
+    values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.get_lines()])
+    values = values[np.isfinite(values) & (values > 0)]
+    if not values.size:
+        return
+    axes.set_yscale("log", nonpositive="mask")
+    few = np.log10(values.max() / values.min()) < FEW_DECADES
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if few else LogLocator(numticks=4))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _usual_width(pair: VariancePair) -> float:

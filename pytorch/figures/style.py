@@ -14,8 +14,8 @@ from pytorch.variance_pair import VariancePair
 MODEL_COLOURS = {UNROTATED: "#0072B2", ROTATED: "#D55E00", UNTRAINED: "#777777"}
 """Blue and vermilion of Okabe & Ito, told apart by colour-blind readers too, and grey."""
 
-NETWORK_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe & Ito's, of different networks."""
+NETWORK_COLOURS, NETWORK_MARKERS = ("#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9"), "osD^vPX"
+"""Of different networks: those of Okabe & Ito that no model of a pair has."""
 
 SCALE_COLOURS, DIFFERENCE_COLOURS = "viridis", "RdBu_r"
 """Colour maps that colour-blind readers can follow: of the normalized variance, and of its differences around 0."""

@@ -71,6 +71,11 @@ class Findings:
         wanted = [found[name] for name in CONTROLS if name in found]
         return [measured for control in wanted for measured in self.measured if measured.pair is control]
 
+    def controlled_by(self, control: Measured) -> Measured | None:
+        """Return the measurement that one is a control of; None if it is none, or that is not there."""
+        ordinary = (measured for measured in self.measured if control.pair.control and not measured.pair.control)
+        return next((each for each in ordinary if any(one is control for one in self.controls(each.pair))), None)
+
     def outdated(self, pair: VariancePair) -> bool:
         """Whether the models of a measurement are there with other weights: they were trained anew since."""
         trained = self.trained.get((pair.model, pair.dataset))

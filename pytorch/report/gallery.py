@@ -98,7 +98,7 @@ def plan(found: Findings, look: Look) -> list[Planned]:
     figures = [figure for trained in found.trained.values() for figure in _of_training(trained)]
     for measured in found.measured:
         controls = [] if measured.pair.control else found.controls(measured.pair)
-        figures.extend(_of_measurement(measured, controls, look))
+        figures.extend(_of_measurement(measured, controls, found.controlled_by(measured), look))
     return [*figures, *_of_networks(found, look)]
 
 
@@ -133,11 +133,15 @@ def file_label(name: str) -> str:
     return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 9]}-{zlib.crc32(name.encode()):08x}"
 
 
-def _of_measurement(measured: Measured, controls: list[Measured], look: Look) -> Iterator[Planned]:
+def _of_measurement(
+    measured: Measured, controls: list[Measured], scaled_as: Measured | None, look: Look
+) -> Iterator[Planned]:
+    """List the figures of a measurement: beside its controls, or of a control in the colours of what it controls."""
     pair, result = measured.pair, measured.pair.any_result
     of, sources = subject(pair), (measured.digest,)
+    coloured_by = (*sources, scaled_as.digest) if scaled_as else sources
     title = f"{pair.model} on {pair.dataset}" + (f", control {pair.control}" if pair.control else "")
-    scales = cache(partial(pair_scales, pair))
+    scales = cache(partial(pair_scales, scaled_as.pair if scaled_as else pair))
 
     def heatmap(group: str) -> Figure:
         return heatmap_figure(pair, group, scales=scales(), width=look.width, sort=look.sort)
@@ -145,7 +149,9 @@ def _of_measurement(measured: Measured, controls: list[Measured], look: Look) ->
     for group in result.groups if pair.control is None else result.groups[:2]:
         called = {ALL: "all samples", STRATIFIED: "stratified"}.get(group, f"class {group}")
         name = place(pair, "heatmap", group_label(group, result.classes))
-        yield Planned(name, "heatmap", f"{title}: {called}", {**of, "group": group}, sources, partial(heatmap, group))
+        yield Planned(
+            name, "heatmap", f"{title}: {called}", {**of, "group": group}, coloured_by, partial(heatmap, group)
+        )
     sources_of_layers = sources + tuple(each.digest for each in controls)
     draw = partial(layers_figure, pair, [each.pair for each in controls], look.width)
     yield Planned(place(pair, "layers"), "layers", f"{title}: layer means", of, sources_of_layers, draw)

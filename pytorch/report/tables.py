@@ -18,6 +18,7 @@ from pytorch.report.origin import training_seed
 from pytorch.report.published import notes as published_notes
 from pytorch.report.published import published_accuracy
 from pytorch.report.table import Cell, Estimate, Row, Table, table_of_rows
+from pytorch.variance import VarianceResult
 from pytorch.variance.result import ALL, STRATIFIED
 from pytorch.variance_pair import VariancePair
 from pytorch.whole_file import whole_file
@@ -47,7 +48,8 @@ def results_tables(pairs: Sequence[VariancePair]) -> list[Table]:
     """
     measured = [pair for pair in pairs if pair.control is None]
     tables = [_accuracies(pairs), _global_means(measured, pairs), _shuffled(measured, pairs)]
-    return _named_apart([table for table in (*tables, *map(_layer_means, measured)) if table.rows])
+    tables += [_layer_means(pair, pairs) for pair in measured]
+    return _named_apart([table for table in tables if table.rows])
 
 
 def write_tables(folder: Path, pairs: Sequence[VariancePair], tables: Sequence[Table], command: str) -> list[Path]:
@@ -182,7 +184,7 @@ def _global_mean(pair: VariancePair, trained_on: str, group: str) -> Estimate:
     return Estimate(result.global_mean(group), result.global_error(group))
 
 
-def _layer_means(pair: VariancePair) -> Table:
+def _layer_means(pair: VariancePair, pairs: Sequence[VariancePair]) -> Table:
     result = pair.any_result
     what = f"{pair.model} on {pair.dataset}, {pair.transformation}, aggregation {pair.aggregation}"
     weights = ", ".join(f"{digest} ({trained_on})" for trained_on, digest in pair.weights.items())
@@ -193,10 +195,10 @@ def _layer_means(pair: VariancePair) -> Table:
         f"{result.samples} samples, {len(result.transformations)} transformations; weights: {weights}."
     )
     name = _slug("layers", pair.model, pair.dataset, pair.transformation, pair.aggregation)
-    return _table(name, f"Layer means of the normalized variance: {what}", caption, _layer_rows(pair))
+    return _table(name, f"Layer means of the normalized variance: {what}", caption, _layer_rows(pair, pairs))
 
 
-def _layer_rows(pair: VariancePair) -> list[Row]:
+def _layer_rows(pair: VariancePair, pairs: Sequence[VariancePair]) -> list[Row]:
     sizes: dict[str, Cell] = {}
     counts: dict[str, dict[str, Cell]] = {}
     means: dict[str, dict[str, Cell]] = {}
@@ -207,12 +209,17 @@ def _layer_rows(pair: VariancePair) -> list[Row]:
         counts[f"constant, {trained_on}"] = _count(result.constant_units(), np.asarray)
         counts[f"not finite, {trained_on}"] = _count(values, lambda units: ~np.isfinite(units))
         for group in _groups(pair):
-            errors = result.layer_errors(group)
-            means[f"{trained_on}, {MEASURES[group]}"] = {
-                layer: Estimate(mean, errors[layer]) for layer, mean in result.layer_means(group).items()
-            }
+            means[f"{trained_on}, {MEASURES[group]}"] = _estimates(result, group)
+    untrained = controls_of(pair, pairs).get(RANDOM_WEIGHTS)
+    for group in _groups(untrained) if untrained else ():
+        means[f"before training, {MEASURES[group]}"] = _estimates(untrained.any_result, group)
     columns = {"units": sizes, **counts, **means}
     return [{"layer": layer, **{head: cells.get(layer) for head, cells in columns.items()}} for layer in sizes]
+
+
+def _estimates(result: VarianceResult, group: str) -> dict[str, Cell]:
+    errors = result.layer_errors(group)
+    return {layer: Estimate(mean, errors[layer]) for layer, mean in result.layer_means(group).items()}
 
 
 def _count(values: dict[str, np.ndarray], which: Callable[[np.ndarray], np.ndarray]) -> dict[str, Cell]:
