@@ -24,6 +24,7 @@ from pytorch.figures import (
     save_figure,
     training_figure,
 )
+from pytorch.figures.cells import pair_scales
 from pytorch.report.findings import Findings, Measured
 from pytorch.report.gallery import Look, plan
 from pytorch.variance_pair import VariancePair
@@ -165,6 +166,8 @@ def test_layer_plots_have_bands_and_controls_beside(pair):  # noqa: F811
     assert high in band
     assert "control, before training: untrained model" in texts(layers_figure(pair, [untrained]))
     assert "before training" in texts(heatmap_figure(untrained, "all"))
+    assert "rotated − unrotated" in texts(heatmap_figure(pair, "all", scales=pair_scales(pair)))
+    assert "rotated − unrotated" not in texts(heatmap_figure(untrained, "all", scales=pair_scales(pair)))
 
 
 def test_training_figures(trained, tmp_path):  # noqa: F811

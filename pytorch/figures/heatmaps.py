@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from pytorch.experiment import ROTATED, UNROTATED
+from pytorch.experiment import PAIR, ROTATED, UNROTATED
 from pytorch.figures.cells import (
     ABOVE,
     CONSTANT,
@@ -78,7 +78,7 @@ def heatmap_figure(
     Args:
         pair: What was measured, or a control.
         group: ``"all"``, ``"stratified"`` or the name of a class.
-        scales: ``pair_scales(pair)``, where they are known already.
+        scales: ``pair_scales(pair)``, where they are known already; of a control those of the pair it stands beside.
         width: Of the figure, in inches; None: what its layers need. Panels stand side by side where that leaves columns
             wide enough to name, and else under one another.
         sort: Whether to sort the units of each layer by their value, in each model by itself; the difference is then
@@ -91,7 +91,7 @@ def heatmap_figure(
         cells = {name: sorted_cells(found) for name, found in cells.items()}
     panels = [_model_panel(name, result, group, cells[name], norm) for name, result in pair.results.items()]
     scale = None
-    if scales.difference is not None:
+    if scales.difference is not None and tuple(pair.results) == PAIR:
         scale = Normalize(-scales.difference, scales.difference)
         panels.append(_difference_panel(panels, cells, scale, sort))
     figure, axes, pitch = _canvas(pair, len(panels), width)
