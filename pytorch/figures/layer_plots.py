@@ -26,7 +26,7 @@ LINES = {ALL: "-", STRATIFIED: "--"}
 CONTROL_LINES = {RANDOM_WEIGHTS: LINES, SHUFFLED: {ALL: "-."}}
 """Of what is drawn of a control: groups and their lines."""
 
-FEW_DECADES = 1.5
+FEW_DECADES = 2
 """Over fewer, a logarithmic axis has ticks at 2 and 5, too."""
 
 MARGINS = 1.0
