@@ -9,11 +9,11 @@ from pytorch.datasets import dataset_name
 from pytorch.errors import FileError, InputError
 from pytorch.experiment import PAIR, RANDOM_WEIGHTS, UNROTATED, UNTRAINED
 from pytorch.recipes import Recipe, recipe_for
+from pytorch.report.published import AGGREGATIONS
 from pytorch.storage import load_model, load_values, model_file, values_file
 from pytorch.trained_model import TrainedModel, weights_digest
 from pytorch.variance_pair import VariancePair
 
-AGGREGATIONS = ("mean", "max")
 TRAIN, MEASURE, DRAW = "experiment_rotation", "experiment_variance", "plot_variances_models"
 """The scripts."""
 

@@ -41,8 +41,7 @@ def print_summary(pair: VariancePair) -> None:
     """Print the global means of the normalized variance with their errors, and how many units have none."""
     result = pair.any_result
     what = pair.aggregation if pair.control is None else f"{pair.aggregation}, control {pair.control}"
-    seeds = {training["seed"] for training in pair.training.values() if "seed" in training}
-    of_seed = f", seed {seeds.pop()}" if len(seeds) == 1 else ""
+    of_seed = "" if pair.training_seed is None else f", seed {pair.training_seed}"
     print(f"\n{f'normalized variance, {what}{of_seed}, global mean':<65}{'all samples':<20}stratified")
     for name, found in pair.results.items():
         means = (f"{found.global_mean(group):.4f} ± {found.global_error(group):.4f}" for group in (ALL, STRATIFIED))

@@ -74,6 +74,12 @@ class VariancePair:
         """One of the results, for what they have in common."""
         return next(iter(self.results.values()))
 
+    @property
+    def training_seed(self) -> int | None:
+        """The seed of the training that was measured; None: unknown, or they differ."""
+        seeds = [training.get("seed") for training in self.training.values()]
+        return seeds[0] if seeds and isinstance(seeds[0], int) and seeds.count(seeds[0]) == len(seeds) else None
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain containers and numpy arrays."""
         return {

@@ -1,13 +1,12 @@
 """Claim: how variant the output is to rotations depends on the class."""
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 
 from pytorch.claims.claim import Case, Claim, answer, range_text
 from pytorch.claims.learning import AT_CHANCE
-from pytorch.claims.significance import holm, spread
+from pytorch.claims.significance import holm_of_cases, spread
 from pytorch.claims.trainings import before_training, learned, rotation_pairs
 from pytorch.report.findings import Findings
 from pytorch.report.formats import p_text
@@ -37,11 +36,10 @@ def class_spread(found: Findings) -> tuple[Claim | None, Table]:
     networks = [(pair, name) for pair in pairs for name in pair.results if len(pair.results[name].classes) > 1]
     spreads = [spread(*_output(pair.results[name])) for pair, name in networks]
     judged = [learned(pair, name) for pair, name in networks]
-    tested = iter(holm([each.p_value for each, counts in zip(spreads, judged, strict=True) if counts]))
+    tested = holm_of_cases([each.p_value for each in spreads], judged)
     rows, cases = [], []
-    for (pair, name), each, counts in zip(networks, spreads, judged, strict=True):
+    for (pair, name), each, p, counts in zip(networks, spreads, tested, judged, strict=True):
         values, _ = _output(pair.results[name])
-        p = next(tested) if counts else math.nan
         found_answer = answer(p, agrees=True) if counts else AT_CHANCE
         if counts:
             cases.append(Case((pair.model, pair.dataset, name), found_answer))

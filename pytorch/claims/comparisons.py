@@ -13,12 +13,10 @@ from pytorch.claims.trainings import all_trainings, first_pair, learned, rotatio
 from pytorch.experiment import PAIR, ROTATED, UNROTATED
 from pytorch.report.findings import Findings
 from pytorch.report.formats import p_text
-from pytorch.report.published import DATASETS, NETWORKS, notes, published_global_mean
+from pytorch.report.published import AGGREGATIONS, DATASETS, NETWORKS, notes, published_global_mean
 from pytorch.report.table import Estimate, Row, Table, table_of_rows
 from pytorch.report.tables import MEASURES
 from pytorch.variance_pair import VariancePair
-
-AGGREGATIONS = "mean", "max"
 
 STATEMENT = "Training on rotated samples lowers the normalized variance, its global mean over all units."
 TEST = (

@@ -8,18 +8,16 @@ import numpy as np
 
 from pytorch.claims.claim import NO, YES, Case, Claim, answer, range_text
 from pytorch.claims.learning import AT_CHANCE
-from pytorch.claims.significance import Trend, holm, trend
+from pytorch.claims.significance import Trend, holm_of_cases, trend
 from pytorch.claims.trainings import before_training, learned, rotation_pairs
 from pytorch.experiment import PAIR
 from pytorch.report.findings import Findings
 from pytorch.report.formats import p_text
+from pytorch.report.published import AGGREGATIONS
 from pytorch.report.table import Estimate, Row, Table, table_of_rows
 from pytorch.report.tables import MEASURES
 from pytorch.variance import VarianceResult
 from pytorch.variance_pair import VariancePair
-
-AGGREGATIONS = "mean", "max"
-"""Of the paper; NV of the sum is that of the mean."""
 
 SAME = 1e-4
 """Layer means of neighbours that differ by less are those of one quantity, seen twice."""
@@ -113,11 +111,9 @@ def depth_trend(found: Findings) -> tuple[Claim | None, Table]:
 def _judge(layer_means: Sequence[np.ndarray], counts: Sequence[bool]) -> list[Judged]:
     """Judge layer means, all that count as cases of one claim."""
     trends = [(trend(each), trend(each[1:])) for each in layer_means]
-    p_values = [_both(*each) for each in trends]
-    tested = iter(holm([p for p, is_case in zip(p_values, counts, strict=True) if is_case]))
+    tested = holm_of_cases([_both(*each) for each in trends], counts)
     judged = []
-    for values, (whole, rest), is_case in zip(layer_means, trends, counts, strict=True):
-        p = next(tested) if is_case else math.nan
+    for values, (whole, rest), p, is_case in zip(layer_means, trends, tested, counts, strict=True):
         answered = answer(p, whole.tau > 0) if is_case else AT_CHANCE
         judged.append(Judged(len(values), whole.tau, rest.tau, p, answered))
     return judged

@@ -29,6 +29,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def holm_of_cases(p_values: Sequence[float], are_cases: Sequence[bool]) -> list[float]:
+    """Adjust the p-values of cases for their number; the others become NaN, and do not count.
+
+    >>> holm_of_cases([0.01, 0.5, 0.03], [True, False, True])
+    [0.02, nan, 0.03]
+    """
+    tested = iter(holm([p for p, is_case in zip(p_values, are_cases, strict=True) if is_case]))
+    return [next(tested) if is_case else math.nan for is_case in are_cases]
+
+
 def z_test(value: float, error: float) -> float:
     """Two-sided p-value of a value that would be normally distributed around 0 with a standard error."""
     if not (math.isfinite(value) and math.isfinite(error)):

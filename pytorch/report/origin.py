@@ -50,19 +50,13 @@ def _measurement(pair: VariancePair) -> Row:
         "what": f"{pair.transformation}, {pair.aggregation}{control}",
         "extent": f"{samples_used(pair)}, {len(result.transformations)} transformations",
         "precision": result.precision,
-        "seed": training_seed(pair),
+        "seed": pair.training_seed,
         "minutes": f"{pair.seconds / 60:.1f}",
         "machine": pair.machine,
         "date": pair.date,
         "commit": pair.versions.get("commit"),
         "versions": _versions(pair.versions),
     }
-
-
-def training_seed(pair: VariancePair) -> int | None:
-    """Return the seed of the training that was measured; None: unknown, or they differ."""
-    seeds = [training.get("seed") for training in pair.training.values()]
-    return seeds[0] if seeds and isinstance(seeds[0], int) and seeds.count(seeds[0]) == len(seeds) else None
 
 
 def _versions(named: dict[str, str]) -> str:

@@ -14,7 +14,6 @@ from pytorch.experiment import PAIR, RANDOM_WEIGHTS, ROTATED, SHUFFLED, UNROTATE
 from pytorch.report.controls import controls_of
 from pytorch.report.formats import latex, latex_comment, markdown, markdown_comment
 from pytorch.report.long_format import published_value, write_csv
-from pytorch.report.origin import training_seed
 from pytorch.report.published import notes as published_notes
 from pytorch.report.published import published_accuracy
 from pytorch.report.table import Cell, Estimate, Row, Table, table_of_rows
@@ -24,7 +23,7 @@ from pytorch.variance_pair import VariancePair
 from pytorch.whole_file import whole_file
 
 MEASURES = {ALL: "all samples", STRATIFIED: "stratified"}
-MEASURES_NOTE = "Plain: over all samples; stratified: the mean over classes of NV within each class."
+MEASURES_NOTE = "All samples: NV over all of them; stratified: the mean over classes of NV within each class."
 ERRORS_NOTE = (
     "± is one standard error over samples; it does not tell how another training would come out. (The intervals in "
     "results.csv are also without the bias that NV has of few samples, so that they are not centred on the value.)"
@@ -86,7 +85,7 @@ def _accuracies(pairs: Sequence[VariancePair]) -> Table:
         if any(pair.accuracy.values()):
             row = {
                 "model": pair.model, "dataset": pair.dataset, "weights": _weights(pair, pairs),
-                "seed": training_seed(pair), **_scores(pair),
+                "seed": pair.training_seed, **_scores(pair),
             }  # fmt: skip
             rows.setdefault((pair.model, pair.dataset, *pair.weights.items()), row)
     caption = "Of both models of each pair that was measured and is drawn, on upright and on rotated test data."

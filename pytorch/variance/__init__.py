@@ -5,8 +5,7 @@ In reading order: ``layers`` (what is recorded, by what name) with ``operations`
 read); ``moments`` (one-pass statistics), ``influence`` (error bars), ``block`` (both, for some units), ``accumulator``
 (for all); ``order``, ``batches`` and ``memory``, ``stopping`` (when enough samples have been seen), ``single_pass`` and
 ``measure`` (the pass, and what a caller sees of it), ``errors``, ``result`` and ``outcome`` (what came out). Nothing
-here knows the project's models, datasets or
-figures.
+here knows the project's models, datasets or figures.
 """
 
 from pytorch.variance.measure import measure_variance, measure_variances
