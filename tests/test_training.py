@@ -213,7 +213,7 @@ def test_the_angle_curve_turns_by_the_angle(split):
     curve = evaluator(split, 10).angle_curve(Keeps())
     upright = split.images.float() / 255
     for angle, found in zip(curve.degrees[:-1], seen, strict=True):
-        torch.testing.assert_close(found, rotate(upright, torch.tensor([angle])), rtol=0, atol=1e-5)
+        torch.testing.assert_close(found, rotate(upright, torch.full((len(upright),), angle)), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

@@ -1,6 +1,7 @@
 """The constants that normalise images: those of the training split, for every split and every class."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -44,7 +45,15 @@ class Normalization:
     def __call__(self, images: Tensor) -> Tensor:
         """Normalise images on the scale 0 to 255, (B, C, H, W) of any type; the result is floating point."""
         images = as_floating(images)
-        constants = torch.tensor([self.mean, self.std], dtype=images.dtype)
-        # Without waiting for the device, as a copy would that blocks.
-        mean, std = constants.to(images.device, non_blocking=True).reshape(2, -1, 1, 1)
-        return (images - 255 * mean) / (255 * std)
+        mean, std = _constants(self.mean, self.std, images.dtype, images.device)
+        return (images - mean).div_(std)
+
+
+@lru_cache(maxsize=64)
+def _constants(
+    mean: tuple[float, ...], std: tuple[float, ...], dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Mean and deviation on the scale 0 to 255, (C, 1, 1) each; kept, as every batch needs them."""
+    with torch.inference_mode(False):  # what is kept must serve in any mode
+        constants = 255 * torch.tensor([mean, std], dtype=dtype)
+        return constants.to(device).reshape(2, -1, 1, 1).unbind()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pytorch.errors import InputError
 from pytorch.transformations.composition import Composition
-from pytorch.transformations.warping import as_floating, warp
+from pytorch.transformations.warping import as_floating, warp, warp_alike
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Rotation:
         quarters, rest = divmod(self.degrees, 90)
         if rest == 0 and (images.shape[2] == images.shape[3] or quarters % 2 == 0):
             return torch.rot90(images, int(quarters), dims=(2, 3)).contiguous()
-        return rotate(images, torch.tensor([self.degrees], dtype=torch.float64))
+        cosine, sine = math.cos(math.radians(self.degrees)), math.sin(math.radians(self.degrees))
+        return warp_alike(images, ((cosine, -sine), (sine, cosine)))
 
     def __str__(self) -> str:
         return f"rotation by {self.degrees:g}°"
@@ -92,7 +93,7 @@ def rotate(images: Tensor, degrees: Tensor) -> Tensor:
 
     Args:
         images: (B, C, H, W).
-        degrees: (B,), counter-clockwise, or (1,) for all images; on any device.
+        degrees: (B,), counter-clockwise; on any device.
 
     Returns:
         (B, C, H, W), floating point.

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from pytorch.transformations.grids import geometric
-from pytorch.transformations.warping import as_floating, warp
+from pytorch.transformations.warping import as_floating, warp_alike
 
 
 @dataclass(frozen=True)
@@ -19,6 +18,7 @@ class Scaling:
     Attributes:
         factor: 0.5 halves lengths, 2 doubles them.
 
+    >>> import torch
     >>> Scaling(0.5)(torch.full((1, 1, 4, 4), 8.0))[0, 0].tolist()
     [[0.0, 0.0, 0.0, 0.0], [0.0, 8.0, 8.0, 0.0], [0.0, 8.0, 8.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
     """
@@ -30,7 +30,7 @@ class Scaling:
         images = as_floating(images)
         if self.factor == 1:
             return images.clone()
-        return warp(images, torch.eye(2, dtype=torch.float64, device=images.device).unsqueeze(0) / self.factor)
+        return warp_alike(images, ((1 / self.factor, 0.0), (0.0, 1 / self.factor)))
 
     def __str__(self) -> str:
         return f"scaling by {self.factor:.4g}"

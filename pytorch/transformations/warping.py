@@ -1,8 +1,13 @@
 """Resampling images along a linear map about their centre."""
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+COARSE = (torch.float16, torch.bfloat16)
+"""Types too coarse to say where a pixel comes from."""
 
 
 def as_floating(images: Tensor) -> Tensor:
@@ -18,22 +23,49 @@ def warp(images: Tensor, maps: Tensor) -> Tensor:
 
     Args:
         images: (B, C, H, W), floating point.
-        maps: M, (B, 2, 2) float64, or (1, 2, 2) for all images.
+        maps: M, (B, 2, 2) float64.
 
     Returns:
         (B, C, H, W), of the type of ``images``.
     """
-    if images.dtype in (torch.float16, torch.bfloat16):  # too coarse to say where a pixel comes from
+    if images.dtype in COARSE:
         return warp(images.float(), maps).to(images.dtype)
-    batch, channels, height, width = images.shape
-    x = torch.arange(width, dtype=torch.float64, device=images.device) - (width - 1) / 2
-    y = torch.arange(height, dtype=torch.float64, device=images.device) - (height - 1) / 2
+    return _sampled(images, _grids(maps, *images.shape[2:], images.dtype))
+
+
+def warp_alike(images: Tensor, matrix: tuple[tuple[float, float], tuple[float, float]]) -> Tensor:
+    """Move the pixels of all images by the same map, as ``warp`` does; ``matrix`` is M, row by row."""
+    if images.dtype in COARSE:
+        return warp_alike(images.float(), matrix).to(images.dtype)
+    batch, _, height, width = images.shape
+    grid = _grid_alike(matrix, height, width, images.dtype, images.device)
+    if not images.is_cpu:
+        return _sampled(images, grid.expand(batch, -1, -1, -1))
+    # On a CPU the weights of a position serve all channels of an image: the whole batch is laid out as channels of one.
+    return _sampled(images.reshape(1, -1, height, width), grid).reshape(images.shape)
+
+
+def _grids(maps: Tensor, height: int, width: int, dtype: torch.dtype) -> Tensor:
+    """Where each pixel comes from, in the units of ``grid_sample``, (B, H, W, 2)."""
+    x = torch.arange(width, dtype=torch.float64, device=maps.device) - (width - 1) / 2
+    y = torch.arange(height, dtype=torch.float64, device=maps.device) - (height - 1) / 2
     places = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
     found_x, found_y = torch.einsum("bij,hwj->bhwi", maps, places).unbind(dim=-1)
-    grid = torch.stack([found_x / (width / 2), found_y / (height / 2)], dim=-1).to(images.dtype)
-    # On a CPU one grid serves the whole batch if its images are laid out as channels of a single one; CUDA goes through
-    # the channels of a pixel one after another.
-    stacked = images.reshape(1, batch * channels, height, width) if len(maps) == 1 and images.is_cpu else images
-    grid = grid.expand(len(stacked), -1, -1, -1)
-    moved = F.grid_sample(stacked, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return moved.reshape(images.shape)
+    return torch.stack([found_x / (width / 2), found_y / (height / 2)], dim=-1).to(dtype)
+
+
+@lru_cache(maxsize=64)
+def _grid_alike(
+    matrix: tuple[tuple[float, float], tuple[float, float]],
+    height: int,
+    width: int,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Tensor:
+    """``_grids`` of one map, kept, as every batch needs those of the same few maps."""
+    with torch.inference_mode(False):  # what is kept must serve in any mode
+        return _grids(torch.tensor([matrix], dtype=torch.float64, device=device), height, width, dtype)
+
+
+def _sampled(images: Tensor, grids: Tensor) -> Tensor:
+    return F.grid_sample(images, grids, mode="bilinear", padding_mode="zeros", align_corners=False)
