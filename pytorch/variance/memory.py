@@ -10,6 +10,10 @@ from pytorch.errors import InputError
 
 GIB = 2**30
 
+GAPS = 1.1
+"""What the gaps between arrays add: their addresses are drawn anew in every process, and what it takes differs by so
+much."""
+
 
 def memory_needed(units: int, transformations: int, classes: int, batch: int) -> tuple[float, float]:
     """Bytes that the measurement of a model takes beside the model, its activations and the images.
@@ -22,9 +26,9 @@ def memory_needed(units: int, transformations: int, classes: int, batch: int) ->
 
     Returns:
         The moments of every transformation and class and what is made of them in the end, (2 T + 4)·K·U numbers of 8
-        bytes; and what the batch takes, 8·B·U of them.
+        bytes; and what the batch takes, 8·B·U of them; both with the gaps between them.
     """
-    return 8.0 * units * (2 * transformations + 4) * classes, 8.0 * 8 * batch * units
+    return GAPS * 8 * units * (2 * transformations + 4) * classes, GAPS * 8 * 8 * batch * units
 
 
 def check_memory(units: list[int], transformations: int, classes: int, batch: int, device: torch.device) -> bool:
