@@ -48,7 +48,10 @@ class VarianceAccumulator:
         self._units = torch.tensor([layers], dtype=torch.float64, device=device)
         self._device = device
         width = BLOCK_UNITS[torch.device(device).type]
-        self._blocks = [UnitBlock(transformations, parts, dispersion, device) for parts in blocks(layers, width)]
+        at_once = max(1, width // max(1, sum(layers)))
+        self._blocks = [
+            UnitBlock(transformations, parts, dispersion, device, at_once) for parts in blocks(layers, width)
+        ]
         wholes = [list(range(len(layers)))] if wholes is None else wholes
         self._wholes = torch.zeros(len(layers), len(wholes), dtype=torch.float64, device=device)
         for column, members in enumerate(wholes):
@@ -78,7 +81,7 @@ class VarianceAccumulator:
         """Take in the activations of the batch under the next transformation, (B, U)."""
         widths = [block.units for block in self._blocks]
         for block, values in zip(self._blocks, activations.split(widths, dim=1), strict=True):
-            block.add(values.double())
+            block.add(values)
 
     def end(self) -> None:
         """Close the batch: fold the dispersion of each of its samples, and its influence, into its class."""

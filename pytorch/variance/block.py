@@ -1,14 +1,15 @@
 """The statistics of some units that lie side by side: what the accumulator keeps for each stretch of its unit axis."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from pytorch.variance.influence import SquaredDeviations, by_layer, influences
+from pytorch.variance.influence import SquaredDeviations, by_layer, influences, stacked_sum
 from pytorch.variance.moments import DISPERSIONS, Groups, Moments, with_more_rows
 
-BLOCK_UNITS = {"cpu": 4096, "cuda": 2**17}
+BLOCK_UNITS = {"cpu": 8192, "cuda": 2**17}
 """Units of a block: on a CPU a few arrays of it and a batch of 64 stay in its cache; CUDA wants few and large ones."""
 
 
@@ -63,7 +64,8 @@ class UnitBlock:
     Attributes:
         units: U.
         layers: (L,) int64, the layers that the block has units of.
-        over_samples: For each transformation the moments over samples, (K, U): a row per class.
+        over_samples: The moments over samples, a row per class: of as many transformations as are taken at once, side
+            by side, (K, C·U), for all of them in turn.
         dispersion_sum: (K, U) float64, the sum over samples of their dispersion over the transformations.
 
     Args:
@@ -71,15 +73,24 @@ class UnitBlock:
         layers: For each of its layers the index and the number of units that the block has of it.
         dispersion: A key of ``DISPERSIONS``.
         device: Where the state lives.
+        at_once: C, how many transformations are taken at once: of few units, so that the work of an operation is not
+            little beside its start.
     """
 
     def __init__(
-        self, transformations: int, layers: list[tuple[int, int]], dispersion: str, device: torch.device | str
+        self,
+        transformations: int,
+        layers: list[tuple[int, int]],
+        dispersion: str,
+        device: torch.device | str,
+        at_once: int = 1,
     ) -> None:
         self.layers = torch.tensor([layer for layer, _ in layers], device=device)
         self._widths = [units for _, units in layers]
         self.units = sum(self._widths)
-        self.over_samples = [Moments.empty(0, self.units, device) for _ in range(transformations)]
+        self._transformations = transformations
+        self._taken = [min(at_once, transformations - start) for start in range(0, transformations, at_once)]
+        self.over_samples = [Moments.empty(0, taken * self.units, device) for taken in self._taken]
         self.dispersion_sum = torch.zeros(0, self.units, dtype=torch.float64, device=device)
         self._has_ratio = torch.zeros(0, self.units, dtype=torch.bool, device=device)
         self._dispersion = dispersion
@@ -98,26 +109,39 @@ class UnitBlock:
         """
         self._groups, self._everyone = groups, everyone
         self._next = 0
-        steps = len(self.over_samples)
-        self._of_class = SquaredDeviations(groups, steps, self._dispersion)
-        self._of_all = self._of_class if everyone is groups else SquaredDeviations(everyone, steps, self._dispersion)
+        self._waiting: list[Tensor] = []
+        self._of_class = SquaredDeviations(groups, self._transformations, self.units, self._dispersion)
+        if everyone is groups:
+            self._of_all = self._of_class
+        else:
+            self._of_all = SquaredDeviations(everyone, self._transformations, self.units, self._dispersion)
 
     def add(self, values: Tensor) -> None:
-        """Take in the activations of the batch under the next transformation, (B, U) float64."""
+        """Take in the activations of the batch under the next transformation, (B, U)."""
+        self._waiting.append(values.to(torch.float64, copy=True))  # the memory is the caller's
+        if len(self._waiting) == self._taken[self._next]:
+            self._add_over_transformations(self._waiting)
+            self._add_over_samples(torch.cat(self._waiting, dim=1) if len(self._waiting) > 1 else self._waiting[0])
+            self._waiting.clear()
+            self._next += 1
+
+    def _add_over_transformations(self, steps: list[Tensor]) -> None:
         if self._next == 0:
-            self._first = values.clone()  # the memory is the caller's
-            self._sum, self._squares = torch.zeros_like(values), torch.zeros_like(values)
-        else:
+            self._first, *steps = steps
+            self._sum, self._squares = torch.zeros_like(self._first), torch.zeros_like(self._first)
+        for values in steps:
             # Of deviations from an observation of the same sample, a sum of squares is at most T times m2.
             deviations = values - self._first
             self._sum += deviations
             self._squares.addcmul_(deviations, deviations)
+
+    def _add_over_samples(self, values: Tensor) -> None:
+        """Take in activations under the next transformations, side by side."""
         moments = self.over_samples[self._next]
         update = moments.update(values, self._groups)
         self._of_class.add(update, self._groups, update.moments)
         if self._of_all is not self._of_class:
             self._of_all.add(update, self._groups, moments.pooled())
-        self._next += 1
 
     def end(self, counts: Tensor, strata: Tensor) -> LayerSums:
         """Close the batch.
@@ -129,7 +153,7 @@ class UnitBlock:
         Returns:
             The sums that the error bars are made of, over the units of each layer.
         """
-        steps = len(self.over_samples)
+        steps = self._transformations
         m2 = self._squares.addcmul_(self._sum, self._sum, value=-1 / steps).clamp_(min=0)
         dispersion = DISPERSIONS[self._dispersion](m2.div_(steps - 1))
         self.dispersion_sum.index_add_(0, self._groups.rows, self._groups.sum(dispersion))
@@ -166,10 +190,12 @@ class UnitBlock:
 
     def sample_variance(self) -> tuple[Tensor, Tensor]:
         """SV of all samples (1, U) and of each class (K, U)."""
-        steps = len(self.over_samples)
-        of_all = sum(moments.pooled().dispersion(self._dispersion) for moments in self.over_samples) / steps
-        of_classes = sum(moments.dispersion(self._dispersion) for moments in self.over_samples) / steps
-        return of_all, of_classes
+
+        def mean(moments: Iterable[Moments]) -> Tensor:
+            dispersions = (part.dispersion(self._dispersion) for part in moments)
+            return sum(stacked_sum(part, self.units) for part in dispersions) / self._transformations
+
+        return mean(moments.pooled() for moments in self.over_samples), mean(self.over_samples)
 
     def constant_units(self) -> tuple[Tensor, Tensor]:
         """Number of units of each layer with TV = SV = 0, over all samples (1, L) and in each class (K, L)."""

@@ -49,19 +49,21 @@ class SquaredDeviations:
     Args:
         groups: Classes, or all samples of the batch as one.
         transformations: T.
+        units: U.
         dispersion: ``"std"`` or ``"variance"``.
     """
 
-    def __init__(self, groups: Groups, transformations: int, dispersion: str) -> None:
+    def __init__(self, groups: Groups, transformations: int, units: int, dispersion: str) -> None:
         self.sum: Tensor | float = 0.0
         self.dispersion: Tensor | float = 0.0
         self._fourth: Tensor | float = 0.0
         self._groups = groups
         self._kind = dispersion
         self._steps = transformations
+        self._units = units
 
     def add(self, update: Update, of: Groups, moments: Moments) -> None:
-        """Take in the activations under the next transformation.
+        """Take in the activations under the next transformation, or under several, side by side.
 
         Args:
             update: Of the moments over samples by these activations.
@@ -69,15 +71,16 @@ class SquaredDeviations:
             moments: About which to take the deviations, a row for each of ``groups``.
         """
         dispersion = moments.dispersion(self._kind)
-        self.dispersion += dispersion / self._steps
+        self.dispersion += stacked_sum(dispersion, self._units) / self._steps
         slope = SLOPES[self._kind](dispersion)
-        scale = (slope / self._steps).sqrt_()
-        offset = ((update.reference - moments.mean) * scale).float()
-        scale = self._groups.spread(scale.float())
-        squares = torch.addcmul(of.spread(offset), update.deviations, scale).square_()
-        self.sum += squares
+        scale = (slope / self._steps).float().sqrt_()
+        offset = of.spread((update.reference - moments.mean).float().mul_(scale))
+        scale = self._groups.spread(scale)
+        here = offset if offset.shape == update.deviations.shape else None
+        squares = torch.addcmul(offset, update.deviations, scale, out=here).square_()
+        self.sum += stacked_sum(squares, self._units)
         if self._kind == "std":
-            self._fourth += self._groups.sum(squares.square_()) * slope
+            self._fourth += stacked_sum(self._groups.sum(squares.square_()) * slope, self._units)
 
     def curvature(self) -> Tensor:
         """The sum over the samples of a group of w(x), (G, U); over N it is by how much SV is too small."""
@@ -116,15 +119,25 @@ def influences(dispersion: Tensor, squares: SquaredDeviations, tv: Tensor, kind:
     sv = squares.dispersion
     known = torch.isfinite(tv / sv)
     inverse, nv = torch.where(known, 1 / sv, 0.0), torch.where(known, tv / sv, 0.0)
-    on_tv = dispersion - groups.spread(tv)
+    on_tv = groups.deviations(dispersion, tv)
     # A class of one sample so far has no SV, and its sample no influence on it yet.
-    on_sv = squares.sum - groups.spread(torch.where(sv.isnan() & ~tv.isnan(), 0.0, CENTRES[kind] * sv))
+    centres = torch.where(sv.isnan() & ~tv.isnan(), 0.0, CENTRES[kind] * sv)
+    on_sv = groups.deviations(squares.sum.double(), centres)
     relative_sv = on_sv * groups.spread(inverse)
     on_nv = torch.addcmul(on_tv * groups.spread(inverse), relative_sv, groups.spread(nv), value=-1)
     on_nv = torch.where(groups.spread(known), on_nv, 0.0)
     products = groups.sum(on_nv * relative_sv)
     second = torch.where(known, nv * inverse * squares.curvature() - products, 0.0)
     return Influences([on_tv, on_sv, on_nv], second)
+
+
+def stacked_sum(values: Tensor, units: int) -> Tensor:
+    """Add up what lies side by side, (B, U) of (B, C·U).
+
+    >>> stacked_sum(torch.tensor([[1, 2, 10, 20, 100, 200]]), 2).tolist()
+    [[111, 222]]
+    """
+    return values if values.shape[1] == units else values.unflatten(1, (-1, units)).sum(dim=1)
 
 
 def by_layer(values: Tensor, layers: list[int]) -> Tensor:

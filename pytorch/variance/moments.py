@@ -75,6 +75,11 @@ class Groups:
             return values.sum(dim=0, keepdim=True)
         return values.new_zeros(len(self.rows), values.shape[1]).index_add_(0, self.members, values)
 
+    def deviations(self, values: Tensor, centres: Tensor) -> Tensor:
+        """Subtract from each observation, (B, U), the centre of its group, (G, U)."""
+        spread = self.spread(centres)
+        return torch.sub(values, spread, out=spread) if len(spread) == len(values) != 1 else values - spread
+
     def spread(self, values: Tensor) -> Tensor:
         """Give each observation the row of its group, (B, U) of (G, U); a single row is left to broadcast, (1, U)."""
         return values if len(self.rows) == 1 else values.index_select(0, self.members)
@@ -129,7 +134,7 @@ class Moments:
         if groups.new is not None:
             positions, first = groups.new
             part.mean.index_copy_(0, positions, observations.index_select(0, first))
-        deviations = observations - groups.spread(part.mean)
+        deviations = groups.deviations(observations, part.mean)
         kept = deviations.float()
         shift = groups.sum(deviations).div_(groups.counts)
         m2 = groups.sum(deviations.square_()).addcmul_(shift.square(), groups.counts, value=-1).clamp_(min=0)
