@@ -18,13 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 SORTS = "values.sort(); positions = values[:, None]"
 
-LATER = "        self._late.append((activation, units))\n"
-AT_LAST = """        for late in self._late:
-            aggregate(*late)
-        if not self.layers:
-            self._settle()
-"""
-NONE_YET = "        self._next = 0\n        self._late = []\n        if self.layers and"
+LATER = "        self._to_finish.insert(0, lambda: place.fill(activation, but=how))\n"
 
 FAULTS = {
     "the last batch is dropped": (
@@ -130,9 +124,7 @@ FAULTS = {
     "an in-place ReLU overwrites what was recorded": (
         "tests/test_recording.py::test_an_in_place_relu_cannot_change_what_was_recorded",
         [
-            ("pytorch/variance/activations.py", "        aggregate(activation, units)\n", LATER),
-            ("pytorch/variance/activations.py", "        if not self.layers:\n            self._settle()\n", AT_LAST),
-            ("pytorch/variance/activations.py", "        self._next = 0\n        if self.layers and", NONE_YET),
+            ("pytorch/variance/activations.py", "        place.fill(activation, but=how)\n", LATER),
         ],
     ),
     "a module called twice has one name": (
@@ -202,13 +194,13 @@ FAULTS = {
     "the variance is a difference of sums": (
         "tests/test_definition.py::test_a_large_offset_costs_no_digits",
         [
-            ("pytorch/variance/moments.py", "        deviations = observations - groups.spread(part.mean)\n",
+            ("pytorch/variance/moments.py", "        deviations = groups.deviations(observations, part.mean)\n",
              "        part.mean = torch.zeros_like(part.mean)\n        deviations = observations.clone()\n"),
         ],
     ),
     "the variance over transformations is a difference of sums": (
         "tests/test_definition.py::test_a_large_offset_costs_no_digits",
-        [("pytorch/variance/block.py", "self._first = values.clone()", "self._first = torch.zeros_like(values)")],
+        [("pytorch/variance/block.py", "self._first, *steps = steps", "self._first = torch.zeros_like(steps[0])")],
     ),
     "errors of units are added as if they had nothing in common": (
         "tests/test_errors.py::test_intervals_cover_the_value_of_very_many_samples",
@@ -270,12 +262,26 @@ FAULTS = {
         [("pytorch/variance/measure.py", "        _check_weights(model)\n", "        pass\n")],
     ),
     "a batch norm's means are derived from an input that was changed": (
-        "tests/test_batch_norm_means.py",
-        [("pytorch/variance/batch_norm_means.py", "or inputs[0]._version != version ", "")],
+        "tests/test_derived_units.py",
+        [("pytorch/variance/derived_units.py", " and inputs._version == version + changes", "")],
     ),
     "a batch norm that is hooked is taken for an affine map": (
-        "tests/test_batch_norm_means.py",
-        [("pytorch/variance/batch_norm_means.py", "running_mean is None or hooked or", "running_mean is None or")],
+        "tests/test_derived_units.py",
+        [("pytorch/variance/derived_units.py", "        hooked or hooks_of_all._global_forward_pre_hooks",
+          "        hooks_of_all._global_forward_pre_hooks")],
+    ),
+    "the maximum of a pooling that leaves positions out is that of its input": (
+        "tests/test_derived_units.py",
+        [("pytorch/variance/derived_units.py", " and reached >= inputs[axis + 2]", "")],
+    ),
+    "a later call takes the second call of a module for the first": (
+        "tests/test_recording.py",
+        [("pytorch/variance/activations.py", "None if place.caller in self._in_parts else place.caller",
+          "place.caller")],
+    ),
+    "transformations that are taken together are not added up": (
+        "tests/test_errors.py",
+        [("pytorch/variance/influence.py", "values.unflatten(1, (-1, units)).sum(dim=1)", "values[:, :units]")],
     ),
     "many claims are tested as if each were the only one": (
         "tests/test_claims.py",

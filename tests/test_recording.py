@@ -181,7 +181,7 @@ def test_work_that_does_not_fit_into_memory_is_refused_with_its_size(monkeypatch
     monkeypatch.setattr(memory, "available_memory", lambda device: 2**30)
     # 10 classes · (2 · 16 + 4) moments and 250 · 8 numbers for the batch, of 8 bytes, for 10 units of 100 × 100.
     images = torch.rand(250, 1, 100, 100)
-    with pytest.raises(InputError, match=r"measuring 100,000 units in batches of 250 takes 1.8 GiB, of which 1.5 GiB"):
+    with pytest.raises(InputError, match=r"measuring 100,000 units in batches of 250 takes 1.9 GiB, of which 1.6 GiB"):
         measure_variance(
             nn.Conv2d(1, 10, 3, padding=1), images, torch.arange(250) % 10, rotations(16), aggregation="none"
         )
@@ -212,9 +212,10 @@ print(peak() - before)
 @pytest.mark.skipif(sys.platform != "linux", reason="it tells what was taken")
 def test_the_memory_that_is_reckoned_with_is_what_a_measurement_takes():
     """Beside the first one, whose memory is used again: 32 channels of 64 × 64 more."""
-    told = subprocess.run([sys.executable, "-c", TAKEN], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", TAKEN]
+    told = [int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(2)]
     reckoned = sum(memory.memory_needed(32 * 64 * 64, transformations=16, classes=10, batch=16))
-    assert 0.8 * reckoned < int(told.stdout) < 1.05 * reckoned
+    assert 0.75 * reckoned < min(told) < 1.05 * reckoned
 
 
 def test_the_memory_of_a_container_is_what_counts(tmp_path):
@@ -230,6 +231,53 @@ def test_the_memory_of_a_container_is_what_counts(tmp_path):
     own.write_text("5:cpu:/job\n4:memory:/outside/of/it\n0::/job\n")
     assert memory.granted_memory(root, own) == 2**19
     assert memory.granted_memory(root, tmp_path / "nothing") == float("inf")
+
+
+class Various(nn.Module):
+    """One module called four times, with one tensor, two, none of its own, and one again; and an operation."""
+
+    class Split(nn.Module):
+        def forward(self, inputs, parts):
+            return inputs * 2 if parts == 1 else inputs.chunk(parts, dim=1)
+
+    def __init__(self):
+        super().__init__()
+        self.split, self.norm, self.relu = self.Split(), nn.BatchNorm2d(2), nn.ReLU(inplace=True)
+
+    def forward(self, inputs):
+        first = self.relu(self.norm(self.split(inputs, 1)))
+        left, right = self.split(first, 2)
+        return self.relu(self.split(left - right, 1)).flatten(1)
+
+
+CHOICES = {
+    "leaves": None,
+    "operations": "operations",
+    "the second call alone": ["relu#2"],
+    "the second call of what is called with tuples": ["split#3", "norm"],
+    "a part": ["split#2[1]", "relu"],
+    "a predicate": lambda name, module: isinstance(module, nn.ReLU) or name.endswith("sub"),
+}
+
+
+@pytest.mark.parametrize("aggregation", ["mean", "max,none,mean", "sum"])
+@pytest.mark.parametrize("layers", CHOICES.values(), ids=CHOICES.keys())
+def test_later_calls_record_what_a_first_one_does(layers, aggregation):
+    """They know what will come, and take a shorter way; the last one has fewer samples."""
+    model = Various().double().eval()
+    images = torch.randn(9, 2, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    batches = images[:4], images[4:8], images[8:]
+
+    def record(batches):
+        with ActivationRecorder(model, aggregation, layers) as recorder:
+            rows = [recorder(batch.clone()).clone() for batch in batches]
+        return rows, recorder.layers, recorder.never_called
+
+    rows, *found = record(batches)
+    for row, batch in zip(rows, batches, strict=True):
+        (first,), *first_found = record([batch])
+        assert torch.equal(row, first)
+        assert found == first_found
 
 
 class Changing(nn.Module):

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from pytorch.errors import InputError
-from pytorch.variance.aggregation import aggregate, aggregation_names, unit_shapes, unit_type
-from pytorch.variance.batch_norm_means import BatchNormMeans
+from pytorch.variance.aggregation import aggregation_names
+from pytorch.variance.derived_units import DerivedUnits
 from pytorch.variance.layers import Layer, LayerChoice, LayerSelection, named_tensors
 from pytorch.variance.operations import Operations
+from pytorch.variance.places import Place
 
 
 class ActivationRecorder:
@@ -49,14 +50,15 @@ class ActivationRecorder:
         self._selection = LayerSelection(model, layers)
         self._operations = Operations(model, self._record_operation) if self._selection.operations else None
         self._stack = ExitStack()
-        self._found: list[tuple[str, torch.Size, dict[str | None, tuple[int, ...]]]] = []
-        self._parts: list[Tensor] = []
-        self._rooms: list[tuple[str, torch.Size, dict[str | None, Tensor]]] = []
+        self._places: list[Place] = []
         self._row = torch.empty(0, 0)
+        self._batch = 0
         self._next = 0
-        self._norms = BatchNormMeans()
+        self._derived = DerivedUnits()
+        self._to_finish: list[Callable[[], None]] = []
         self._calls: Counter[str] = Counter()
         self._called: set[str] = set()
+        self._in_parts: set[str] = set()  # modules whose output is not always one tensor, or not always wanted
 
     @property
     def never_called(self) -> list[str]:
@@ -110,33 +112,37 @@ class ActivationRecorder:
                 those of the call before.
         """
         self._calls.clear()
+        self._to_finish.clear()
         self._batch = len(inputs)
         self._next = 0
-        if self.layers and len(self._row) != self._batch:
+        if not self.layers:
+            self._places.clear()
+        elif len(self._row) != self._batch:
             self._row = self._row.new_empty(self._batch, self._row.shape[1])
-            self._make_rooms()
+            self._move()
         if self._operations:
             self._operations.restart()
-        with self._operations or nullcontext():
+        with self._operations or nullcontext(), torch.no_grad():
             self._model(inputs)
+        if self._next < len(self._places):
+            raise self._changed(self._places[self._next].name)
+        # All at once, when the code is at hand: after each layer it would have to come from memory again.
+        with torch.no_grad():
+            for finish in self._to_finish:
+                finish()
         if not self.layers:
             self._settle()
-        elif self._next < len(self._rooms):
-            raise self._changed(self._rooms[self._next][0])
         return self._row
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
         def record(module: nn.Module, inputs: Any, output: Any) -> None:
-            self._called.add(name)
-            for part, activation in named_tensors(self._call(name), output):
-                if not self._selection.includes(part):
-                    continue
-                if activation.ndim == 0 or len(activation) != self._batch:
-                    raise InputError(
-                        f"layer {part} has shape {tuple(activation.shape)} for {self._batch} samples: "
-                        "its first axis is not the batch (layers= records others)"
-                    )
-                self._record(part, activation, module, inputs)
+            # Between two layers the caches are full of activations, and every line of this takes its time.
+            place = self._places[self._next] if self.layers and self._next < len(self._places) else None
+            if place is not None and place.caller == name and type(output) is Tensor and output.shape == place.shape:
+                self._next += 1
+                self._fill(place, output, module, inputs)
+            else:
+                self._record_parts(name, module, inputs, output)
 
         return record if self._operations is None else self._quietly(record)
 
@@ -152,57 +158,75 @@ class ActivationRecorder:
 
         return run
 
+    def _record_parts(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        """Record the tensors of an output that is not, or not yet known to be, a single one that is always wanted."""
+        self._called.add(name)
+        for part, activation in named_tensors(self._call(name), output):
+            if not self._selection.includes(part):
+                self._in_parts.add(name)
+                continue
+            if activation.ndim == 0 or len(activation) != self._batch:
+                raise InputError(
+                    f"layer {part} has shape {tuple(activation.shape)} for {self._batch} samples: "
+                    "its first axis is not the batch (layers= records others)"
+                )
+            self._fill(self._place(part, name, activation), activation, module, inputs)
+        if type(output) is not Tensor:
+            self._in_parts.add(name)
+
     def _record_operation(self, name: str, output: Any) -> None:
         for part, activation in named_tensors(self._call(name), output):
             per_sample = activation.ndim > 0 and len(activation) == self._batch and activation.is_floating_point()
             if per_sample and self._selection.includes(part, operation=True):
-                self._record(part, activation)
+                self._fill(self._place(part, None, activation), activation)
 
     def _call(self, name: str) -> str:
         self._calls[name] += 1
         return name if self._calls[name] == 1 else f"{name}#{self._calls[name]}"
 
-    def _record(self, name: str, activation: Tensor, module: nn.Module | None = None, inputs: tuple = ()) -> None:
+    def _place(self, name: str, caller: str | None, activation: Tensor) -> Place:
+        """The next place, which must be that of this layer; made now, in the first call of the model."""
         if not self.layers:
-            shapes = unit_shapes(activation, self._aggregations)
-            units = {
-                how: activation.new_empty(self._batch, *shape, dtype=unit_type(activation))
-                for how, shape in shapes.items()
-            }
-            self._found.append((name, activation.shape[1:], shapes))
-            self._parts += units.values()
-        elif self._next < len(self._rooms) and self._rooms[self._next][:2] == (name, activation.shape[1:]):
-            units = self._rooms[self._next][2]
-            self._next += 1
-        else:
+            self._places.append(Place.of(name, caller, activation, self._aggregations))
+        elif self._next >= len(self._places) or not self._places[self._next].is_of(name, activation):
             raise self._changed(name)
-        means = units.get("mean")
-        if means is not None and module is not None and self._norms.derive(module, inputs, activation, means):
-            aggregate(activation, {how: out for how, out in units.items() if how != "mean"})
-        else:
-            aggregate(activation, units)
-        self._norms.remember(activation, means)
+        self._next += 1
+        return self._places[self._next - 1]
+
+    def _fill(self, place: Place, activation: Tensor, module: nn.Module | None = None, inputs: tuple = ()) -> None:
+        derived = module and self._derived.derivation(module, inputs, activation, place)
+        how, derive = derived or (None, None)
+        place.fill(activation, but=how)
+        if "mean" in place.units and how != "mean" and activation.is_cpu:
+            self._to_finish.append(place.finish)
+        if derive is not None:
+            self._to_finish.append(derive)
+        self._derived.remember(activation, place)
 
     def _settle(self) -> None:
         """Take the layers that the first call has found for those of every call."""
-        self._selection.check_found((name for name, _, _ in self._found), self._calls)
-        if not self._found:
+        self._selection.check_found((place.name for place in self._places), self._calls)
+        if not self._places:
             raise InputError("no layer was recorded: the model calls no leaf module that computes something")
-        self.layers = [Layer(name, how, shape) for name, _, shapes in self._found for how, shape in shapes.items()]
-        self._row = torch.cat([part.reshape(self._batch, -1) for part in self._parts], dim=1)
-        self._parts.clear()
-        self._make_rooms()
+        units = [(place.name, how, units) for place in self._places for how, units in place.units.items()]
+        self.layers = [Layer(name, how, part.shape[1:]) for name, how, part in units]
+        self._row = torch.cat([part.reshape(self._batch, -1) for _, _, part in units], dim=1)
+        self._move()
 
-    def _make_rooms(self) -> None:
+    def _move(self) -> None:
         """Give every layer its stretch of the row to write its units into.
 
         Small arrays that lived until the end of a forward pass would lie in the gaps that larger ones leave, and keep
         the model from reusing them.
         """
         stretches = iter(self._row.split([layer.units for layer in self.layers], dim=1))
-        self._rooms = [
-            (name, shape, {how: next(stretches).view(self._batch, *units) for how, units in shapes.items()})
-            for name, shape, shapes in self._found
+        self._places = [
+            place.moved(
+                None if place.caller in self._in_parts else place.caller,
+                self._batch,
+                {how: next(stretches).view(self._batch, *part.shape[1:]) for how, part in place.units.items()},
+            )
+            for place in self._places
         ]
 
     @staticmethod

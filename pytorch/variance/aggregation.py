@@ -1,19 +1,14 @@
 """Aggregation: how the positions of an activation become units, before any dispersion is taken."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from pytorch.errors import InputError
 
-AGGREGATIONS: dict[str, Callable[[Tensor, tuple[int, ...], Tensor], object]] = {
-    "mean": lambda values, positions, out: torch.mean(values, positions, out=out),
-    "max": lambda values, positions, out: torch.amax(values, positions, out=out),
-    "sum": lambda values, positions, out: torch.sum(values, positions, out=out),
-    "none": lambda values, positions, out: out.copy_(values),
-}
-"""What is done along the positions of an activation, into given memory; with ``"none"`` every position is a unit."""
+AGGREGATIONS = ("mean", "max", "sum", "none")
+"""What is done along the positions of an activation; with ``"none"`` every position is a unit."""
 
 EXACT_ENOUGH = (torch.float32, torch.float64)
 """Types that are aggregated as they are; the sum of a feature map in a shorter one would lose digits."""
@@ -71,24 +66,29 @@ def unit_type(activation: Tensor) -> torch.dtype:
     return activation.dtype if activation.dtype in EXACT_ENOUGH else torch.float32
 
 
-def aggregate(activation: Tensor, units: dict[str | None, Tensor]) -> None:
-    """Aggregate an activation in each of the ways, into given memory.
+def reduce(how: str | None, activation: Tensor, axes: tuple[int, ...], kind: torch.dtype, out: Tensor) -> None:
+    """Reduce the positions of an activation to its units, into given memory.
+
+    Where the mean is wanted a CPU leaves the sum: to divide it costs more between two layers than after the last one.
 
     Args:
+        how: One of ``AGGREGATIONS``, or None where there are no positions.
         activation: (B, ...), of any numeric type.
-        units: For each aggregation (B, ...), of the shapes that ``unit_shapes`` gives; all float32, or all float64.
+        axes: Of the positions.
+        kind: In which type to sum, float32 or float64.
+        out: Of the shape that ``unit_shapes`` gives.
     """
-    positions, values = position_axes(activation), activation.detach()
-    if not units:
-        return
-    (kind,) = {out.dtype for out in units.values()}
-    if values.dtype == kind:
-        for name, out in units.items():
-            AGGREGATIONS[name or "none"](values, positions, out)
-        return
-    at_once = max(1, CONVERTED_AT_ONCE * len(values) // max(1, values.numel())) if values.is_cpu else len(values)
-    for start in range(0, len(values), at_once):
-        part = slice(start, start + at_once)
-        converted = values[part].to(kind)
-        for name, out in units.items():
-            AGGREGATIONS[name or "none"](converted, positions, out[part])
+    if how == "none" or not axes:
+        out.copy_(activation)
+    elif how == "max" and out.dtype == activation.dtype:
+        torch.amax(activation, axes, out=out)
+    elif how == "max":
+        out.copy_(torch.amax(activation, axes))
+    elif not activation.is_cpu:
+        (torch.mean if how == "mean" else torch.sum)(activation, axes, dtype=out.dtype, out=out)
+    elif activation.dtype == kind == out.dtype:
+        torch.sum(activation, axes, out=out)
+    else:
+        at_once = max(1, CONVERTED_AT_ONCE * len(activation) // max(1, activation.numel()))
+        for part, units in zip(activation.split(at_once), out.split(at_once), strict=True):
+            units.copy_(torch.sum(part.to(kind), axes))

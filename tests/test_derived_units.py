@@ -1,11 +1,11 @@
-"""Means of batch norms that are not read from their outputs: the same as those that are, and only where they may be."""
+"""Units that are not read from their activations: the same as those that are, and only where they may be."""
 
 import pytest
 import torch
 from torch import nn
 
 from pytorch.variance.activations import ActivationRecorder
-from pytorch.variance.batch_norm_means import BatchNormMeans
+from pytorch.variance.derived_units import DerivedUnits
 
 
 class Between(nn.Module):
@@ -43,14 +43,15 @@ def prepared(model):
 
 @pytest.fixture
 def derived(monkeypatch):
-    """Count what was derived rather than read."""
-    original, answers = BatchNormMeans.derive, []
+    """For each layer that was recorded the aggregation that was derived rather than read, or None."""
+    original, answers = DerivedUnits.derivation, []
 
-    def derive(*arguments):
-        answers.append(original(*arguments))
-        return answers[-1]
+    def derivation(*arguments):
+        answer = original(*arguments)
+        answers.append(answer and answer[0])
+        return answer
 
-    monkeypatch.setattr(BatchNormMeans, "derive", derive)
+    monkeypatch.setattr(DerivedUnits, "derivation", derivation)
     return answers
 
 
@@ -106,7 +107,7 @@ def test_the_means_are_those_of_the_output(derived, model, follows, aggregation)
             for how, reduced in {"mean": output.mean((2, 3)), "max": output.amax((2, 3))}.items():
                 if how in aggregation:
                     torch.testing.assert_close(units["norm", how], reduced, rtol=1e-12, atol=1e-12)
-    assert any(derived) == (follows and "mean" in aggregation)
+    assert ("mean" in derived) == (follows and "mean" in aggregation)
 
 
 def test_a_layer_that_is_not_recorded_is_not_taken_for_the_one_before(derived):
@@ -118,13 +119,19 @@ def test_a_layer_that_is_not_recorded_is_not_taken_for_the_one_before(derived):
     assert not any(derived)
 
 
-def test_a_shorter_type_is_read(derived):
-    """There a batch norm rounds its outputs, which the mean of its inputs knows nothing of."""
+def test_in_a_shorter_type_the_mean_is_that_before_rounding(derived):
+    """bfloat16 keeps 8 bits: outputs are rounded by up to 2⁻⁹ of themselves, the mean of 49 by less."""
     model = prepared(Between()).float()
     images = torch.rand(5, 2, 9, 9)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), ActivationRecorder(model, "mean") as recorder:
-        recorder(images)
-    assert not any(derived)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        convolved = model.conv(images).float()
+        outputs = model(images).float()
+        with ActivationRecorder(model, "mean") as recorder:
+            found = recorder(images)[:, 3:]
+    assert "mean" in derived
+    exact = prepared(Between()).norm(convolved.double()).mean((2, 3))
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-6)
+    assert (found - outputs.mean((2, 3))).abs().max() < 2**-9 * outputs.abs().max()
 
 
 @pytest.mark.parametrize("size", [7, 11, 3])
@@ -155,7 +162,7 @@ def test_a_model_that_is_set_to_train_takes_its_statistics_from_the_batch(derive
         row = recorder(images)
     # Normalised by the batch itself, the mean over all samples is the bias.
     torch.testing.assert_close(row[:, 3:].mean(0), model.norm.bias.detach())
-    assert derived[-1] is False
+    assert derived[-1] is None
 
 
 def test_a_hook_on_all_modules_is_respected(derived):
@@ -169,3 +176,87 @@ def test_a_hook_on_all_modules_is_respected(derived):
         handle.remove()
     torch.testing.assert_close(row[:, 3:], output.mean((2, 3)) - 1)  # one more is of the whole
     assert not any(derived)
+
+
+class DoubledReLU(nn.ReLU):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Changed(nn.Module):
+    """A convolution, a ReLU, and between them something that is no module."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.relu = nn.Conv2d(2, 3, 3), nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        return self.relu(self.conv(x).neg_())
+
+
+def followed_by(last):
+    """Maps of 9 × 9 of either sign, and a module that takes them."""
+    return prepared(nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), last))
+
+
+MAXIMA = {
+    "relu": (followed_by(nn.ReLU()), True),
+    "relu in place": (followed_by(nn.ReLU(inplace=True)), True),
+    "relu of what was changed": (prepared(Changed()), False),
+    "a subclass of relu": (followed_by(DoubledReLU()), False),
+    "pool of 3": (followed_by(nn.MaxPool2d(3)), True),
+    "pool of 2 that leaves a line out": (followed_by(nn.MaxPool2d(2)), False),
+    "pool of 2 that takes a shorter window": (followed_by(nn.MaxPool2d(2, ceil_mode=True)), True),
+    "pool of 2 with padding": (followed_by(nn.MaxPool2d(2, padding=1)), True),
+    "pool of overlapping windows": (followed_by(nn.MaxPool2d(3, stride=2)), True),
+    "pool with gaps": (followed_by(nn.MaxPool2d(2, stride=3)), False),
+    "pool with gaps along one axis": (followed_by(nn.MaxPool2d((3, 1), stride=(3, 2))), False),
+    "pool with dilation": (followed_by(nn.MaxPool2d(2, stride=1, dilation=2)), False),
+}
+
+
+@pytest.mark.parametrize("aggregation", ["max", "mean,max", "mean"])
+@pytest.mark.parametrize(("model", "follows"), MAXIMA.values(), ids=MAXIMA.keys())
+def test_the_maxima_are_those_of_the_output(derived, model, follows, aggregation):
+    images = torch.rand(5, 2, 9, 9, dtype=torch.float64)
+    images[:, :, -1, -1] = 3  # the largest value stands in a corner, where a window may miss it
+    output = model(images).detach()
+    with ActivationRecorder(model, aggregation) as recorder:
+        for _ in range(2):
+            row = recorder(images)
+            units = {
+                (layer.name, layer.aggregation): part
+                for layer, part in zip(recorder.layers, row.split([3] * len(recorder.layers), 1), strict=True)
+            }
+            last = recorder.layers[-1].name
+            if "max" in aggregation:
+                assert torch.equal(units[last, "max"], output.amax((2, 3)))
+            if "mean" in aggregation:
+                torch.testing.assert_close(units[last, "mean"], output.mean((2, 3)))
+    assert ("max" in derived) == (follows and "max" in aggregation)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_chain_of_derived_units_is_that_of_its_activations(derived, dtype):
+    """Convolution, batch norm, batch norm, ReLU, pooling: each follows from the one before where it can."""
+    layers = [nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.BatchNorm2d(3), nn.ReLU(), nn.MaxPool2d(7), nn.Flatten()]
+    model = prepared(nn.Sequential(*layers)).to(dtype)
+    images = torch.randn(5, 2, 9, 9).to(dtype)
+    with ActivationRecorder(model, "mean,max,sum") as recorder:
+        recorder(images)
+        keys = [(layer.name, layer.aggregation) for layer in recorder.layers]
+        found = dict(zip(keys, recorder(images).split(3, 1), strict=True))
+    assert {"mean", "max"} <= set(derived)
+    tolerances = {"rtol": 2**-7, "atol": 2**-7} if dtype == torch.bfloat16 else {}
+    values = images
+    with torch.no_grad():
+        for name, module in list(model.named_children())[:-1]:
+            values = module(values)
+            exact = values.double()
+            for how, expected in (
+                ("mean", exact.mean((2, 3))),
+                ("max", exact.amax((2, 3))),
+                ("sum", exact.sum((2, 3))),
+            ):
+                part = found[name, how].double()
+                torch.testing.assert_close(part, expected, **(tolerances if how == "mean" else {}), check_dtype=False)

@@ -1,0 +1,57 @@
+"""Where the units of a layer belong, and how they get there."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pytorch.variance.aggregation import position_axes, reduce, unit_shapes, unit_type
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The memory that the units of one layer are written into, for a batch of B samples.
+
+    Attributes:
+        name: Of the layer.
+        caller: Name of the module whose only output the layer is; None if it is a part of one, or an operation's.
+        shape: Of its activation, (B, ...).
+        axes: Along which its positions lie.
+        kind: In which type its units are computed: float32 or float64.
+        units: For each aggregation its units, (B, ...); one entry, None, where there are no positions.
+    """
+
+    name: str
+    caller: str | None
+    shape: torch.Size
+    axes: tuple[int, ...]
+    kind: torch.dtype
+    units: dict[str | None, Tensor]
+
+    @classmethod
+    def of(cls, name: str, caller: str | None, activation: Tensor, aggregations: list[str]) -> "Place":
+        """Make a place for the units of an activation, in memory of its own."""
+        kind = unit_type(activation)
+        units = {
+            how: activation.new_empty(len(activation), *shape, dtype=kind)
+            for how, shape in unit_shapes(activation, aggregations).items()
+        }
+        return cls(name, caller, activation.shape, position_axes(activation), kind, units)
+
+    def moved(self, caller: str | None, batch: int, units: dict[str | None, Tensor]) -> "Place":
+        """The place of the same layer in other memory, for another number of samples."""
+        return Place(self.name, caller, torch.Size([batch, *self.shape[1:]]), self.axes, self.kind, units)
+
+    def is_of(self, name: str, activation: Tensor) -> bool:
+        """Whether it is the place of such an activation of that layer."""
+        return (self.name, self.shape) == (name, activation.shape)
+
+    def fill(self, activation: Tensor, *, but: str | None = None) -> None:
+        """Write the units of an activation, for every aggregation but one; on a CPU means are left to ``finish``."""
+        for how, out in self.units.items():
+            if how != but or how is None:
+                reduce(how, activation, self.axes, self.kind, out)
+
+    def finish(self) -> None:
+        """Make means of sums."""
+        self.units["mean"].div_(torch.Size([self.shape[axis] for axis in self.axes]).numel())
