@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from pytorch.datasets import Normalization
 from pytorch.errors import InputError
 from pytorch.transformations import (
     Brightness,
@@ -175,3 +176,17 @@ def test_every_set_of_the_command_line(name):
         assert found.shape == pixels.shape
         assert found.is_floating_point()
         assert torch.equal(pixels, pixels.clone())
+
+
+def test_what_is_kept_from_inference_serves_training_too():
+    """Grids and constants outlive the call that makes them; tensors of inference mode could not be trained through."""
+    images = torch.rand(2, 1, 6, 6, generator=torch.Generator().manual_seed(3))
+    normalization = Normalization((0.123,), (0.456,))
+    with torch.inference_mode():
+        before = [transformation(images) for transformation in (Rotation(17.3), Scaling(0.77), normalization)]
+    for transformation, found in zip((Rotation(17.3), Scaling(0.77), normalization), before, strict=True):
+        inputs = images.clone().requires_grad_()
+        outputs = transformation(inputs)
+        outputs.square().sum().backward()
+        assert torch.equal(outputs, found)
+        assert inputs.grad.abs().sum() > 0

@@ -207,6 +207,8 @@ def _odd_count(values: nn.Parameter) -> int:
         return 0
     numbers = values.detach()
     numbers = numbers.float() if numbers.element_size() == 1 else numbers
+    if torch.isfinite(numbers.sum()):  # in one go, as any that is not would show in it
+        return 0
     return int((~torch.isfinite(numbers) if values.requires_grad else torch.isnan(numbers)).sum())
 
 

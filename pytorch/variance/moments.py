@@ -138,7 +138,7 @@ class Moments:
         kept = deviations.float()
         shift = groups.sum(deviations).div_(groups.counts)
         m2 = groups.sum(deviations.square_()).addcmul_(shift.square(), groups.counts, value=-1).clamp_(min=0)
-        reference = part.mean.clone()
+        reference = part.mean
         part._combine(groups.counts, shift, m2)
         if not every:
             self.replace(groups.rows, part)
@@ -178,7 +178,7 @@ class Moments:
         fraction = count / total.clamp(min=1)
         self.m2 += m2
         self.m2.addcmul_(shift.square(), self.count * fraction)
-        self.mean.addcmul_(shift, fraction)
+        self.mean = torch.addcmul(self.mean, shift, fraction)
         self.count = total
 
     def pooled(self) -> "Moments":

@@ -1,7 +1,9 @@
 """The single pass: every batch, under every transformation, through every model, once."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -61,12 +63,13 @@ def _run(
     accumulators: list[VarianceAccumulator] = []
     watchers: list[Stopping] = []
     generator = torch.Generator().manual_seed(options.seed)
+    precisely = _precisely(options.precision, device)
     for batch in samples.batches:
         images = batch.images.to(device, non_blocking=True)
         for step, transformation in enumerate(options.transformations):
             seen = _shuffle(images, generator) if options.shuffled else images
             rows = _rows(recorders, seen, transformation, options)
-            with autocast("fp32", device):
+            with precisely():
                 if not accumulators:
                     accumulators = _accumulators(recorders, rows, batch, options, device, samples)
                     watchers = [Stopping(accumulator, samples.total) for accumulator in accumulators]
@@ -74,7 +77,7 @@ def _run(
                     if step == 0:
                         accumulator.begin(batch.labels)
                     accumulator.add(row)
-        with autocast("fp32", device):
+        with precisely():
             for accumulator in accumulators:
                 accumulator.end()
             bar.update(len(images))
@@ -86,11 +89,16 @@ def _run(
     return accumulators
 
 
+def _precisely(precision: str, device: torch.device) -> Callable[[], AbstractContextManager[None]]:
+    """Contexts for what is no part of the network, in a pass of some precision; nothing to do where that is fp32."""
+    return nullcontext if precision == "fp32" else partial(autocast, "fp32", device)
+
+
 def _rows(
     recorders: list[ActivationRecorder], images: Tensor, transformation: Transformation, options: PassOptions
 ) -> list[Tensor]:
     """Transform the images once, and return what each model makes of them, (B, U)."""
-    with autocast("fp32", images.device):
+    with _precisely(options.precision, images.device)():
         inputs = _checked(transformation(images.clone()), len(images), "a transformation")  # which may work in place
         if options.preprocess is not None:
             inputs = _checked(options.preprocess(inputs), len(images), "preprocess")
