@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytorch.variance.block import BLOCK_UNITS, LayerSums, UnitBlock, blocks
+from pytorch.variance.block import BLOCK_UNITS, UNITS_AT_ONCE, LayerSums, UnitBlock, blocks
 from pytorch.variance.errors import LayerErrors
 from pytorch.variance.influence import ErrorSums
 from pytorch.variance.moments import Groups
@@ -16,8 +16,8 @@ class VarianceAccumulator:
     """Transformation and sample variance of U units in L layers, over T transformations and any number of samples.
 
     For every batch: ``begin`` with its labels, ``add`` the activations under each transformation in turn, ``end``.
-    The state is (2 T + 1)·K·U numbers, the batch under way 5·B·U; neither grows with the number of samples. Shards of
-    the samples, accumulated apart, are merged by ``merge``.
+    The state is (2 T + 1)·K·U numbers, the batch under way 5·B·U, of few units B times some ten thousand; neither grows
+    with the number of samples. Shards of the samples, accumulated apart, are merged by ``merge``.
 
     Attributes:
         labels: The label of each row of the state, in the order in which they were met.
@@ -47,10 +47,11 @@ class VarianceAccumulator:
         self.layers = layers
         self._units = torch.tensor([layers], dtype=torch.float64, device=device)
         self._device = device
-        width = BLOCK_UNITS[torch.device(device).type]
-        at_once = max(1, width // max(1, sum(layers)))
+        place = torch.device(device).type
+        at_once = max(1, UNITS_AT_ONCE[place] // max(1, sum(layers)))
         self._blocks = [
-            UnitBlock(transformations, parts, dispersion, device, at_once) for parts in blocks(layers, width)
+            UnitBlock(transformations, parts, dispersion, device, at_once)
+            for parts in blocks(layers, BLOCK_UNITS[place])
         ]
         wholes = [list(range(len(layers)))] if wholes is None else wholes
         self._wholes = torch.zeros(len(layers), len(wholes), dtype=torch.float64, device=device)

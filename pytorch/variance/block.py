@@ -12,6 +12,9 @@ from pytorch.variance.moments import DISPERSIONS, Groups, Moments, with_more_row
 BLOCK_UNITS = {"cpu": 8192, "cuda": 2**17}
 """Units of a block: on a CPU a few arrays of it and a batch of 64 stay in its cache; CUDA wants few and large ones."""
 
+UNITS_AT_ONCE = {"cpu": 8192, "cuda": 2**15}
+"""Of fewer units as many transformations are taken at once as come to so many: more would but take memory."""
+
 
 def blocks(layers: list[int], width: int) -> list[list[tuple[int, int]]]:
     """Cut a row of layers into blocks of ``width`` units; the last one may be shorter.

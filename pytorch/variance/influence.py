@@ -73,7 +73,7 @@ class SquaredDeviations:
         dispersion = moments.dispersion(self._kind)
         self.dispersion += stacked_sum(dispersion, self._units) / self._steps
         slope = SLOPES[self._kind](dispersion)
-        scale = (slope / self._steps).float().sqrt_()
+        scale = (slope / self._steps).sqrt_().float()
         offset = of.spread((update.reference - moments.mean).float().mul_(scale))
         scale = self._groups.spread(scale)
         here = offset if offset.shape == update.deviations.shape else None
