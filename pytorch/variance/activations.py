@@ -122,12 +122,12 @@ class ActivationRecorder:
             self._move()
         if self._operations:
             self._operations.restart()
-        with self._operations or nullcontext(), torch.no_grad():
-            self._model(inputs)
-        if self._next < len(self._places):
-            raise self._changed(self._places[self._next].name)
-        # All at once, when the code is at hand: after each layer it would have to come from memory again.
         with torch.no_grad():
+            with self._operations or nullcontext():
+                self._model(inputs)
+            if self._next < len(self._places):
+                raise self._changed(self._places[self._next].name)
+            # All at once, when the code is at hand: after each layer it would have to come from memory again.
             for finish in self._to_finish:
                 finish()
         if not self.layers:

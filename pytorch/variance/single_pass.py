@@ -68,7 +68,7 @@ def _run(
         images = batch.images.to(device, non_blocking=True)
         for step, transformation in enumerate(options.transformations):
             seen = _shuffle(images, generator) if options.shuffled else images
-            rows = _rows(recorders, seen, transformation, options)
+            rows = _rows(recorders, seen, transformation, options.preprocess, precisely)
             with precisely():
                 if not accumulators:
                     accumulators = _accumulators(recorders, rows, batch, options, device, samples)
@@ -95,13 +95,17 @@ def _precisely(precision: str, device: torch.device) -> Callable[[], AbstractCon
 
 
 def _rows(
-    recorders: list[ActivationRecorder], images: Tensor, transformation: Transformation, options: PassOptions
+    recorders: list[ActivationRecorder],
+    images: Tensor,
+    transformation: Transformation,
+    preprocess: Transformation | None,
+    precisely: Callable[[], AbstractContextManager[None]],
 ) -> list[Tensor]:
     """Transform the images once, and return what each model makes of them, (B, U)."""
-    with _precisely(options.precision, images.device)():
+    with precisely():
         inputs = _checked(transformation(images.clone()), len(images), "a transformation")  # which may work in place
-        if options.preprocess is not None:
-            inputs = _checked(options.preprocess(inputs), len(images), "preprocess")
+        if preprocess is not None:
+            inputs = _checked(preprocess(inputs), len(images), "preprocess")
     return [recorder(recorder.own_copy(inputs)) for recorder in recorders]
 
 
