@@ -52,6 +52,7 @@ class Combination:
         schedule: What part of the recipe's epochs to train for, at least one.
         samples: At most so many of each split; None: all.
         precision: Of the measurement.
+        tolerance: Of the layer means, at which their measurement may stop; None: measure all samples.
         options: Of all scripts: folders and device.
     """
 
@@ -63,6 +64,7 @@ class Combination:
     schedule: float = 1
     samples: int | None = None
     precision: str = "fp32"
+    tolerance: float | None = None
     options: Sequence[str] = field(default_factory=list)
 
     def steps(self) -> list[Step]:
@@ -72,6 +74,8 @@ class Combination:
             common += ["--samples", str(self.samples)]
         measure = [*common, "--aggregation", ",".join(AGGREGATIONS), "--steps", str(STEPS)]
         measure += ["--precision", self.precision]
+        if self.tolerance is not None:
+            measure += ["--tolerance", str(self.tolerance)]
         what = f"{self.model} on {dataset_name(self.dataset)}"
         training = Step(TRAIN, f"train {what}", [*common, *self._epoch_options()], self._is_trained)
         return [
@@ -125,7 +129,7 @@ class Combination:
         )
 
     def _is_measurement_as_asked(self, control: str | None, further_seed: int | None) -> bool:
-        """Whether measurements are there, made as asked, of the models that are there and of all their test samples."""
+        """Whether measurements are there, made as asked, of the models that are there and of their test samples."""
         place = self.results_dir, self.model, dataset_name(self.dataset), TRANSFORMATION
         with suppress(FileNotFoundError, FileError, InputError):
             models = self._models(further_seed)
@@ -133,7 +137,7 @@ class Combination:
                 weights = {name: weights_digest(model.weights) for name, model in models.items()}
             else:
                 weights = {UNTRAINED: weights_digest(models[UNROTATED].network(trained=False).state_dict())}
-            wanted = weights, control, STEPS, self.precision, None, models[UNROTATED].test_samples
+            wanted = weights, control, STEPS, self.precision, self.tolerance, models[UNROTATED].test_samples
             pairs = {name: load_values(values_file(*place, name, control, further_seed)) for name in AGGREGATIONS}
             return all((_measured(pair), pair.aggregation) == (wanted, name) for name, pair in pairs.items())
         return False

@@ -188,6 +188,22 @@ def test_trainings_of_other_epochs_are_no_repeats():
     assert all_trainings(found, first) == [first, same]
 
 
+def test_trainings_measured_to_one_tolerance_count_whatever_samples_that_took():
+    def of_seed(seed, tolerance, samples):
+        results = {
+            name: replace(each, tolerance=tolerance, samples=samples, samples_offered=200)
+            for name, each in lowered(0.1).results.items()
+        }
+        return replace(lowered(0.1), results=results, weights={name: f"{name}{seed}" for name in PAIR})
+
+    first, same = of_seed(0, 0.1, 90), of_seed(1, 0.1, 120)
+    found = found_in(first, repeats=[same, of_seed(2, 0.2, 90), of_seed(3, None, 90)])
+    assert all_trainings(found, first) == [first, same]
+    whole = of_seed(4, None, 90)
+    found = found_in(whole, repeats=[of_seed(5, None, 120), of_seed(6, None, 90)])
+    assert [each.weights["rotated"] for each in all_trainings(found, whole)] == ["rotated4", "rotated6"]
+
+
 def test_the_same_weights_are_one_training_wherever_they_lie():
     """Nor do several seeds share a model."""
     first = lowered(0.1, 0.05)

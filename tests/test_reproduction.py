@@ -158,6 +158,17 @@ def test_the_epochs_of_a_schedule_and_the_precision_count(reproduce):
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_measurements_may_stop_at_a_tolerance_which_counts(reproduce, tmp_path):
+    small = ("--datasets", "digits", "--seeds", "1")
+    assert reproduce(*small, "--tolerance", "1.5")[0] == 0
+    measured = load_values(tmp_path / "results" / "values" / "simple_conv_digits_rotation_mean.pickle").any_result
+    assert measured.tolerance == 1.5
+    assert "4 steps: 3 were done before" in reproduce(*small, "--tolerance", "1.5")[1]
+    code, _, errors = reproduce(*small)
+    assert (code, errors.count("tolerance 1.5, not None: --overwrite")) == (1, 2)
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_measuring_the_same_again_measures_only_what_is_missing(reproduce, tmp_path, capsys):
     reproduce("--datasets", "digits", "--seeds", "1")
     values = tmp_path / "results" / "values"

@@ -49,9 +49,10 @@ def all_trainings(found: Findings, pair: VariancePair) -> list[VariancePair]:
 def _what(pair: VariancePair) -> tuple:
     settings = [{**training, "seed": None} for training in pair.training.values()]
     result = pair.any_result
+    samples = result.samples if result.tolerance is None else result.samples_offered  # each stops when it is known
     return (
         pair.model, pair.dataset, pair.transformation, pair.aggregation, pair.control, settings,
-        result.transformations, result.samples, result.precision,
+        result.transformations, samples, result.tolerance, result.precision,
     )  # fmt: skip
 
 
