@@ -107,8 +107,7 @@ def _succeeds(step: Step, title: str) -> bool:
 
 def _steps(options: argparse.Namespace) -> list[Step]:
     """All steps, those of one data set together, and the drawing, which is never done before."""
-    folders = ["--results-dir", str(options.results_dir), "--plots-dir", str(options.plots_dir)]
-    places = [*folders, "--data-dir", str(options.data_dir), "--device", str(options.device)]
+    places = _places(options)
     steps = [
         step
         for dataset in options.datasets
@@ -120,6 +119,17 @@ def _steps(options: argparse.Namespace) -> list[Step]:
         ).steps()
     ]  # fmt: skip
     return [*steps, Step(DRAW, f"draw into {options.plots_dir}", [*places, "--sort"], lambda: False)]
+
+
+def _places(options: argparse.Namespace) -> list[str]:
+    """Folders and device, where they are others than the scripts take by themselves: commands end up in tables."""
+    parser = Parser()
+    add_folders(parser)
+    add_data_options(parser)
+    usual = parse(parser, ["--results-dir", str(options.results_dir)])
+    usual.results_dir = parse(parser, []).results_dir
+    changed = [name for name in vars(usual) if getattr(options, name) != getattr(usual, name)]
+    return [part for name in changed for part in (f"--{name.replace('_', '-')}", str(getattr(options, name)))]
 
 
 def _fingerprint(dataset: str) -> str:

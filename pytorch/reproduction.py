@@ -69,7 +69,9 @@ class Combination:
 
     def steps(self) -> list[Step]:
         """Train, measure, and measure the control."""
-        common = [self.model, self.dataset, *self.options, "--seeds", str(self.seeds)]
+        common = [self.model, self.dataset, *self.options]
+        if self.seeds > 1:
+            common += ["--seeds", str(self.seeds)]
         if self.samples is not None:
             common += ["--samples", str(self.samples)]
         measure = [*common, "--aggregation", ",".join(AGGREGATIONS), "--steps", str(STEPS)]

@@ -262,6 +262,12 @@ def test_controls_are_kept_with_their_pair_and_without_classes(tmp_path):
     assert ["rotated model, digest of its weights", "digest-rotated"] in mnist["parts"][0]["provenance"]
 
 
+def test_the_page_tells_the_data_by_name_and_not_where_it_lay(tmp_path):
+    text = page(tmp_path, [replace(pair_of(dataset="folder-pets"), source="/home/someone/pets")])
+    assert ["data", "pets"] in data_of(text)["measurements"][0]["parts"][0]["provenance"]
+    assert "someone" not in text
+
+
 @pytest.mark.parametrize(
     ("found", "reason"),
     [

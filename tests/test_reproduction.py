@@ -157,6 +157,22 @@ def test_the_epochs_of_a_schedule_and_the_precision_count(reproduce):
     assert "was trained with number of epochs = 1, not 2" in errors
 
 
+def test_the_commands_of_steps_name_only_what_was_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    asked = []
+    script = SimpleNamespace(main=lambda arguments: asked.append(arguments))
+    monkeypatch.setattr(reproduce_paper, "SCRIPTS", dict.fromkeys(reproduce_paper.SCRIPTS, script))
+    common = ["--models", "simple_conv", "--datasets", "digits"]
+    reproduce_paper.main(common)
+    assert asked[0] == ["simple_conv", "digits"]
+    assert asked[-1] == ["--sort"]
+    asked.clear()
+    reproduce_paper.main([*common, "--results-dir", "~/mine", "--data-dir", "here", "--plots-dir", "there"])
+    given = ["--results-dir", str(tmp_path / "mine"), "--plots-dir", "there", "--data-dir", "here"]
+    assert asked[0] == ["simple_conv", "digits", *given]
+    assert asked[-1] == [*given, "--sort"]
+
+
 @pytest.mark.usefixtures("undrawn")
 def test_measurements_may_stop_at_a_tolerance_which_counts(reproduce, tmp_path):
     small = ("--datasets", "digits", "--seeds", "1")

@@ -134,7 +134,7 @@ def _provenance(pair: VariancePair) -> list[list[str]]:
         "date": pair.date,
         "seconds": f"{pair.seconds:.1f}",
         "versions": _list(pair.versions),
-        "data": pair.source,
+        "data": Path(pair.source).name,  # where the folder was is of no use to those who read the page elsewhere
         "samples": samples_used(pair),
         "seed of the samples": str(pair.seed),
         "transformations": f"{len(result.transformations)}: {', '.join(result.transformations)}",
