@@ -21,9 +21,12 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
     [True, False]
     """
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     try:
+        model.eval()
         yield
     finally:
+        for module, training in modes:
+            if module.training != training:
+                module.train(training)  # some do more than to remember it
         for module, training in modes:
             module.training = training

@@ -28,8 +28,10 @@ class Translation:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Shift ``images``, (B, C, H, W)."""
+        height, width = images.shape[-2:]
+        right, down = (max(-size, min(size, by)) for size, by in ((width, self.right), (height, self.down)))
         # A negative padding crops.
-        return F.pad(as_floating(images), (self.right, -self.right, self.down, -self.down))
+        return F.pad(as_floating(images), (right, -right, down, -down))
 
     def __str__(self) -> str:
         return f"translation by {self.right} right, {self.down} down"

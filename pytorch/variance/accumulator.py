@@ -54,9 +54,7 @@ class VarianceAccumulator:
             for parts in blocks(layers, BLOCK_UNITS[place])
         ]
         wholes = [list(range(len(layers)))] if wholes is None else wholes
-        self._wholes = torch.zeros(len(layers), len(wholes), dtype=torch.float64, device=device)
-        for column, members in enumerate(wholes):
-            self._wholes[members, column] = 1
+        self._wholes = [torch.tensor(members, dtype=torch.int64, device=device) for members in wholes]
         columns = len(layers) + len(wholes)
         self._errors_all = ErrorSums(4 * columns, device)  # of TV, SV and NV, and the bias of NV
         self._errors_all.append(1)
@@ -122,8 +120,12 @@ class VarianceAccumulator:
             units: Their number, (B, L) or (1, L).
         """
         of_layers = sums / units.clamp(min=1)
-        of_wholes = (sums @ self._wholes) / (units @ self._wholes).clamp(min=1)
-        return torch.cat([of_layers, of_wholes], dim=1)
+        # One whole must not see what is not finite in a layer of another, which a product with 0 would let through.
+        sums, units = (
+            torch.stack([values.index_select(1, members).sum(dim=1) for members in self._wholes], dim=1)
+            for values in (sums, units)
+        )
+        return torch.cat([of_layers, sums / units.clamp(min=1)], dim=1)
 
     def merge(self, other: "VarianceAccumulator") -> None:
         """Take in all samples of ``other``, an accumulator of the same layers and transformations."""
@@ -180,7 +182,7 @@ class VarianceAccumulator:
 
     def errors(self) -> LayerErrors:
         """Standard errors and biases of the layer means and global means so far."""
-        columns = len(self.layers) + self._wholes.shape[1]
+        columns = len(self.layers) + len(self._wholes)
         samples = self.counts.double().unsqueeze(1)
         of_all, of_classes = self._errors_all.means(), self._errors_classes.means()
         measurable = self.in_strata()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pytorch.errors import InputError
 from pytorch.variance.aggregation import aggregation_names
 from pytorch.variance.derived_units import DerivedUnits
-from pytorch.variance.layers import Layer, LayerChoice, LayerSelection, named_tensors
+from pytorch.variance.layers import Layer, LayerChoice, LayerSelection, check_measurable, named_tensors
 from pytorch.variance.operations import Operations
 from pytorch.variance.places import Place
 
@@ -54,6 +54,7 @@ class ActivationRecorder:
         self._row = torch.empty(0, 0)
         self._batch = 0
         self._next = 0
+        self._running = False  # hooks of a module that others use too hear of calls that are not this recorder's
         self._derived = DerivedUnits()
         self._to_finish: list[Callable[[], None]] = []
         self._calls: Counter[str] = Counter()
@@ -86,7 +87,10 @@ class ActivationRecorder:
             torch.backends.mha.set_fastpath_enabled(False)
             stack.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
             for name, module in self._selection.modules:
-                stack.callback(module.register_forward_hook(self._hook(name)).remove)
+                try:
+                    stack.callback(module.register_forward_hook(self._hook(name)).remove)
+                except RuntimeError as error:  # TorchScript
+                    raise InputError(f"layer {name} cannot be recorded: {error}") from error
             for handle in self._operations.hook() if self._operations else ():
                 stack.callback(handle.remove)
             self._stack = stack.pop_all()
@@ -113,6 +117,7 @@ class ActivationRecorder:
         """
         self._calls.clear()
         self._to_finish.clear()
+        self._derived.restart()
         self._batch = len(inputs)
         self._next = 0
         if not self.layers:
@@ -123,8 +128,12 @@ class ActivationRecorder:
         if self._operations:
             self._operations.restart()
         with torch.no_grad():
-            with self._operations or nullcontext():
-                self._model(inputs)
+            self._running = True
+            try:
+                with self._operations or nullcontext():
+                    self._model(inputs)
+            finally:
+                self._running = False
             if self._next < len(self._places):
                 raise self._changed(self._places[self._next].name)
             # All at once, when the code is at hand: after each layer it would have to come from memory again.
@@ -136,6 +145,8 @@ class ActivationRecorder:
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
         def record(module: nn.Module, inputs: Any, output: Any) -> None:
+            if not self._running:
+                return
             # Between two layers the caches are full of activations, and every line of this takes its time.
             place = self._places[self._next] if self.layers and self._next < len(self._places) else None
             if place is not None and place.caller == name and type(output) is Tensor and output.shape == place.shape:
@@ -144,7 +155,12 @@ class ActivationRecorder:
             else:
                 self._record_parts(name, module, inputs, output)
 
-        return record if self._operations is None else self._quietly(record)
+        def record_counted(module: nn.Module, inputs: Any, output: Any) -> None:
+            if self._running:
+                self._record_parts(name, module, inputs, output)
+
+        # An operation may have the name of a module: then both are counted, which the short way does not do.
+        return record if self._operations is None else self._quietly(record_counted)
 
     def _quietly(self, hook: Callable[..., None]) -> Callable[..., None]:
         """Keep what a hook computes from being taken for operations of the model."""
@@ -165,19 +181,15 @@ class ActivationRecorder:
             if not self._selection.includes(part):
                 self._in_parts.add(name)
                 continue
-            if activation.ndim == 0 or len(activation) != self._batch:
-                raise InputError(
-                    f"layer {part} has shape {tuple(activation.shape)} for {self._batch} samples: "
-                    "its first axis is not the batch (layers= records others)"
-                )
+            check_measurable(part, activation, self._batch)
             self._fill(self._place(part, name, activation), activation, module, inputs)
         if type(output) is not Tensor:
             self._in_parts.add(name)
 
     def _record_operation(self, name: str, output: Any) -> None:
         for part, activation in named_tensors(self._call(name), output):
-            per_sample = activation.ndim > 0 and len(activation) == self._batch and activation.is_floating_point()
-            if per_sample and self._selection.includes(part, operation=True):
+            per_sample = activation.ndim > 0 and len(activation) == self._batch and activation.numel() > 0
+            if per_sample and activation.is_floating_point() and self._selection.includes(part, operation=True):
                 self._fill(self._place(part, None, activation), activation)
 
     def _call(self, name: str) -> str:
@@ -205,7 +217,11 @@ class ActivationRecorder:
 
     def _settle(self) -> None:
         """Take the layers that the first call has found for those of every call."""
-        self._selection.check_found((place.name for place in self._places), self._calls)
+        names = Counter(place.name for place in self._places)
+        self._selection.check_found(names, self._calls)
+        twice = [name for name, count in names.items() if count > 1]
+        if twice:
+            raise InputError(f"two layers are called {twice[0]}: rename the module, or choose with layers=")
         if not self._places:
             raise InputError("no layer was recorded: the model calls no leaf module that computes something")
         units = [(place.name, how, units) for place in self._places for how, units in place.units.items()]

@@ -85,7 +85,11 @@ def reduce(how: str | None, activation: Tensor, axes: tuple[int, ...], kind: tor
     elif how == "max":
         out.copy_(torch.amax(activation, axes))
     elif not activation.is_cpu:
-        (torch.mean if how == "mean" else torch.sum)(activation, axes, dtype=out.dtype, out=out)
+        function = torch.mean if how == "mean" else torch.sum
+        if out.dtype == kind:
+            function(activation, axes, dtype=kind, out=out)
+        else:
+            out.copy_(function(activation, axes, dtype=kind))
     elif activation.dtype == kind == out.dtype:
         torch.sum(activation, axes, out=out)
     else:

@@ -69,10 +69,10 @@ def in_batches(
             raise InputError("labels must be None where images is an iterable: its batches are (images, labels)")
         given = (batch for batch in _checked(images, class_count) if len(batch.images))
         return Samples(map(_finite, given), None, None)
-    images = torch.as_tensor(images)
+    images = _as_tensor(images)
     if images.ndim != 4:
         raise InputError(f"images have shape {tuple(images.shape)}: (N, C, H, W) is needed")
-    if labels is not None and len(labels) != len(images):
+    if labels is not None and np.ndim(labels) == 1 and len(labels) != len(images):
         raise InputError(f"{len(labels)} labels for {len(images)} images")
     labels = checked_labels(labels, len(images), class_count)
     order = balanced_order(labels, seed)
@@ -97,8 +97,20 @@ def _checked(batches: Iterable[Any], class_count: int | None) -> Iterator[Batch]
     for batch in batches:
         if not isinstance(batch, (tuple, list)) or len(batch) != 2:
             raise InputError("a batch of an iterable must be (images, labels), or (images, None) without labels")
-        images = torch.as_tensor(batch[0]) if isinstance(batch[0], np.ndarray) else batch[0]
+        images = _as_tensor(batch[0])
         yield Batch(images, checked_labels(batch[1], len(images), class_count))
+
+
+def _as_tensor(images: Tensor | np.ndarray) -> Tensor:
+    """Images as torch takes them; an array backwards in memory, or in another byte order, is copied."""
+    if isinstance(images, np.ndarray):
+        images = np.ascontiguousarray(images, dtype=images.dtype.newbyteorder("="))
+    if not isinstance(images, (Tensor, np.ndarray)):
+        raise InputError(f"images are a {type(images).__name__}: a tensor or an array is needed")
+    try:
+        return torch.as_tensor(images)
+    except TypeError as error:
+        raise InputError(f"images are of type {images.dtype}: uint8 or floating point is needed") from error
 
 
 def checked_labels(labels: Tensor | None, count: int, class_count: int | None) -> Tensor:
@@ -118,9 +130,10 @@ def checked_labels(labels: Tensor | None, count: int, class_count: int | None) -
         labels = torch.as_tensor(labels).cpu()
     except (TypeError, ValueError) as error:
         raise InputError(f"labels must be integers ({error}); name them with classes=") from error
-    if labels.shape != (count,) or labels.is_floating_point():
+    if labels.shape != (count,) or labels.is_floating_point() or labels.is_complex():
         raise InputError(f"labels of {count} images have shape {tuple(labels.shape)}, {labels.dtype}: (B,) integers")
+    labels = labels.long()
     highest = labels.max() if class_count is None else class_count - 1
     if labels.min() < 0 or labels.max() > highest:
         raise InputError(f"labels reach from {labels.min()} to {labels.max()}: they must lie in 0 to {highest}")
-    return labels.long()
+    return labels

@@ -8,7 +8,8 @@ In a shorter type a batch norm rounds what it computes; the means that are deriv
 """
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +29,11 @@ class DerivedUnits:
 
     def __init__(self) -> None:
         self._before: tuple[weakref.ref[Tensor], int, Place] | None = None
-        self._affine: dict[tuple[nn.Module, torch.dtype], tuple[Tensor, Tensor]] = {}
+        self._affine: dict[tuple[nn.Module, torch.dtype], Affine] = {}
+
+    def restart(self) -> None:
+        """Forget the activation before: another forward pass begins."""
+        self._before = None
 
     def remember(self, activation: Tensor, place: Place) -> None:
         """Remember an activation, and where its units are."""
@@ -49,8 +54,8 @@ class DerivedUnits:
         Returns:
             The aggregation whose units follow, and what writes them into their place once those of the activation
             before are in theirs; or None. None if the input is not the activation before, or has been changed by an
-            operation in place; one that goes round PyTorch's count of these (``.data``) is not noticed. On CUDA always
-            None: reading a map takes less time there than launching what derives from it.
+            operation in place; one that goes round PyTorch's count of these (``.data``, NumPy) is not noticed. On CUDA
+            always None: reading a map takes less time there than launching what derives from it.
         """
         how, rule = RULES.get(type(module), (None, None))
         if rule is None or how not in place.units or not inputs or not output.is_cpu or _is_altered(module):
@@ -61,16 +66,16 @@ class DerivedUnits:
         derive = rule(self, module, before, place)
         return None if derive is None else (how, derive)
 
-    def affine(self, module: nn.BatchNorm2d | nn.BatchNorm3d, kind: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Scale and shift of each channel of a batch norm, (C,)."""
-        if (module, kind) not in self._affine:
-            scale = (module.running_var.double() + module.eps).rsqrt()
-            if module.weight is not None:
-                scale = scale * module.weight.double()
-            shift = -module.running_mean.double() * scale
-            shift = shift if module.bias is None else shift + module.bias.double()
-            self._affine[module, kind] = scale.detach().to(kind), shift.detach().to(kind)
-        return self._affine[module, kind]
+    def affine(self, module: nn.BatchNorm2d | nn.BatchNorm3d, kind: torch.dtype) -> "Affine | None":
+        """What a batch norm computes with the numbers that it has now; None if they cannot be watched."""
+        numbers = module.running_mean, module.running_var, module.weight, module.bias
+        if any(each is not None and each.is_inference() for each in numbers):
+            return None
+        versions = [each._version for each in numbers if each is not None]
+        known = self._affine.get((module, kind))
+        if known is None or not known.is_of(numbers, versions, module.eps):
+            known = self._affine[module, kind] = Affine.of(numbers, versions, module.eps, kind)
+        return known
 
     def _place_of(self, inputs: Tensor, module: nn.Module) -> Place | None:
         """The place of the activation before, if that is what the module was given."""
@@ -79,6 +84,38 @@ class DerivedUnits:
         activation, version, place = self._before
         changes = 1 if getattr(module, "inplace", False) else 0  # its own
         return place if inputs is activation() and inputs._version == version + changes else None
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """What a batch norm does to each channel, and the numbers that it follows from, which a model may change.
+
+    Attributes:
+        numbers: Mean, variance, weight and bias of the batch norm.
+        versions: Of those that are there.
+        eps: What was added to the variance.
+        scale, shift: (C,).
+    """
+
+    numbers: tuple[Tensor | None, ...]
+    versions: list[int]
+    eps: float
+    scale: Tensor
+    shift: Tensor
+
+    @classmethod
+    def of(cls, numbers: tuple[Tensor | None, ...], versions: list[int], eps: float, kind: torch.dtype) -> "Affine":
+        """Compute scale and shift in float64, and round them to the type of the units."""
+        mean, variance, weight, bias = (None if each is None else each.detach().double() for each in numbers)
+        scale = (variance + eps).rsqrt()
+        scale = scale if weight is None else scale * weight
+        shift = -mean * scale if bias is None else bias - mean * scale
+        return cls(numbers, versions, eps, scale.to(kind), shift.to(kind))
+
+    def is_of(self, numbers: tuple[Tensor | None, ...], versions: list[int], eps: float) -> bool:
+        """Whether it follows from these numbers, as they are now."""
+        same = all(one is other for one, other in zip(numbers, self.numbers, strict=True))
+        return same and (versions, eps) == (self.versions, self.eps)
 
 
 def _is_altered(module: nn.Module) -> bool:
@@ -93,8 +130,15 @@ def _is_altered(module: nn.Module) -> bool:
 def _batch_norm(derived: DerivedUnits, module: nn.Module, before: Place, place: Place) -> Derivation | None:
     if module.training or module.running_mean is None:
         return None
-    scale, shift = derived.affine(module, place.kind)
-    return lambda: torch.addcmul(shift, before.units["mean"], scale, out=place.units["mean"])
+    affine = derived.affine(module, place.kind)
+    if affine is None:
+        return None
+
+    def derive() -> None:
+        means = before.units["mean"].to(place.kind)
+        place.units["mean"].copy_(torch.addcmul(affine.shift, means, affine.scale))
+
+    return derive
 
 
 def _relu(derived: DerivedUnits, module: nn.Module, before: Place, place: Place) -> Derivation | None:
@@ -110,10 +154,13 @@ def _max_pooling(derived: DerivedUnits, module: nn.Module, before: Place, place:
 def _covers(module: nn.MaxPool2d, inputs: torch.Size, output: torch.Size) -> bool:
     """Whether the windows of a pooling leave no position of its input out."""
 
+    def along(axis: int, value: int | Sequence[int]) -> int:
+        return value if not isinstance(value, Sequence) else value[axis] if len(value) > 1 else value[0]
+
     def covered(axis: int) -> bool:
         kernel, stride, padding, dilation = (
-            value if isinstance(value, int) else value[axis]
-            for value in (module.kernel_size, module.stride, module.padding, module.dilation)
+            along(axis, value)
+            for value in (module.kernel_size, module.stride or module.kernel_size, module.padding, module.dilation)
         )
         reached = (output[axis + 2] - 1) * stride + kernel - padding
         return dilation == 1 and stride <= kernel and reached >= inputs[axis + 2]

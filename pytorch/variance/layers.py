@@ -143,6 +143,29 @@ def leaf_modules(model: nn.Module, *, copying: bool = False) -> Iterator[tuple[s
                 yield name, module
 
 
+def check_measurable(name: str, activation: Tensor, batch: int) -> None:
+    """Refuse a layer without units of each sample.
+
+    Args:
+        name: Of the layer.
+        activation: (B, ...), as it should be.
+        batch: B.
+
+    Raises:
+        InputError: Its first axis is not the batch, it is empty, or complex; the message says what to do.
+    """
+    shape = tuple(activation.shape)
+    if activation.ndim == 0 or len(activation) != batch:
+        what = f"shape {shape} for {batch} samples: its first axis is not the batch"
+    elif activation.numel() == 0:
+        what = f"shape {shape}: there is nothing to measure"
+    elif activation.is_complex():
+        what = "complex activations, of which no dispersion is defined"
+    else:
+        return
+    raise InputError(f"layer {name} has {what} (layers= records others)")
+
+
 def named_tensors(name: str, output: Any) -> Iterator[tuple[str, Tensor]]:
     """Name the tensors of a module's output, however deep in tuples, lists and dicts.
 

@@ -4,6 +4,7 @@ Nothing is traced beforehand: torch hands over every call while the context is o
 loop as it likes. What happens inside leaf modules is not an operation of its own.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,9 @@ COPYING_OPERATIONS = frozenset({
     "alpha_dropout", "dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout",
 })  # fmt: skip
 """Operations that only repeat or rearrange values: their layer would be a copy of others."""
+
+FILLING_OPERATIONS = re.compile(r"new_.*|.*_like")
+"""Operations that take of their argument no more than its shape and type."""
 
 
 class Operations(TorchFunctionMode):
@@ -64,7 +68,8 @@ class Operations(TorchFunctionMode):
         if self.paused or self._leaf is not None:
             return result
         name = operation_name(func)
-        if name not in COPYING_OPERATIONS and self._is_new(func, result, args, kwargs or {}):
+        repeats = name in COPYING_OPERATIONS or FILLING_OPERATIONS.fullmatch(name)
+        if not repeats and self._is_new(func, result, args, kwargs or {}):
             scope = self._running[-1] if self._running else ""
             self._tell(f"{scope}.{name}".removeprefix("."), result)
         return result
@@ -77,6 +82,7 @@ class Operations(TorchFunctionMode):
             return False
         if changes_its_argument(func) or kwargs.get("inplace"):
             return True
+        kwargs = {key: value for key, value in kwargs.items() if key != "out"}
         if all(isinstance(tensor, nn.Parameter) for _, tensor in named_tensors("", [args, kwargs])):
             return False
         given = {tensor.untyped_storage().data_ptr() for _, tensor in named_tensors("", [args, kwargs])}

@@ -32,10 +32,11 @@ class Place:
     def of(cls, name: str, caller: str | None, activation: Tensor, aggregations: list[str]) -> "Place":
         """Make a place for the units of an activation, in memory of its own."""
         kind = unit_type(activation)
-        units = {
-            how: activation.new_empty(len(activation), *shape, dtype=kind)
-            for how, shape in unit_shapes(activation, aggregations).items()
-        }
+        with torch.inference_mode(False):  # a model may compute in it, and what is made there cannot be written to here
+            units = {
+                how: activation.new_empty(len(activation), *shape, dtype=kind)
+                for how, shape in unit_shapes(activation, aggregations).items()
+            }
         return cls(name, caller, activation.shape, position_axes(activation), kind, units)
 
     def moved(self, caller: str | None, batch: int, units: dict[str | None, Tensor]) -> "Place":
@@ -48,10 +49,13 @@ class Place:
 
     def fill(self, activation: Tensor, *, but: str | None = None) -> None:
         """Write the units of an activation, for every aggregation but one; on a CPU means are left to ``finish``."""
+        if activation.requires_grad:  # a model may compute with gradients, which end here
+            activation = activation.detach()
         for how, out in self.units.items():
             if how != but or how is None:
                 reduce(how, activation, self.axes, self.kind, out)
 
     def finish(self) -> None:
-        """Make means of sums."""
-        self.units["mean"].div_(torch.Size([self.shape[axis] for axis in self.axes]).numel())
+        """Make means of sums, in the same type in every call, whatever that of the memory."""
+        units = self.units["mean"]
+        units.copy_(units.to(self.kind).div_(torch.Size([self.shape[axis] for axis in self.axes]).numel()))

@@ -1,0 +1,351 @@
+"""Networks that do what few do are measured by the definition all the same, or refused in words."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from oracle import assert_agrees, st_matrices
+from torch import nn
+from torch.func import functional_call
+
+from pytorch.errors import InputError
+from pytorch.evaluation_mode import evaluation_mode
+from pytorch.transformations import rotations
+from pytorch.transformations.translation import Translation
+from pytorch.variance import measure_variance
+from pytorch.variance.activations import ActivationRecorder
+from pytorch.variance.measure import measure_variances
+
+EXACT = 1e-10  # float64; see test_definition
+TURNS = rotations(3)
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.relu = nn.ReLU()
+        self.other = nn.Conv2d(4, 3, 3)
+
+    def features(self, x):
+        return self.relu(self.norm(self.conv(x)))
+
+    def forward(self, x):
+        return self.other(self.features(x))
+
+
+class InInferenceMode(Block):
+    def forward(self, x):
+        with torch.inference_mode():
+            features = self.features(x)
+        return self.other(features)
+
+
+class WithGradients(Block):
+    def forward(self, x):
+        with torch.enable_grad():
+            x = x.requires_grad_()
+            return torch.autograd.grad(self.other(self.features(x)).sum(), x)[0]
+
+
+def of(kind, seed=0):
+    torch.manual_seed(seed)
+    return kind().double()
+
+
+def assert_same(found, expected):
+    assert found.layer_names == expected.layer_names
+    for values in ("tv_all", "sv_all", "tv_classes", "sv_classes"):
+        np.testing.assert_allclose(getattr(found, values), getattr(expected, values), rtol=EXACT)
+
+
+@pytest.mark.parametrize("aggregation", ["mean", "max", "sum", "none"])
+@pytest.mark.parametrize("kind", [InInferenceMode, WithGradients])
+def test_a_network_chooses_its_own_gradient_mode(kind, aggregation, images, labels):
+    found = measure_variance(of(kind), images, labels, TURNS, aggregation=aggregation, batch_size=9)
+    assert_same(found, measure_variance(of(Block), images, labels, TURNS, aggregation=aggregation, batch_size=9))
+
+
+class OtherWeights(Block):
+    def forward(self, x):
+        weights = {"weight": torch.full((4,), 5.0).double(), "bias": torch.ones(4).double()}
+        return self.norm(self.conv(x)) + functional_call(self.norm, weights, (self.conv(x),))
+
+
+class OtherStatistics(Block):
+    def forward(self, x):
+        with torch.no_grad():
+            self.norm.running_var.fill_(1)
+            first = self.norm(self.conv(x))
+            self.norm.running_var.fill_(9)
+        return first + self.norm(self.conv(x))
+
+
+class AdaptsToTheBatch(Block):
+    def forward(self, x):
+        x = self.conv(x)
+        self.norm.running_mean.copy_(x.mean(dim=(0, 2, 3)))
+        self.norm.running_var.copy_(x.var(dim=(0, 2, 3)))
+        return self.norm(x)
+
+
+@pytest.mark.parametrize("kind", [OtherWeights, OtherStatistics, AdaptsToTheBatch])
+def test_a_batch_norm_may_have_other_numbers_in_every_call(kind, images, labels):
+    model = of(kind)
+    found = measure_variance(model, images, labels, TURNS, batch_size=len(images))
+    images = images[list_order(labels)]
+    assert_agrees(found, st_matrices(model, images, TURNS), sorted_labels(labels), EXACT, ulps=16)
+
+
+def list_order(labels):
+    return torch.argsort(labels, stable=True)
+
+
+def sorted_labels(labels):
+    return labels[list_order(labels)].numpy()
+
+
+class KeepsItsOutput(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.relu, self.conv, self.kept = nn.ReLU(), nn.Conv2d(2, 4, 3), None
+
+    def forward(self, x):
+        if self.kept is not None:
+            self.relu(self.kept)
+        else:
+            self.relu(self.conv(x))
+        self.kept = self.conv(x)
+        return self.kept
+
+
+def test_an_activation_of_an_earlier_forward_pass_is_read():
+    torch.manual_seed(0)
+    model = KeepsItsOutput().eval()
+    batches = torch.randn(4, 3, 2, 8, 8).unbind()
+    with torch.no_grad():
+        model(batches[0])
+    with ActivationRecorder(model, "max") as recorder:
+        for batch in batches[1:]:
+            expected = model.kept.relu().amax(dim=(2, 3))
+            row = recorder(batch)
+            columns = [layer.name for layer in recorder.layers for _ in range(layer.units)]
+            found = row[:, [name == "relu" for name in columns]]
+            torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("layers", ["operations", lambda name, module: True], ids=["all", "chosen"])
+def test_an_operation_may_have_the_name_of_a_module(layers, images, labels):
+    class Both(Block):
+        def forward(self, x):
+            return F.relu(self.other(self.relu(self.conv(x))))
+
+    found = measure_variance(of(Both), images, labels, TURNS, layers=layers, batch_size=9)
+    assert [name for name in found.layer_names if "relu" in name] == ["relu", "relu#2"]
+
+
+def test_operations_are_those_that_compute(images, labels):
+    class Fills(Block):
+        def forward(self, x):
+            x = self.conv(x)
+            filled = x.new_zeros(len(x), 4), torch.zeros_like(x), x.new_empty(len(x), 2)
+            into = torch.empty_like(x)
+            torch.mul(x, 2, out=into)
+            return into + filled[1]
+
+    found = measure_variance(of(Fills), images, labels, TURNS, layers="operations")
+    assert found.layer_names == ["conv", "mul", "add"]
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        nn.MaxPool2d((2,)), nn.MaxPool2d([2]), nn.MaxPool2d(2, stride=()), nn.MaxPool2d(np.int64(2)),
+        nn.MaxPool2d(3, padding=(1,)), nn.MaxPool2d(2, stride=[2], dilation=[1]), nn.MaxPool2d((2, 1), stride=(1, 3)),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_poolings_may_be_told_in_every_way_that_torch_takes(pool, images, labels):
+    model = nn.Sequential(nn.Conv2d(2, 4, 2), pool).double()
+    found = measure_variance(model, images, labels, TURNS, aggregation="max", batch_size=len(images))
+    images = images[list_order(labels)]
+    assert_agrees(found, st_matrices(model, images, TURNS, aggregation="max"), sorted_labels(labels), EXACT, ulps=16)
+
+
+@pytest.mark.parametrize("batch_size", [4, 12])
+def test_a_constant_unit_is_constant_beside_layers_of_another_type(batch_size):
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm, self.head = nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 3).double()
+
+        def forward(self, x):
+            return self.head(self.norm(self.conv(x)).mean(dim=(2, 3)).double())
+
+    torch.manual_seed(0)
+    model = Mixed()
+    with torch.no_grad():
+        model.conv.weight[:2] = 0
+        model.conv.bias[:2] = torch.tensor([0.1, 0.3])
+    found = measure_variance(model, torch.rand(12, 2, 9, 9), torch.arange(12) % 2, TURNS, batch_size=batch_size)
+    for layer in ("conv", "norm"):
+        assert found.constant_units()[layer].tolist() == [True, True, False, False]
+
+
+def test_what_others_do_with_its_modules_is_not_taken_for_the_network(images, labels):
+    shared = nn.ReLU()
+    one, two = (nn.Sequential(nn.Conv2d(2, 3, 3), shared).double() for _ in range(2))
+    alone = [measure_variance(model, images, labels, TURNS, batch_size=9) for model in (one, two)]
+    for found, expected in zip(measure_variances([one, two], images, labels, TURNS, batch_size=9), alone, strict=True):
+        assert_same(found, expected)
+    for found in measure_variances([one, one], images, labels, TURNS, batch_size=9):
+        assert_same(found, alone[0])
+    images = images - 0.5
+    expected = measure_variance(one, images, labels, TURNS, preprocess=torch.relu, batch_size=9)
+    assert_same(measure_variance(one, images, labels, TURNS, preprocess=shared, batch_size=9), expected)
+
+
+def test_what_is_not_finite_under_one_aggregation_leaves_the_errors_of_another(images, labels):
+    class Holes(nn.Module):
+        def forward(self, x):
+            x = x.clone()
+            x[:, :, 0, 0] = -torch.inf
+            return x
+
+    model = nn.Sequential(Holes())
+    both = measure_variance(model, images, labels, TURNS, aggregation="mean,max")
+    alone = measure_variance(model, images, labels, TURNS, aggregation="max")
+    for quantity in ("transformation", "sample", "normalized"):
+        error = alone.global_error("all", quantity)
+        assert both["max"].global_error("all", quantity) == pytest.approx(error, rel=1e-12)
+        assert error > 0
+
+
+class Merging(nn.Module):
+    """Merges an addition into its weight for evaluation, and takes it out again for training."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.merged = 1.0, False
+
+    def train(self, mode=True):
+        if mode and self.merged:
+            self.weight -= 1
+        if not mode and not self.merged:
+            self.weight += 1
+        self.merged = not mode
+        return super().train(mode)
+
+
+def test_a_module_that_acts_on_its_mode_is_left_as_it_was():
+    model = nn.Sequential(Merging(), nn.Dropout().eval(), nn.Sequential(nn.Dropout())).train()
+    model[1].eval()
+    modes = [module.training for module in model.modules()]
+    with evaluation_mode(model):
+        assert (model[0].weight, model[0].merged) == (2, True)
+        assert not any(module.training for module in model.modules())
+    assert (model[0].weight, model[0].merged) == (1, False)
+    assert [module.training for module in model.modules()] == modes
+
+
+def test_modes_are_put_back_where_one_cannot_be_changed():
+    class Refuses(nn.Module):
+        def train(self, mode=True):
+            if not mode:
+                raise NotImplementedError("no other mode")
+            return super().train(mode)
+
+    model = nn.Sequential(nn.Dropout(), Refuses())
+    with pytest.raises(NotImplementedError), evaluation_mode(model):
+        pass
+    assert all(module.training for module in model.modules())
+
+
+def plain():
+    return nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU()).double()
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.uint32, np.uint64, np.int8])
+def test_labels_are_integers_of_any_type(kind, images, labels):
+    found = measure_variance(plain(), images, labels.numpy().astype(kind), TURNS)
+    assert found.class_counts.tolist() == [5, 7, 11]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [(torch.tensor(3), "labels of 23 images have shape ()"), (torch.zeros(23, dtype=torch.complex64), "complex64")],
+)
+def test_other_labels_are_refused(wrong, message, images):
+    with pytest.raises(InputError) as error:
+        measure_variance(plain(), images, wrong, TURNS)
+    assert message in str(error.value)
+
+
+def test_arrays_of_any_layout_and_byte_order(images, labels):
+    model = plain()
+    expected = measure_variance(model, images, labels, TURNS)
+    backwards = images.flip(3).numpy()[..., ::-1]
+    assert_same(measure_variance(model, backwards, labels, TURNS), expected)
+    assert_same(measure_variance(model, images.numpy().astype(">f8"), labels, TURNS), expected)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [(np.full((4, 2, 9, 9), None), "images are of type object"), ([([[0.0]], None)], "images are a list")],
+)
+def test_other_images_are_refused(images, message):
+    with pytest.raises(InputError, match=message):
+        measure_variance(plain(), images, None, TURNS)
+
+
+class Spectrum(nn.Module):
+    def forward(self, x):
+        return torch.fft.fft2(x)
+
+
+class Empty(nn.Module):
+    def forward(self, x):
+        return x[:, :0]
+
+
+def scripted():
+    return torch.jit.script(nn.ReLU())
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (Spectrum, "layer 1 has complex activations"),
+        (Empty, "layer 1 has shape (23, 0, 7, 7): there is nothing to measure"),
+        (scripted, "layer 1 cannot be recorded"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")
+def test_layers_without_a_measure_are_named(layer, message, images, labels):
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), layer()).double()
+    with pytest.raises(InputError) as error:
+        measure_variance(model, images, labels, TURNS)
+    assert message in str(error.value)
+    assert not model[0]._forward_hooks
+
+
+def test_two_layers_of_one_name_are_told_before_the_work():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.parts = nn.ModuleDict({"r": nn.ReLU(), "r#2": nn.Tanh()})
+
+        def forward(self, x):
+            return self.parts["r#2"](self.parts["r"](self.parts["r"](x)))
+
+    with (
+        ActivationRecorder(Twice(), "mean") as recorder,
+        pytest.raises(InputError, match=r"two layers are called parts\.r#2: rename the module"),
+    ):
+        recorder(torch.rand(2, 1, 4, 4))
+
+
+@pytest.mark.parametrize("shift", [(5, 0), (-4, 0), (0, 9), (4, -5)])
+def test_a_shift_beyond_the_image_leaves_black(shift):
+    assert Translation(*shift)(torch.ones(2, 1, 4, 4)).tolist() == torch.zeros(2, 1, 4, 4).tolist()
