@@ -22,10 +22,7 @@ Derivation = Callable[[], None]
 
 
 class DerivedUnits:
-    """Remembers the activation before, and tells what units of the present one follow from its, while a model runs.
-
-    Of models whose weights stay as they are.
-    """
+    """Remembers the activation before, and tells what units of the present one follow from its, while a model runs."""
 
     def __init__(self) -> None:
         self._before: tuple[weakref.ref[Tensor], int, Place] | None = None
