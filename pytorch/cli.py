@@ -90,7 +90,10 @@ def add_measuring_options(parser: argparse.ArgumentParser) -> None:
         "--precision", choices=PRECISIONS, default="fp32",
         help="of the forward passes; bf16 is faster where the processor has it (default: fp32)",
     )  # fmt: skip
-    add_tolerance(parser)
+    parser.add_argument(
+        "--tolerance", type=number_that(lambda number: 0 < number < float("inf"), "above 0"),
+        help="stop as soon as every layer mean is known to this half-width, 95 %% (default: use all samples)",
+    )  # fmt: skip
     parser.add_argument(
         "--control", choices=CONTROLS,
         help="measure, to compare with: the network before its training, or with samples permuted across "
@@ -101,14 +104,6 @@ def add_measuring_options(parser: argparse.ArgumentParser) -> None:
         help="measure so many pairs, of consecutive seeds, that experiment_rotation.py --seeds trained (default: 1)",
     )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="measure anew, and replace what is there")
-
-
-def add_tolerance(parser: argparse.ArgumentParser) -> None:
-    """Add the option for when a measurement may stop."""
-    parser.add_argument(
-        "--tolerance", type=number_that(lambda number: 0 < number < float("inf"), "above 0"),
-        help="stop measuring as soon as every layer mean is known to this half-width, 95 %% (default: use all samples)",
-    )  # fmt: skip
 
 
 def add_folders(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytorch.datasets import dataset_name
+from pytorch.datasets.dataset import subset_size
 from pytorch.errors import FileError, InputError
 from pytorch.experiment import PAIR, RANDOM_WEIGHTS, UNROTATED, UNTRAINED
 from pytorch.recipes import Recipe, recipe_for
@@ -51,8 +52,8 @@ class Combination:
         seeds: Number of trainings, of seeds from 0.
         schedule: What part of the recipe's epochs to train for, at least one.
         samples: At most so many of each split; None: all.
+        measured_samples: At most so many of the test split are measured; None: as many as ``samples`` says.
         precision: Of the measurement.
-        tolerance: Of the layer means, at which their measurement may stop; None: measure all samples.
         options: Of all scripts: folders and device.
     """
 
@@ -63,8 +64,8 @@ class Combination:
     seeds: int = 1
     schedule: float = 1
     samples: int | None = None
+    measured_samples: int | None = None
     precision: str = "fp32"
-    tolerance: float | None = None
     options: Sequence[str] = field(default_factory=list)
 
     def steps(self) -> list[Step]:
@@ -72,14 +73,11 @@ class Combination:
         common = [self.model, self.dataset, *self.options]
         if self.seeds > 1:
             common += ["--seeds", str(self.seeds)]
-        if self.samples is not None:
-            common += ["--samples", str(self.samples)]
-        measure = [*common, "--aggregation", ",".join(AGGREGATIONS), "--steps", str(STEPS)]
-        measure += ["--precision", self.precision]
-        if self.tolerance is not None:
-            measure += ["--tolerance", str(self.tolerance)]
+        measure = [*common, *_samples_option(self.measured_samples or self.samples)]
+        measure += ["--aggregation", ",".join(AGGREGATIONS), "--steps", str(STEPS), "--precision", self.precision]
         what = f"{self.model} on {dataset_name(self.dataset)}"
-        training = Step(TRAIN, f"train {what}", [*common, *self._epoch_options()], self._is_trained)
+        train = [*common, *_samples_option(self.samples), *self._epoch_options()]
+        training = Step(TRAIN, f"train {what}", train, self._is_trained)
         return [
             training,
             Step(MEASURE, f"measure {what}", measure, lambda: self._is_measured(None), training.title),
@@ -139,10 +137,20 @@ class Combination:
                 weights = {name: weights_digest(model.weights) for name, model in models.items()}
             else:
                 weights = {UNTRAINED: weights_digest(models[UNROTATED].network(trained=False).state_dict())}
-            wanted = weights, control, STEPS, self.precision, self.tolerance, models[UNROTATED].test_samples
+            wanted = weights, control, STEPS, self.precision, None, self._samples_to_measure(models[UNROTATED])
             pairs = {name: load_values(values_file(*place, name, control, further_seed)) for name in AGGREGATIONS}
             return all((_measured(pair), pair.aggregation) == (wanted, name) for name, pair in pairs.items())
         return False
+
+    def _samples_to_measure(self, model: TrainedModel) -> int:
+        """How many test samples its measurement takes."""
+        if self.measured_samples is None or model.angle_curve is None:
+            return model.test_samples
+        return subset_size(model.angle_curve.counts, self.measured_samples)
+
+
+def _samples_option(samples: int | None) -> list[str]:
+    return [] if samples is None else ["--samples", str(samples)]
 
 
 def _samples(model: TrainedModel) -> int | None:

@@ -174,14 +174,16 @@ def test_the_commands_of_steps_name_only_what_was_asked_for(tmp_path, monkeypatc
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_measurements_may_stop_at_a_tolerance_which_counts(reproduce, tmp_path):
+def test_fewer_samples_may_be_measured_than_trained_on(reproduce, tmp_path):
     small = ("--datasets", "digits", "--seeds", "1")
-    assert reproduce(*small, "--tolerance", "1.5")[0] == 0
-    measured = load_values(tmp_path / "results" / "values" / "simple_conv_digits_rotation_mean.pickle").any_result
-    assert measured.tolerance == 1.5
-    assert "4 steps: 3 were done before" in reproduce(*small, "--tolerance", "1.5")[1]
+    assert reproduce(*small, "--measured-samples", "23")[0] == 0
+    results = tmp_path / "results"
+    measured = load_values(results / "values" / "simple_conv_digits_rotation_mean.pickle").any_result
+    trained = load_model(results / "models" / "simple_conv_digits" / "rotated.pt")
+    assert (measured.samples, trained.test_samples) == (23, 40)
+    assert "4 steps: 3 were done before" in reproduce(*small, "--measured-samples", "23")[1]
     code, _, errors = reproduce(*small)
-    assert (code, errors.count("tolerance 1.5, not None: --overwrite")) == (1, 2)
+    assert (code, errors.count("samples 23, not 40: --overwrite")) == (1, 2)
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -1,6 +1,6 @@
 """What a data set is: two splits of labelled images, and class names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -113,6 +113,19 @@ def balanced_subset(labels: Tensor, classes: int, samples: int | None, seed: int
         raise InputError(f"{samples} samples of {classes} classes: ask for at least one of each")
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(labels), generator=generator)
-    share, extra = divmod(samples, classes)
-    chosen = [order[labels[order] == label][: share + (label < extra)] for label in range(classes)]
+    chosen = [order[labels[order] == label][:share] for label, share in enumerate(_shares(classes, samples))]
     return torch.cat(chosen).sort().values
+
+
+def subset_size(counts: Sequence[int], samples: int) -> int:
+    """How many samples ``balanced_subset`` chooses of classes that have so many.
+
+    >>> subset_size([5, 1, 5], 6)
+    5
+    """
+    return sum(map(min, counts, _shares(len(counts), samples)))
+
+
+def _shares(classes: int, samples: int) -> list[int]:
+    share, extra = divmod(samples, classes)
+    return [share + (label < extra) for label in range(classes)]
