@@ -29,6 +29,7 @@ from pytorch.cli import (
     Parser,
     add_data_options,
     add_folders,
+    add_test_samples,
     at_least,
     check_writable,
     dataset_argument,
@@ -114,7 +115,7 @@ def _steps(options: argparse.Namespace) -> list[Step]:
         for model in options.models
         for step in Combination(
             model, dataset, options.results_dir, fingerprint, options.seeds, options.schedule, options.samples,
-            options.measured_samples, options.precision, places,
+            options.test_samples, options.precision, places,
         ).steps()
     ]  # fmt: skip
     return [*steps, Step(DRAW, f"draw into {options.plots_dir}", [*places, "--sort"], lambda: False)]
@@ -151,10 +152,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what part of the epochs of each recipe to train for (default: 1)",
     )  # fmt: skip
     parser.add_argument("--samples", type=at_least(1), help="at most so many of each split (default: all)")
-    parser.add_argument(
-        "--measured-samples", type=at_least(1), metavar="N",
-        help="measure at most so many of the test samples, whatever was trained on (default: as --samples)",
-    )  # fmt: skip
+    add_test_samples(parser)
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the measurement (default: fp32)")
     add_folders(parser)
     add_data_options(parser)

@@ -71,7 +71,16 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "--seeds", type=at_least(1, 1000), default=1,
         help="train so many pairs, of consecutive seeds, and report mean ± standard deviation (default: 1)",
     )  # fmt: skip
+    add_test_samples(parser)
     parser.add_argument("--overwrite", action="store_true", help="train anew; the old pair stays until then")
+
+
+def add_test_samples(parser: argparse.ArgumentParser) -> None:
+    """Add the option for how much of the test split is used, where all of the training split is."""
+    parser.add_argument(
+        "--test-samples", type=at_least(1), metavar="N",
+        help="at most so many of the test split, equally many of each class (default: as --samples)",
+    )  # fmt: skip
 
 
 def add_measuring_options(parser: argparse.ArgumentParser) -> None:

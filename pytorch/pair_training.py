@@ -83,7 +83,7 @@ class PairTraining:
             raise InputError(
                 f"{path} holds the {kept.trained_on} model: it was moved there; --overwrite trains it anew"
             )
-        differs = difference(settings(kept), settings(asked))
+        differs = difference(*({**settings(each), "test samples": each.test_samples} for each in (kept, asked)))
         if self.overwrite and (differs or kept.versions != asked.versions or kept.trained_on != trained_on):
             return None
         if differs:
@@ -205,6 +205,7 @@ class PairTraining:
             weights={},
             versions=versions(),
             fingerprint=self.dataset.source.fingerprint,
+            test_limit=self.dataset.test_samples,
         )
 
 

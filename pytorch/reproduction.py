@@ -52,7 +52,7 @@ class Combination:
         seeds: Number of trainings, of seeds from 0.
         schedule: What part of the recipe's epochs to train for, at least one.
         samples: At most so many of each split; None: all.
-        measured_samples: At most so many of the test split are measured; None: as many as ``samples`` says.
+        test_samples: At most so many of the test split are evaluated and measured; None: as many as ``samples`` says.
         precision: Of the measurement.
         options: Of all scripts: folders and device.
     """
@@ -64,7 +64,7 @@ class Combination:
     seeds: int = 1
     schedule: float = 1
     samples: int | None = None
-    measured_samples: int | None = None
+    test_samples: int | None = None
     precision: str = "fp32"
     options: Sequence[str] = field(default_factory=list)
 
@@ -73,10 +73,11 @@ class Combination:
         common = [self.model, self.dataset, *self.options]
         if self.seeds > 1:
             common += ["--seeds", str(self.seeds)]
-        measure = [*common, *_samples_option(self.measured_samples or self.samples)]
+        measure = [*common, *_option("--samples", self.test_samples or self.samples)]
         measure += ["--aggregation", ",".join(AGGREGATIONS), "--steps", str(STEPS), "--precision", self.precision]
         what = f"{self.model} on {dataset_name(self.dataset)}"
-        train = [*common, *_samples_option(self.samples), *self._epoch_options()]
+        samples = [*_option("--samples", self.samples), *_option("--test-samples", self.test_samples)]
+        train = [*common, *samples, *self._epoch_options()]
         training = Step(TRAIN, f"train {what}", train, self._is_trained)
         return [
             training,
@@ -119,6 +120,7 @@ class Combination:
             return all(
                 (model.recipe, model.seed, _samples(model), model.fingerprint) == wanted
                 and (model.model, model.trained_on) == (self.model, trained_on)
+                and model.test_limit in (None, self.test_samples)  # evaluated on more is as good
                 for trained_on, model in self._models(further_seed).items()
             )
         return False
@@ -144,13 +146,13 @@ class Combination:
 
     def _samples_to_measure(self, model: TrainedModel) -> int:
         """How many test samples its measurement takes."""
-        if self.measured_samples is None or model.angle_curve is None:
+        if self.test_samples is None or model.angle_curve is None:
             return model.test_samples
-        return subset_size(model.angle_curve.counts, self.measured_samples)
+        return subset_size(model.angle_curve.counts, self.test_samples)
 
 
-def _samples_option(samples: int | None) -> list[str]:
-    return [] if samples is None else ["--samples", str(samples)]
+def _option(name: str, value: int | None) -> list[str]:
+    return [] if value is None else [name, str(value)]
 
 
 def _samples(model: TrainedModel) -> int | None:

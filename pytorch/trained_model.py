@@ -58,7 +58,8 @@ class TrainedModel:
         history: A record of each epoch.
         accuracy: On ``upright`` and on ``rotated`` test data, as fractions.
         angle_curve: Accuracy against the angle of the test data; None: not evaluated.
-        test_samples: Number of test samples.
+        test_samples: Number of test samples, and ``test_limit``: to how many they were limited; None: as the training
+            samples.
         weights: The state of the network.
         versions: Of Python and of the libraries.
         fingerprint: Of the data set; see ``pytorch.datasets.Source``.
@@ -84,6 +85,7 @@ class TrainedModel:
     weights: dict[str, Tensor]
     versions: dict[str, str]
     fingerprint: str = ""
+    test_limit: int | None = None
     machine: str = ""
     date: str = ""
     commit: str = ""

@@ -174,16 +174,26 @@ def test_the_commands_of_steps_name_only_what_was_asked_for(tmp_path, monkeypatc
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_fewer_samples_may_be_measured_than_trained_on(reproduce, tmp_path):
+def test_fewer_samples_may_be_evaluated_and_measured_than_trained_on(reproduce, tmp_path):
     small = ("--datasets", "digits", "--seeds", "1")
-    assert reproduce(*small, "--measured-samples", "23")[0] == 0
     results = tmp_path / "results"
-    measured = load_values(results / "values" / "simple_conv_digits_rotation_mean.pickle").any_result
-    trained = load_model(results / "models" / "simple_conv_digits" / "rotated.pt")
-    assert (measured.samples, trained.test_samples) == (23, 40)
-    assert "4 steps: 3 were done before" in reproduce(*small, "--measured-samples", "23")[1]
+    values = results / "values" / "simple_conv_digits_rotation_mean.pickle"
+
+    def samples():
+        trained = load_model(results / "models" / "simple_conv_digits" / "rotated.pt")
+        return trained.samples, trained.test_samples, load_values(values).any_result.samples
+
+    assert reproduce(*small, "--test-samples", "23")[0] == 0
+    assert samples() == (40, 23, 23)
+    assert "4 steps: 3 were done before" in reproduce(*small, "--test-samples", "23")[1]
     code, _, errors = reproduce(*small)
-    assert (code, errors.count("samples 23, not 40: --overwrite")) == (1, 2)
+    assert (code, "was trained with test samples = 23, not 40: --overwrite" in errors) == (1, True)
+    shutil.rmtree(results)
+    assert reproduce(*small)[0] == 0
+    assert samples() == (40, 40, 40)
+    code, told, errors = reproduce(*small, "--test-samples", "23")
+    assert (code, "4 steps: 1 were done before" in told) == (1, True)
+    assert errors.count("samples 40, not 23: --overwrite") == 2
 
 
 @pytest.mark.usefixtures("undrawn")

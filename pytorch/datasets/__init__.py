@@ -28,7 +28,9 @@ LONGEST_FOLDER_NAME = 50
 """In letters; names of files are made of it."""
 
 
-def load_dataset(name: str, data_dir: Path | None, samples: int | None = None, seed: int = 0) -> Dataset:
+def load_dataset(
+    name: str, data_dir: Path | None, samples: int | None = None, seed: int = 0, test_samples: int | None = None
+) -> Dataset:
     """Find a data set, downloading it if need be; its images are read when a split is first asked for.
 
     Args:
@@ -37,6 +39,7 @@ def load_dataset(name: str, data_dir: Path | None, samples: int | None = None, s
         data_dir: Where downloads are kept; None will do for digits and for folders.
         samples: At most so many of each split, as many of each class, drawn with ``seed``; None: all.
         seed: Of that draw.
+        test_samples: Of the test split at most so many, likewise; None: as ``samples``.
 
     Raises:
         InputError: There is no such data set, or it cannot be read; the message says what to do.
@@ -45,7 +48,7 @@ def load_dataset(name: str, data_dir: Path | None, samples: int | None = None, s
     if folder is None and data_dir is None and dataset_name(name) != "digits":
         raise InputError(f"{dataset_name(name)} is downloaded: data_dir must be the folder to keep it in")
     source = DATASETS[dataset_name(name)](data_dir) if folder is None else read_image_folder(folder)
-    return Dataset(dataset_name(name), source, samples, seed)
+    return Dataset(dataset_name(name), source, samples, seed, test_samples)
 
 
 def dataset_name(name: str) -> str:

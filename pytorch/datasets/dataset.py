@@ -56,12 +56,14 @@ class Dataset:
         source: Where the samples come from.
         samples: At most so many of each split, equally many of each class; None: all.
         seed: Of the choice of samples.
+        test_samples: Of the test split at most so many, likewise; None: as ``samples``.
     """
 
     name: str
     source: Source
     samples: int | None
     seed: int
+    test_samples: int | None = None
 
     @property
     def classes(self) -> list[str]:
@@ -71,21 +73,21 @@ class Dataset:
     @cached_property
     def train(self) -> Split:
         """What models are trained on."""
-        return self._split(0)
+        return self._split(0, self.samples)
 
     @cached_property
     def test(self) -> Split:
         """What models are evaluated and measured on."""
-        return self._split(1)
+        return self._split(1, self.test_samples or self.samples)
 
     @cached_property
     def normalization(self) -> Normalization:
         """The constants of the training split."""
         return Normalization.of(self.train.images)
 
-    def _split(self, index: int) -> Split:
+    def _split(self, index: int, samples: int | None) -> Split:
         labels = self.source.labels[index]
-        chosen = balanced_subset(labels, len(self.classes), self.samples, self.seed)
+        chosen = balanced_subset(labels, len(self.classes), samples, self.seed)
         return Split(self.source.read[index](chosen), labels[chosen])
 
 
