@@ -49,6 +49,7 @@ faults: install
 bench: install
 	PYTHONPATH=. $(RUN) benchmarks/measure_speed.py --bf16
 	PYTHONPATH=. $(RUN) benchmarks/measure_speed.py --batch-sizes 256 --samples 512
+	PYTHONPATH=. $(RUN) benchmarks/measure_parts.py
 	PYTHONPATH=. $(RUN) benchmarks/peak_memory.py
 	PYTHONPATH=. $(RUN) benchmarks/compare_tmeasures.py
 	PYTHONPATH=. $(RUN) benchmarks/train_speed.py
