@@ -145,12 +145,13 @@ def _load(options: argparse.Namespace, trained_on: str, further_seed: int | None
     dataset = dataset_name(options.dataset)
     path = model_file(options.results_dir, options.model, dataset, trained_on, further_seed)
     if not path.exists():
-        command = ["python", "experiment_rotation.py", options.model, options.dataset]
+        command, first = ["python", "experiment_rotation.py", options.model, options.dataset], ""
         if further_seed is not None:
             command += ["--seed", str(options.seed), "--seeds", str(options.seeds)]
+            first = ", with the other options of the first pair"
         if options.results_dir != RESULTS_DIR.expanduser():
             command += ["--results-dir", str(options.results_dir)]
-        raise FileError(f"there is no {trained_on} model at {path}: first run {shlex.join(command)}")
+        raise FileError(f"there is no {trained_on} model at {path}: first run {shlex.join(command)}{first}")
     trained = load_model(path)
     found = trained.model, trained.dataset, trained.trained_on
     if found != (options.model, dataset, trained_on) or further_seed not in (None, trained.seed):

@@ -25,6 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pytorch.claims import claims_tables
+from pytorch.claims.trainings import uncounted
 from pytorch.cli import (
     PLOTS_DIR,
     RESULTS_DIR,
@@ -76,6 +77,8 @@ def _draw(options: argparse.Namespace, found: Findings, command: str) -> list[st
         plan_units(found, options.units, options.data_dir, options.device, options.batch_size) if options.units else []
     )
     figures = chosen([*planned, *units], options.only)
+    if units and not any(figure in figures for figure in units):
+        print("--only leaves out the units of --units")
     album = Album(options.plots_dir)
     drawn, failed = album.draw(figures, look, options.format, _command(options))
     stale = album.keep(planned, {digest for figure in planned for digest in figure.sources})
@@ -152,6 +155,10 @@ def _tell(found: Findings, figures: int, drawn: int, stale: list[Path]) -> None:
         what = one_line(f"{pair.model} on {pair.dataset}, {pair.transformation}, {pair.aggregation}")
         print(f"{what}: measured before its models were trained anew; experiment_variance.py measures those that are "
               "there")  # fmt: skip
+    for pair in uncounted(found):
+        what = f"{pair.model} on {pair.dataset}, {pair.transformation}, {pair.aggregation}, seed {pair.training_seed}"
+        print(f"{one_line(what)}: counts in no claim, as its samples, steps, precision or training are not those of "
+              "the first seed")  # fmt: skip
     for folder, count in Counter(path.parent for path in stale).items():
         print(f"figures of other results than there are now, left out of the page: {count} in {folder}")
 

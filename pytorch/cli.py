@@ -106,7 +106,7 @@ def add_measuring_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--control", choices=CONTROLS,
         help="measure, to compare with: the network before its training, or with samples permuted across "
-        "transformations, where NV must come out near 1",
+        "transformations, where the global mean of NV comes out near 1",
     )  # fmt: skip
     parser.add_argument(
         "--seeds", type=at_least(1, 1000), default=1,

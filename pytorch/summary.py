@@ -42,7 +42,8 @@ def print_summary(pair: VariancePair) -> None:
     result = pair.any_result
     what = pair.aggregation if pair.control is None else f"{pair.aggregation}, control {pair.control}"
     of_seed = "" if pair.training_seed is None else f", seed {pair.training_seed}"
-    print(f"\n{f'normalized variance, {what}{of_seed}, global mean':<65}{'all samples':<20}stratified")
+    head = f"normalized variance under {pair.transformation}, {what}{of_seed}"
+    print(f"\n{head}\n  {'global mean':<63}{'all samples':<20}stratified")
     for name, found in pair.results.items():
         means = (f"{found.global_mean(group):.4f} ± {found.global_error(group):.4f}" for group in (ALL, STRATIFIED))
         print(f"  {name + ' model':<51}{'   '.join(f'{mean:>17}' for mean in means)}")

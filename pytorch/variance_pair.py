@@ -47,6 +47,27 @@ class VariancePair:
     seconds: float
     versions: dict[str, str]
 
+    @classmethod
+    def of_results(
+        cls, results: dict[str, VarianceResult], model: str, dataset: str, transformation: str = "rotation"
+    ) -> "VariancePair":
+        """Put two measurements of one's own side by side, for drawing and keeping.
+
+        Args:
+            results: ``"unrotated"`` and ``"rotated"``: of the same layers, transformations and classes.
+            model: What figures call the network.
+            dataset: What they call the data.
+            transformation: What they call the transformations.
+
+        Raises:
+            ValueError: The two do not belong together, or a name cannot be that of a file.
+        """
+        return cls(
+            model, dataset, transformation, None, results, accuracy={}, angle_curves={},
+            training={name: {} for name in results}, weights=dict.fromkeys(results, ""), source=dataset, seed=0,
+            command="", machine="", date="", seconds=0.0, versions={},
+        )  # fmt: skip
+
     def __post_init__(self) -> None:
         """Refuse what a file may bring: names that lead out of the folder of figures, and what does not fit together.
 

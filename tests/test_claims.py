@@ -15,7 +15,7 @@ from pytorch.claims import claims_tables
 from pytorch.claims.claim import NO, UNCLEAR, YES, Case, Claim, range_text
 from pytorch.claims.learning import AT_CHANCE
 from pytorch.claims.significance import holm, spread, t_test, trend, z_test
-from pytorch.claims.trainings import all_trainings, training_text
+from pytorch.claims.trainings import all_trainings, training_text, uncounted
 from pytorch.evaluation import AngleCurve
 from pytorch.experiment import PAIR
 from pytorch.report.findings import Findings, Measured, Trained
@@ -202,6 +202,7 @@ def test_trainings_measured_to_one_tolerance_count_whatever_samples_that_took():
     whole = of_seed(4, None, 90)
     found = found_in(whole, repeats=[of_seed(5, None, 120), of_seed(6, None, 90)])
     assert [each.weights["rotated"] for each in all_trainings(found, whole)] == ["rotated4", "rotated6"]
+    assert [each.weights["rotated"] for each in uncounted(found)] == ["rotated5"]
 
 
 def test_the_same_weights_are_one_training_wherever_they_lie():

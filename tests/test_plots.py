@@ -46,6 +46,13 @@ def written(tmp_path):
     }
 
 
+def test_accuracy_against_the_angle_stands_beside_rotations_alone(tmp_path, pair):  # noqa: F811
+    results = {name: replace(found, aggregation="sum") for name, found in pair.results.items()}
+    save(tmp_path / "results", replace(pair, transformation="scale", results=results))
+    draw(["--results-dir", str(tmp_path / "results"), "--plots-dir", str(tmp_path / "plots")])
+    assert not [name for name in written(tmp_path) if "overview" in name]
+
+
 def test_everything_is_drawn_and_put_on_a_page(folders, tmp_path, pair, capsys):  # noqa: F811
     assert draw(folders) == 0
     drawn = {f"simple_conv_digits/rotation_mean_{name}.png" for name in (

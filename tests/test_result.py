@@ -119,6 +119,12 @@ def test_unknown_groups_are_named():
         result().transformation_variance("dog")
     with pytest.raises(KeyError, match="stratified"):
         result().sample_variance("stratified")
+    unlabelled = result(
+        classes=[], class_counts=np.zeros(0, dtype=np.int64), tv_classes=np.zeros((0, 4)), sv_classes=np.zeros((0, 4)),
+        errors=errors(0, 2),
+    )  # fmt: skip
+    with pytest.raises(KeyError, match="the samples have no labels, there is 'all' alone"):
+        unlabelled.normalized_variance("stratified")
 
 
 @pytest.mark.parametrize(
@@ -136,6 +142,13 @@ def test_unknown_groups_are_named():
 def test_parts_that_do_not_fit(changes, message):
     with pytest.raises(ValueError, match=message):
         result(**changes)
+
+
+def test_a_result_prints_in_one_line():
+    text = repr(result())
+    assert "\n" not in text
+    assert text.startswith("VarianceResult(")
+    assert f"global mean {result().global_mean():.3f}" in text
 
 
 def test_through_a_dict_and_back():

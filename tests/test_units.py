@@ -235,6 +235,14 @@ def test_a_unit_is_drawn_with_its_images_and_its_curves(drawn, tmp_path):
     assert not curves[1].patches
 
 
+def test_a_unit_that_no_upright_image_drives_has_no_images(drawn):
+    examples = replace(drawn["examples"]["unrotated"], mean=np.array([0.25, 0.0]), sd=np.array([0.0, 1.0]))
+    figure = units_figure(**{**drawn, "examples": {"unrotated": examples, "rotated": examples}})
+    images, curves = panels(figure)
+    assert (len(images), len(curves)) == (2, 1)
+    assert [text.get_text() for text in figure.texts].count("0.25 on every upright image") == 2
+
+
 def test_drawing_units_changes_no_bit_of_a_result(drawn, tmp_path):
     content = drawn["pair"].to_dict(), [vars(examples) for examples in drawn["examples"].values()], drawn["chosen"]
     before = pickle.dumps((content, drawn["images"].numpy()))

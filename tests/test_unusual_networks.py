@@ -330,6 +330,25 @@ def test_layers_without_a_measure_are_named(layer, message, images, labels):
     assert not model[0]._forward_hooks
 
 
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(18, 5, batch_first=True)
+
+    def forward(self, x):
+        return self.lstm(x.flatten(2).unflatten(2, (9, 9)).transpose(1, 2).flatten(2))[0]
+
+
+@pytest.mark.parametrize("layers", [None, "operations"])
+def test_states_that_are_nothing_of_each_sample_are_named_and_left_out(layers, images, labels):
+    model = of(Recurrent)
+    found = measure_variance(model, images, labels, TURNS, layers=layers, batch_size=9)
+    assert found.layer_names == ["lstm[0]"]
+    assert found.never_called == ["lstm[1][0]", "lstm[1][1]"]
+    with pytest.raises(InputError, match="first axis is not the batch"):
+        measure_variance(model, images, labels, TURNS, layers=["lstm[1][0]"])
+
+
 def test_two_layers_of_one_name_are_told_before_the_work():
     class Twice(nn.Module):
         def __init__(self):

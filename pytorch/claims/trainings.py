@@ -46,6 +46,13 @@ def all_trainings(found: Findings, pair: VariancePair) -> list[VariancePair]:
     return trainings
 
 
+def uncounted(found: Findings) -> list[VariancePair]:
+    """Measurements of further seeds that count in no claim: they differ from the first in more than the seed."""
+    first = [measured.pair for measured in found.measured]
+    counted = {id(each) for pair in first for each in all_trainings(found, pair)}
+    return [pair for pair in found.repeats if pair.control is None and id(pair) not in counted]
+
+
 def _what(pair: VariancePair) -> tuple:
     settings = [{**training, "seed": None} for training in pair.training.values()]
     result = pair.any_result

@@ -132,6 +132,9 @@ def _numbers(result: VarianceResult, layer: str, unit: int) -> str:
 def _draw_unit(sheet: _Sheet, x: float, y: float, examples: UnitExamples, unit: int) -> None:
     """Draw the images of a unit, and its curves beside them."""
     index = examples.units.index(unit)
+    if examples.sd[index] == 0:  # it answers to some turned images alone: no upright one drives it more than another
+        sheet.text(x + 0.03, y + 0.1, f"{examples.mean[index]:.3g} on every upright image", fontsize=SMALL_SIZE)
+        return
     chosen = examples.images[index].tolist()
     pitch = IMAGES / max(3, len(chosen))
     for place, image in enumerate(chosen):

@@ -50,6 +50,9 @@ CAPTIONS = {
 """How to read the figures of each kind, in the order in which they are shown."""
 
 
+TURNS = "rotation", "rotation-disc"
+"""Transformations that accuracy against the angle is laid beside."""
+
 LONGEST_LABEL = 60
 """Letters of a name of many in that of a file."""
 
@@ -162,7 +165,7 @@ def _of_measurement(
             ("class-units", "class × unit of the last layer", class_units_figure),
         ):
             yield Planned(place(pair, kind), kind, f"{title}: {what}", of, sources, partial(draw, pair, look.width))
-    if set(pair.angle_curves) == set(pair.results) and pair.control is None:
+    if pair.transformation in TURNS and set(pair.angle_curves) == set(pair.results) and pair.control is None:
         draw = partial(accuracy_and_layers_figure, pair, look.width)
         yield Planned(place(pair, "overview"), "overview", f"{title}: accuracy and layer means", of, sources, draw)
 

@@ -59,12 +59,13 @@ class ActivationRecorder:
         self._to_finish: list[Callable[[], None]] = []
         self._calls: Counter[str] = Counter()
         self._called: set[str] = set()
+        self._left_out: dict[str, None] = {}
         self._in_parts: set[str] = set()  # modules whose output is not always one tensor, or not always wanted
 
     @property
     def never_called(self) -> list[str]:
-        """Modules that were to be recorded and that no forward pass has called."""
-        return [name for name, _ in self._selection.modules if name not in self._called]
+        """Modules that were to be recorded and that no forward pass has called, and parts that were left out."""
+        return [name for name, _ in self._selection.modules if name not in self._called] + [*self._left_out]
 
     def own_copy(self, inputs: Tensor) -> Tensor:
         """Copy what the model may change in place, and others see too; in the type and layout of its parameters."""
@@ -181,15 +182,25 @@ class ActivationRecorder:
             if not self._selection.includes(part):
                 self._in_parts.add(name)
                 continue
+            if type(output) is not Tensor and self._is_beside_the_batch(part, activation):
+                self._left_out[part] = None
+                continue
             check_measurable(part, activation, self._batch)
             self._fill(self._place(part, name, activation), activation, module, inputs)
         if type(output) is not Tensor:
             self._in_parts.add(name)
 
+    def _is_beside_the_batch(self, part: str, activation: Tensor) -> bool:
+        """Whether a part of an output, not asked for by name, is nothing of each sample: the state of an LSTM, say."""
+        return part in self._left_out or not (self._selection.names(part) or self._is_per_sample(activation))
+
+    def _is_per_sample(self, activation: Tensor) -> bool:
+        return activation.ndim > 0 and len(activation) == self._batch
+
     def _record_operation(self, name: str, output: Any) -> None:
         for part, activation in named_tensors(self._call(name), output):
-            per_sample = activation.ndim > 0 and len(activation) == self._batch and activation.numel() > 0
-            if per_sample and activation.is_floating_point() and self._selection.includes(part, operation=True):
+            measurable = self._is_per_sample(activation) and activation.numel() > 0
+            if measurable and activation.is_floating_point() and self._selection.includes(part, operation=True):
                 self._fill(self._place(part, None, activation), activation)
 
     def _call(self, name: str) -> str:

@@ -91,6 +91,10 @@ class LayerSelection:
             return bool(self._names_of(name) & set(self._names))
         return not operation or self._predicate is None or self._predicate(name, None)
 
+    def names(self, name: str) -> bool:
+        """Whether the tensor of that name was asked for by just this name."""
+        return self._names is not None and name in self._names
+
     def check_found(self, recorded: Iterable[str], seen: Iterable[str]) -> None:
         """Check that every name that was asked for was met.
 

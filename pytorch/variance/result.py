@@ -34,7 +34,8 @@ class VarianceResult:
         precision: ``"fp32"`` or ``"bf16"``, of the forward passes.
         tolerance: The half-width of layer means to stop at, or None.
         shuffled: Whether samples were permuted across transformations, a control.
-        never_called: Modules that were to be recorded but that the network never called: they are not seen.
+        never_called: What is not seen: modules that were to be recorded but that the network never called, and parts of
+            outputs that do not have the samples along their first axis.
         tv_all, sv_all: (U,) float64, over all samples.
         tv_classes, sv_classes: (K, U) float64, over the samples of each class.
         errors: Of the layer means and, in the last column, of the global mean.
@@ -58,6 +59,14 @@ class VarianceResult:
     tv_classes: np.ndarray
     sv_classes: np.ndarray
     errors: LayerErrors
+
+    def __repr__(self) -> str:
+        layers, units = len(self.layer_names), self.tv_all.size
+        return (
+            f"VarianceResult({layers} layers, {units} units, {self.aggregation}, {len(self.transformations)} "
+            f"transformations, {self.samples} samples of {len(self.classes)} classes, "
+            f"global mean {self.global_mean():.3f})"
+        )
 
     def __post_init__(self) -> None:
         """Freeze the arrays and check that they belong together.
@@ -247,6 +256,8 @@ class VarianceResult:
     def _select(self, group: str, of_all: np.ndarray, of_classes: np.ndarray) -> np.ndarray:
         if group == ALL:
             return of_all
+        if not self.classes:
+            raise KeyError(f"no group {group!r} here: the samples have no labels, there is 'all' alone")
         if group not in self.classes:
             groups = ", ".join(map(repr, [ALL, *self.classes]))
             raise KeyError(f"no group {group!r} here: there is {groups}, and of normalized variance 'stratified'")
