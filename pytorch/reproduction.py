@@ -120,10 +120,14 @@ class Combination:
             return all(
                 (model.recipe, model.seed, _samples(model), model.fingerprint) == wanted
                 and (model.model, model.trained_on) == (self.model, trained_on)
-                and model.test_limit in (None, self.test_samples)  # evaluated on more is as good
+                and self._is_evaluated_enough(model)
                 for trained_on, model in self._models(further_seed).items()
             )
         return False
+
+    def _is_evaluated_enough(self, model: TrainedModel) -> bool:
+        """Whether as many test samples as are asked for were evaluated, or more."""
+        return model.test_limit is None or (self.test_samples is not None and self.test_samples <= model.test_limit)
 
     def _is_measured(self, control: str | None) -> bool:
         return all(

@@ -186,6 +186,8 @@ def test_fewer_samples_may_be_evaluated_and_measured_than_trained_on(reproduce, 
     assert reproduce(*small, "--test-samples", "23")[0] == 0
     assert samples() == (40, 23, 23)
     assert "4 steps: 3 were done before" in reproduce(*small, "--test-samples", "23")[1]
+    code, told, errors = reproduce(*small, "--test-samples", "12")
+    assert (code, "4 steps: 1 were done before" in told, errors.count("samples 23, not 12: ")) == (1, True, 2)
     code, _, errors = reproduce(*small)
     assert (code, "was trained with test samples = 23, not 40: --overwrite" in errors) == (1, True)
     shutil.rmtree(results)
