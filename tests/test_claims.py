@@ -335,6 +335,8 @@ def test_cases_are_named_by_what_they_alone_have_in_common():
     assert "(vgg16, mnist, all samples, unrotated; vgg16, mnist, stratified, unrotated; resnet, mnist, str" in (
         Claim("", "", "", cases).verdict()
     )
+    many = [Case((str(place), "mnist"), YES if place % 2 else UNCLEAR) for place in range(12)]
+    assert Claim("", "", "", many).verdict() == "depends: yes in 6 of 12 cases; unclear in 6"
 
 
 def test_one_size_is_no_range():

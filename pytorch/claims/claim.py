@@ -15,6 +15,9 @@ VERDICTS = (
     "in none; undecided: neither. Unclear: the data do not tell."
 )
 
+MOST_NAMED = 4
+"""Cases that a verdict names one by one; the table of the cases has them all."""
+
 LEVEL = 0.05
 """Probability of a wrong yes or no among all the cases of a claim with p-values, where nothing is to be found."""
 
@@ -70,20 +73,20 @@ class Claim:
         number = answers.count(decisive)
         if number == count:
             return f"{decision} in all cases{extent}"
-        told = f"{decision} in {number} of {count} cases{extent} ({self._which(decisive)})"
+        told = f"{decision} in {number} of {count} cases{extent}{self._which(decisive)}"
         if decisive == YES and NO in answers:
-            told += f"; no in {answers.count(NO)} ({self._which(NO)})"
+            told += f"; no in {answers.count(NO)}{self._which(NO)}"
         return told + (f"; unclear in {answers.count(UNCLEAR)}" if UNCLEAR in answers else "")
 
     def _which(self, answer: str) -> str:
-        """Name the cases with an answer: by what they alone have in common, or one by one."""
+        """Name the cases with an answer in brackets: by what they alone have in common, or one by one, if few."""
         named = [case.of for case in self.cases if case.answer == answer]
         shared = [parts[0] if len(set(parts)) == 1 else None for parts in zip(*named, strict=True)]
         alike = [case for case in self.cases if all(s in (None, own) for s, own in zip(shared, case.of, strict=True))]
         if len(alike) > len(named):
-            return "; ".join(", ".join(of) for of in named)
+            return f" ({'; '.join(', '.join(of) for of in named)})" if len(named) <= MOST_NAMED else ""
         everywhere = [len(set(parts)) == 1 for parts in zip(*(case.of for case in self.cases), strict=True)]
-        return ", ".join(part for part, same in zip(shared, everywhere, strict=True) if part and not same)
+        return f" ({', '.join(part for part, same in zip(shared, everywhere, strict=True) if part and not same)})"
 
 
 def range_text(estimates: Sequence[Estimate]) -> str:

@@ -84,7 +84,7 @@ def further_comparisons(found: Findings) -> tuple[Claim | None, Table]:
     judged = _judged(found, pairs)
     caption = f"Of models and data sets that were not published. {CAPTION}"
     table = table_of_rows("further-comparisons", "Further comparisons", caption, [*judged.rows.values()])
-    return judged.claim(f"The same, of what was not published: {STATEMENT}"), table
+    return judged.claim(f"{STATEMENT.removesuffix('.')}: of models and data sets that were not published."), table
 
 
 def _judged(found: Findings, pairs: dict[Key, VariancePair]) -> Judged:

@@ -112,7 +112,7 @@ def balanced_subset(labels: Tensor, classes: int, samples: int | None, seed: int
     if samples is None:
         return torch.arange(len(labels))
     if samples < classes:
-        raise InputError(f"{samples} samples of {classes} classes: ask for at least one of each")
+        raise InputError(f"{samples} samples of {classes} classes: ask for at least {classes}, one of each")
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(labels), generator=generator)
     chosen = [order[labels[order] == label][:share] for label, share in enumerate(_shares(classes, samples))]
