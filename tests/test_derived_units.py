@@ -134,14 +134,14 @@ def test_in_a_shorter_type_the_mean_is_that_before_rounding(derived):
     assert (found - outputs.mean((2, 3))).abs().max() < 2**-9 * outputs.abs().max()
 
 
-@pytest.mark.parametrize("size", [7, 11, 3])
-def test_of_tokens_the_positions_are_read(derived, size):
-    """(B, C, L) is taken for tokens: seven positions of as many channels, more, and one."""
+@pytest.mark.parametrize("size", [7, 11, 3])  # 5, 9 and 1 positions of 5 channels
+def test_of_one_dimension_the_positions_are_read(derived, size):
+    """As many positions as channels, more, and one."""
     model = prepared(nn.Sequential(nn.Conv1d(2, 5, 3), nn.BatchNorm1d(5)))
     images = torch.rand(4, 2, size, dtype=torch.float64)
     output = model(images).detach()
     with torch.no_grad(), ActivationRecorder(model, "mean") as recorder:
-        torch.testing.assert_close(recorder(images)[:, size - 2 :], output.mean(1))
+        torch.testing.assert_close(recorder(images)[:, 5:], output.mean(2))
     assert not any(derived)
 
 

@@ -211,11 +211,16 @@ print(peak() - before)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it tells what was taken")
 def test_the_memory_that_is_reckoned_with_is_what_a_measurement_takes():
-    """Beside the first one, whose memory is used again: 32 channels of 64 × 64 more."""
+    """Beside the first one, whose memory is used again: 32 channels of 64 × 64 more.
+
+    Gaps between arrays add to it by chance, a fifth in some processes: the least of up to five counts.
+    """
     command = [sys.executable, "-c", TAKEN]
-    told = [int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(2)]
     reckoned = sum(memory.memory_needed(32 * 64 * 64, transformations=16, classes=10, batch=16))
-    assert 0.75 * reckoned < min(told) < 1.05 * reckoned
+    told = []
+    while len(told) < 5 and min(told, default=reckoned * 2) > 1.05 * reckoned:
+        told.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+    assert 0.75 * reckoned < min(told) < 1.05 * reckoned, told
 
 
 def test_the_memory_of_a_container_is_what_counts(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from oracle import assert_agrees, st_matrices
+from oracle import assert_agrees, st_matrices, variances
 from torch import nn
 from torch.func import functional_call
 
@@ -328,6 +328,29 @@ def test_layers_without_a_measure_are_named(layer, message, images, labels):
         measure_variance(model, images, labels, TURNS)
     assert message in str(error.value)
     assert not model[0]._forward_hooks
+
+
+class OneDimensional(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.relu = nn.Conv1d(18, 4, 3), nn.BatchNorm1d(4), nn.ReLU(inplace=True)
+        self.pool, self.linear = nn.MaxPool1d(2), nn.Linear(4, 6)
+
+    def forward(self, x):
+        x = self.pool(self.relu(self.norm(self.conv(x.flatten(1, 2)))))
+        return self.linear(x.transpose(1, 2))
+
+
+@pytest.mark.parametrize("aggregation", ["mean", "max"])
+def test_channels_come_first_after_a_convolution_of_one_dimension(aggregation, images, labels):
+    model = of(OneDimensional)
+    found = measure_variance(model, images, labels, TURNS, aggregation=aggregation, batch_size=9)
+    assert found.layer_names == ["conv", "norm", "relu", "pool", "linear"]
+    assert found.layer_shapes == [(4,), (4,), (4,), (4,), (6,)]
+    table = dict(st_matrices(model, images, TURNS, aggregation="none"))["relu"]
+    tv, sv, _ = variances(getattr(table, aggregation)(axis=3))
+    np.testing.assert_allclose(found.transformation_variance()["relu"], tv, rtol=EXACT)
+    np.testing.assert_allclose(found.sample_variance()["relu"], sv, rtol=EXACT)
 
 
 class Recurrent(nn.Module):

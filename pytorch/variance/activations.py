@@ -186,7 +186,7 @@ class ActivationRecorder:
                 self._left_out[part] = None
                 continue
             check_measurable(part, activation, self._batch)
-            self._fill(self._place(part, name, activation), activation, module, inputs)
+            self._fill(self._place(part, name, activation, module, inputs), activation, module, inputs)
         if type(output) is not Tensor:
             self._in_parts.add(name)
 
@@ -207,10 +207,18 @@ class ActivationRecorder:
         self._calls[name] += 1
         return name if self._calls[name] == 1 else f"{name}#{self._calls[name]}"
 
-    def _place(self, name: str, caller: str | None, activation: Tensor) -> Place:
+    def _place(
+        self,
+        name: str,
+        caller: str | None,
+        activation: Tensor,
+        module: nn.Module | None = None,
+        inputs: tuple = (),
+    ) -> Place:
         """The next place, which must be that of this layer; made now, in the first call of the model."""
         if not self.layers:
-            self._places.append(Place.of(name, caller, activation, self._aggregations))
+            axes = self._derived.axes(module, inputs, activation)
+            self._places.append(Place.of(name, caller, activation, axes, self._aggregations))
         elif self._next >= len(self._places) or not self._places[self._next].is_of(name, activation):
             raise self._changed(name)
         self._next += 1

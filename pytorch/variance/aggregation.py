@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pytorch.errors import InputError
 
@@ -35,26 +35,43 @@ def aggregation_names(aggregation: str | Sequence[str]) -> list[str]:
     return names
 
 
-def position_axes(activation: Tensor) -> tuple[int, ...]:
+CHANNELS_FIRST = (
+    nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d,
+    nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveMaxPool1d, nn.AdaptiveAvgPool1d, nn.LPPool1d,
+)  # fmt: skip
+"""Modules whose outputs of three axes are (B, C, L)."""
+
+
+def position_axes(activation: Tensor, module: nn.Module | None = None) -> tuple[int, ...]:
     """Return the axes along which the same unit is found at different places.
 
-    (B, C, H, W) and longer shapes: all after the channels. (B, L, D), tokens: the second. Others have none.
+    (B, C, H, W) and longer shapes: all after the channels. (B, L, D), tokens: the second; but the third of (B, C, L),
+    which one-dimensional convolutions make. Others have none.
 
     >>> position_axes(torch.zeros(2, 3, 8, 8)), position_axes(torch.zeros(2, 5, 3)), position_axes(torch.zeros(2, 3))
     ((2, 3), (1,), ())
+    >>> position_axes(torch.zeros(2, 3, 5), nn.Conv1d(1, 3, 1))
+    (2,)
     """
-    if activation.ndim == 3:
+    if activation.ndim == 3 and not isinstance(module, CHANNELS_FIRST):
         return (1,)
     return tuple(range(2, activation.ndim))
 
 
-def unit_shapes(activation: Tensor, names: Sequence[str]) -> dict[str | None, tuple[int, ...]]:
+def unit_shapes(
+    activation: Tensor, names: Sequence[str], positions: tuple[int, ...]
+) -> dict[str | None, tuple[int, ...]]:
     """Shapes of the units of one sample, for each aggregation; one entry, None, where there are no positions.
 
-    >>> unit_shapes(torch.zeros(2, 3, 8, 8), ["max", "none"]), unit_shapes(torch.zeros(2, 3), ["max", "none"])
+    Args:
+        activation: (B, ...).
+        names: Of the aggregations.
+        positions: Axes, as ``position_axes`` gives them.
+
+    >>> both = ["max", "none"]
+    >>> unit_shapes(torch.zeros(2, 3, 8, 8), both, (2, 3)), unit_shapes(torch.zeros(2, 3), both, ())
     ({'max': (3,), 'none': (3, 8, 8)}, {None: (3,)})
     """
-    positions = position_axes(activation)
     if not positions:
         return {None: tuple(activation.shape[1:])}
     kept = tuple(size for axis, size in enumerate(activation.shape) if axis not in (0, *positions))

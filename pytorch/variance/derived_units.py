@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks_of_all
 
+from pytorch.variance.aggregation import CHANNELS_FIRST, position_axes
 from pytorch.variance.places import Place
 
 Derivation = Callable[[], None]
@@ -62,6 +63,12 @@ class DerivedUnits:
             return None
         derive = rule(self, module, before, place)
         return None if derive is None else (how, derive)
+
+    def axes(self, module: nn.Module | None, inputs: tuple, activation: Tensor) -> tuple[int, ...]:
+        """Along which axes the positions of an activation lie; where it has the shape of the one before, along its."""
+        before = self._place_of(inputs[0], module) if inputs else None
+        kept = before is not None and before.shape == activation.shape and not isinstance(module, CHANNELS_FIRST)
+        return before.axes if kept else position_axes(activation, module)
 
     def affine(self, module: nn.BatchNorm2d | nn.BatchNorm3d, kind: torch.dtype) -> "Affine | None":
         """What a batch norm computes with the numbers that it has now; None if they cannot be watched."""

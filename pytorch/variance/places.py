@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pytorch.variance.aggregation import position_axes, reduce, unit_shapes, unit_type
+from pytorch.variance.aggregation import reduce, unit_shapes, unit_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +29,17 @@ class Place:
     units: dict[str | None, Tensor]
 
     @classmethod
-    def of(cls, name: str, caller: str | None, activation: Tensor, aggregations: list[str]) -> "Place":
+    def of(
+        cls, name: str, caller: str | None, activation: Tensor, axes: tuple[int, ...], aggregations: list[str]
+    ) -> "Place":
         """Make a place for the units of an activation, in memory of its own."""
         kind = unit_type(activation)
         with torch.inference_mode(False):  # a model may compute in it, and what is made there cannot be written to here
             units = {
                 how: activation.new_empty(len(activation), *shape, dtype=kind)
-                for how, shape in unit_shapes(activation, aggregations).items()
+                for how, shape in unit_shapes(activation, aggregations, axes).items()
             }
-        return cls(name, caller, activation.shape, position_axes(activation), kind, units)
+        return cls(name, caller, activation.shape, axes, kind, units)
 
     def moved(self, caller: str | None, batch: int, units: dict[str | None, Tensor]) -> "Place":
         """The place of the same layer in other memory, for another number of samples."""
