@@ -181,7 +181,7 @@ def test_work_that_does_not_fit_into_memory_is_refused_with_its_size(monkeypatch
     monkeypatch.setattr(memory, "available_memory", lambda device: 2**30)
     # 10 classes · (2 · 16 + 4) moments and 250 · 8 numbers for the batch, of 8 bytes, for 10 units of 100 × 100.
     images = torch.rand(250, 1, 100, 100)
-    with pytest.raises(InputError, match=r"measuring 100,000 units in batches of 250 takes 1.9 GiB, of which 1.6 GiB"):
+    with pytest.raises(InputError, match=r"measuring 100,000 units in batches of 250 takes 2.3 GiB, of which 1.9 GiB"):
         measure_variance(
             nn.Conv2d(1, 10, 3, padding=1), images, torch.arange(250) % 10, rotations(16), aggregation="none"
         )
@@ -213,14 +213,13 @@ print(peak() - before)
 def test_the_memory_that_is_reckoned_with_is_what_a_measurement_takes():
     """Beside the first one, whose memory is used again: 32 channels of 64 × 64 more.
 
-    Gaps between arrays add to it by chance, a fifth in some processes: the least of up to five counts.
+    Gaps between arrays add to it by chance, in half of the processes nothing and in the others up to a third: 480 to
+    540 or 680 to 740 MB were seen, where 512 MB are arrays and 665 MB reckoned with.
     """
     command = [sys.executable, "-c", TAKEN]
+    told = [int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(2)]
     reckoned = sum(memory.memory_needed(32 * 64 * 64, transformations=16, classes=10, batch=16))
-    told = []
-    while len(told) < 5 and min(told, default=reckoned * 2) > 1.05 * reckoned:
-        told.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
-    assert 0.75 * reckoned < min(told) < 1.05 * reckoned, told
+    assert 0.65 * reckoned < min(told) < 1.15 * reckoned, told
 
 
 def test_the_memory_of_a_container_is_what_counts(tmp_path):

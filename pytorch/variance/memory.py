@@ -10,9 +10,9 @@ from pytorch.errors import InputError
 
 GIB = 2**30
 
-GAPS = 1.1
-"""What the gaps between arrays add: their addresses are drawn anew in every process, and what it takes differs by so
-much."""
+GAPS = 1.3
+"""What the gaps between arrays add at most: their addresses are drawn anew in every process, and what it takes differs
+by a third from one to the next."""
 
 
 def memory_needed(units: int, transformations: int, classes: int, batch: int) -> tuple[float, float]:
