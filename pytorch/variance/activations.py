@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from pytorch.errors import InputError
 from pytorch.variance.aggregation import aggregation_names
 from pytorch.variance.derived_units import DerivedUnits
-from pytorch.variance.layers import Layer, LayerChoice, LayerSelection, check_measurable, named_tensors
+from pytorch.variance.layers import (
+    Layer,
+    LayerChoice,
+    LayerSelection,
+    check_measurable,
+    is_per_sample,
+    named_tensors,
+)
 from pytorch.variance.operations import Operations
 from pytorch.variance.places import Place
 
@@ -145,23 +152,21 @@ class ActivationRecorder:
         return self._row
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
+        # An operation may have the name of a module: then both are counted, which the short way does not do.
+        quick = self._operations is None
+
         def record(module: nn.Module, inputs: Any, output: Any) -> None:
             if not self._running:
                 return
             # Between two layers the caches are full of activations, and every line of this takes its time.
-            place = self._places[self._next] if self.layers and self._next < len(self._places) else None
+            place = self._places[self._next] if quick and self.layers and self._next < len(self._places) else None
             if place is not None and place.caller == name and type(output) is Tensor and output.shape == place.shape:
                 self._next += 1
                 self._fill(place, output, module, inputs)
             else:
                 self._record_parts(name, module, inputs, output)
 
-        def record_counted(module: nn.Module, inputs: Any, output: Any) -> None:
-            if self._running:
-                self._record_parts(name, module, inputs, output)
-
-        # An operation may have the name of a module: then both are counted, which the short way does not do.
-        return record if self._operations is None else self._quietly(record_counted)
+        return record if quick else self._quietly(record)
 
     def _quietly(self, hook: Callable[..., None]) -> Callable[..., None]:
         """Keep what a hook computes from being taken for operations of the model."""
@@ -192,14 +197,11 @@ class ActivationRecorder:
 
     def _is_beside_the_batch(self, part: str, activation: Tensor) -> bool:
         """Whether a part of an output, not asked for by name, is nothing of each sample: the state of an LSTM, say."""
-        return part in self._left_out or not (self._selection.names(part) or self._is_per_sample(activation))
-
-    def _is_per_sample(self, activation: Tensor) -> bool:
-        return activation.ndim > 0 and len(activation) == self._batch
+        return part in self._left_out or not (self._selection.names(part) or is_per_sample(activation, self._batch))
 
     def _record_operation(self, name: str, output: Any) -> None:
         for part, activation in named_tensors(self._call(name), output):
-            measurable = self._is_per_sample(activation) and activation.numel() > 0
+            measurable = is_per_sample(activation, self._batch) and activation.numel() > 0
             if measurable and activation.is_floating_point() and self._selection.includes(part, operation=True):
                 self._fill(self._place(part, None, activation), activation)
 

@@ -147,6 +147,15 @@ def leaf_modules(model: nn.Module, *, copying: bool = False) -> Iterator[tuple[s
                 yield name, module
 
 
+def is_per_sample(activation: Tensor, batch: int) -> bool:
+    """Whether the first axis of an activation is that of so many samples.
+
+    >>> is_per_sample(torch.zeros(4, 3), 4), is_per_sample(torch.zeros(1, 4, 3), 4), is_per_sample(torch.zeros(()), 4)
+    (True, False, False)
+    """
+    return activation.ndim > 0 and len(activation) == batch
+
+
 def check_measurable(name: str, activation: Tensor, batch: int) -> None:
     """Refuse a layer without units of each sample.
 
@@ -159,7 +168,7 @@ def check_measurable(name: str, activation: Tensor, batch: int) -> None:
         InputError: Its first axis is not the batch, it is empty, or complex; the message says what to do.
     """
     shape = tuple(activation.shape)
-    if activation.ndim == 0 or len(activation) != batch:
+    if not is_per_sample(activation, batch):
         what = f"shape {shape} for {batch} samples: its first axis is not the batch"
     elif activation.numel() == 0:
         what = f"shape {shape}: there is nothing to measure"
