@@ -23,8 +23,8 @@ def draw(samples, generator):
     return torch.cat([table[..., :-2], table[..., -2:].clamp(min=2)], dim=2), labels
 
 
-def accumulate(table, labels, batch=250):
-    accumulator = VarianceAccumulator(STEPS, LAYERS, labels=range(3))
+def accumulate(table, labels, batch=250, dispersion="std"):
+    accumulator = VarianceAccumulator(STEPS, LAYERS, dispersion, labels=range(3))
     for part in torch.arange(len(labels)).split(batch):
         accumulator.begin(labels[part])
         for step in range(STEPS):
@@ -33,10 +33,10 @@ def accumulate(table, labels, batch=250):
     return accumulator
 
 
-def layer_means(table):
+def layer_means(table, dispersion=np.std):
     """NV of each layer and of all, by NumPy."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = table.std(axis=1, ddof=1).mean(axis=0) / table.std(axis=0, ddof=1).mean(axis=0)
+        ratios = dispersion(table, axis=1, ddof=1).mean(axis=0) / dispersion(table, axis=0, ddof=1).mean(axis=0)
     return np.array([*(part.mean() for part in np.split(ratios, np.cumsum(LAYERS)[:-1])), ratios.mean()])
 
 
@@ -67,13 +67,14 @@ def test_intervals_cover_the_value_of_very_many_samples(batch):
     assert (covered <= 0.98 * 200).all(), covered / 200
 
 
-def test_errors_and_biases_agree_with_the_delete_one_jackknife():
+@pytest.mark.parametrize("dispersion", ["std", "variance"])
+def test_errors_and_biases_agree_with_the_delete_one_jackknife(dispersion):
     table, labels = draw(400, torch.Generator().manual_seed(3))
-    errors = accumulate(table, labels, 400).errors()
-    whole = table.numpy()
-    deleted = np.array([layer_means(np.delete(whole, index, axis=0)) for index in range(len(whole))])
+    errors = accumulate(table, labels, 400, dispersion).errors()
+    whole, by_numpy = table.numpy(), {"std": np.std, "variance": np.var}[dispersion]
+    deleted = np.array([layer_means(np.delete(whole, index, axis=0), by_numpy) for index in range(len(whole))])
     expected = np.sqrt(399 / 400 * ((deleted - deleted.mean(axis=0)) ** 2).sum(axis=0))
-    bias = 399 * (deleted.mean(axis=0) - layer_means(whole))
+    bias = 399 * (deleted.mean(axis=0) - layer_means(whole, by_numpy))
     # The two differ in the terms of higher order, 1 / N of the leading one; heavy tails make those felt.
     np.testing.assert_allclose(errors.all[2], expected, rtol=0.05)
     np.testing.assert_allclose(errors.bias_all, bias, rtol=0.2)

@@ -30,8 +30,11 @@ from torch import Tensor
 
 from pytorch.variance.moments import Groups, Moments, Update
 
-SLOPES = {"std": lambda dispersion: (0.5 / dispersion).nan_to_num_(nan=0, posinf=0), "variance": torch.ones_like}
-"""κ, the derivative of a dispersion by the variance, as a function of the dispersion; 0 where there is none."""
+SCALES = {
+    "std": lambda dispersion, steps: dispersion.mul_(2 * steps).rsqrt_().nan_to_num_(nan=0, posinf=0),
+    "variance": lambda dispersion, steps: dispersion.fill_(steps**-0.5),
+}
+"""√(κ / T), in place of the dispersion, κ being its derivative by the variance; 0 where there is none."""
 
 CENTRES = {"std": 0.5, "variance": 1.0}
 """The mean of q over the samples is so many times the dispersion."""
@@ -72,22 +75,20 @@ class SquaredDeviations:
         """
         dispersion = moments.dispersion(self._kind)
         self.dispersion += stacked_sum(dispersion, self._units) / self._steps
-        slope = SLOPES[self._kind](dispersion)
-        scale = (slope / self._steps).sqrt_().float()
+        scale = SCALES[self._kind](dispersion.float(), self._steps)
         offset = of.spread((update.reference - moments.mean).float().mul_(scale))
-        scale = self._groups.spread(scale)
         here = offset if offset.shape == update.deviations.shape else None
-        squares = torch.addcmul(offset, update.deviations, scale, out=here).square_()
+        squares = torch.addcmul(offset, update.deviations, self._groups.spread(scale), out=here).square_()
         self.sum += stacked_sum(squares, self._units)
         if self._kind == "std":
-            self._fourth += stacked_sum(self._groups.sum(squares.square_()) * slope, self._units)
+            self._fourth += stacked_sum(self._groups.sum(squares.square_()).mul_(scale).mul_(scale), self._units)
 
     def curvature(self) -> Tensor:
         """The sum over the samples of a group of w(x), (G, U); over N it is by how much SV is too small."""
         if self._kind == "variance":
             return torch.zeros_like(self.dispersion)
-        # The mean over t of q² / (2 σ) is T times the sum over t of (q / T)² κ, that of q̄² / (2 σ) an eighth of SV.
-        return self._fourth * self._steps - self.dispersion * self._groups.counts / 8
+        # q² / (2 σ) has the mean T² Σ (q / T)² κ / T over t, and q̄² / (2 σ) an eighth of SV.
+        return self._fourth * self._steps**2 - self.dispersion * self._groups.counts / 8
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-DISPERSIONS: dict[str, Callable[[Tensor], Tensor]] = {"std": torch.sqrt, "variance": torch.clone}
-"""What a dispersion is, as a function of the variance."""
+DISPERSIONS: dict[str, Callable[[Tensor], Tensor]] = {"std": Tensor.sqrt_, "variance": lambda variance: variance}
+"""What a dispersion is, as a function of the variance, in its place."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Moments:
         kept = deviations.float()
         shift = groups.sum(deviations).div_(groups.counts)
         m2 = groups.sum(deviations.square_()).addcmul_(shift.square(), groups.counts, value=-1).clamp_(min=0)
-        reference = part.mean
+        reference = part.mean.clone()
         part._combine(groups.counts, shift, m2)
         if not every:
             self.replace(groups.rows, part)
@@ -178,7 +178,7 @@ class Moments:
         fraction = count / total.clamp(min=1)
         self.m2 += m2
         self.m2.addcmul_(shift.square(), self.count * fraction)
-        self.mean = torch.addcmul(self.mean, shift, fraction)
+        self.mean.addcmul_(shift, fraction)  # in place: of a state that moved, the old places would stay as gaps
         self.count = total
 
     def pooled(self) -> "Moments":
