@@ -53,13 +53,10 @@ FAULTS = {
     ),
     "an angle is a fresh draw from around it": (
         "tests/test_transformations.py::test_the_same_angle_gives_the_same_image",
-        [
-            (
-                "pytorch/transformations/rotation.py",
-                "torch.tensor([self.degrees], dtype",
-                "torch.tensor([self.degrees + 2 * torch.rand(()).item() - 1], dtype",
-            )
-        ],
+        [("pytorch/transformations/rotation.py", "quarters, rest = divmod(self.degrees, 90)",
+          "quarters, rest = divmod(self.degrees + 2 * torch.rand(()).item() - 1, 90)"),
+         ("pytorch/transformations/rotation.py", "math.cos(math.radians(self.degrees))",
+          "math.cos(math.radians(self.degrees + 2 * torch.rand(()).item() - 1))")],
     ),
     "degrees are taken for radians": (
         "tests/test_transformations.py",
@@ -339,7 +336,7 @@ FAULTS = {
     ),
     "a measurement of fewer samples counts as done": (
         "tests/test_reproduction.py::test_only_what_was_done_as_asked_is_done",
-        [("pytorch/reproduction.py", "self.precision, None, models[UNROTATED].test_samples",
+        [("pytorch/reproduction.py", "self.precision, None, self._samples_to_measure(models[UNROTATED])",
           "self.precision, None, _measured(load_values(values_file(*place, 'mean', control, further_seed)))[5]")],
     ),
 }  # fmt: skip
