@@ -1,6 +1,7 @@
 """Aggregation: how the positions of an activation become units, before any dispersion is taken."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -110,16 +111,10 @@ def reduce(how: str | None, activation: Tensor, axes: tuple[int, ...], kind: tor
         out.copy_(activation)
     elif how == "max" and _is_read_in_stripes(activation, axes):
         out.copy_(F.max_pool2d(activation, activation.shape[2:]).flatten(1))
-    elif how == "max" and out.dtype == activation.dtype:
-        torch.amax(activation, axes, out=out)
     elif how == "max":
-        out.copy_(torch.amax(activation, axes))
+        _write(partial(torch.amax, activation, axes), activation.dtype, out)
     elif not activation.is_cpu:
-        function = torch.mean if how == "mean" else torch.sum
-        if out.dtype == kind:
-            function(activation, axes, dtype=kind, out=out)
-        else:
-            out.copy_(function(activation, axes, dtype=kind))
+        _write(partial(torch.mean if how == "mean" else torch.sum, activation, axes, dtype=kind), kind, out)
     elif activation.dtype == kind:
         _sum(activation, axes, out)
     else:
@@ -146,7 +141,12 @@ def _sum(values: Tensor, axes: tuple[int, ...], out: Tensor) -> None:
         height, width = values.shape[2:]
         rows = min(height, max(1, IN_SEQUENCE // width))
         values = F.avg_pool2d(values, (rows, width), ceil_mode=True, divisor_override=1)
-    if out.dtype == values.dtype:
-        torch.sum(values, axes, out=out)
+    _write(partial(torch.sum, values, axes), values.dtype, out)
+
+
+def _write(reduction: Callable[..., Tensor], kind: torch.dtype, out: Tensor) -> None:
+    """Write the result of a reduction, which is of type ``kind``, into given memory, which may be of another."""
+    if out.dtype == kind:
+        reduction(out=out)
     else:
-        out.copy_(torch.sum(values, axes))
+        out.copy_(reduction())
