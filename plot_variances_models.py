@@ -48,7 +48,8 @@ from pytorch.report.gallery import Look, Planned, plan
 from pytorch.report.origin import origin_table
 from pytorch.report.page import write_page
 from pytorch.report.table import Table
-from pytorch.report.tables import results_tables, write_tables
+from pytorch.report.table_files import write_tables
+from pytorch.report.tables import results_tables
 from pytorch.report.unit_gallery import plan_units
 from pytorch.script import run
 

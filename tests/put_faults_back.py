@@ -308,11 +308,20 @@ FAULTS = {
     ),
     "the first layer alone makes a trend": (
         "tests/test_claims.py",
-        [("pytorch/claims/depth_trend.py", "max(whole.p_value, rest.p_value)", "whole.p_value")],
+        [("pytorch/claims/depth_trend.py", "trend(values[1:], errors[1:])", "trend(values, errors)")],
     ),
     "layers that say the same count for many": (
         "tests/test_claims.py",
-        [("pytorch/claims/depth_trend.py", "abs(mean - values[-1]) < SAME", "abs(mean - values[-1]) < 0")],
+        [("pytorch/claims/varying_layers.py", "abs(value - self.values[kept[-1]]) < SAME", "False")],
+    ),
+    "dead units make a layer variant": (
+        "tests/test_claims.py",
+        [("pytorch/claims/varying_layers.py", "finite & ~constant[layer]", "finite")],
+    ),
+    "trainings make the images that all of them see more": (
+        "tests/test_claims.py",
+        [("pytorch/claims/collapse.py", "float(np.mean([loss.over_images for loss in losses]))",
+          "float(np.mean([loss.over_images for loss in losses])) / math.sqrt(count)")],
     ),
     "what is not decided is not reproduced": (
         "tests/test_claims.py",

@@ -12,14 +12,16 @@ from test_tables import FIRST_OF_ROW, HOSTILE, NAMES, hostile, pair, shuffled, u
 
 from pytorch.report.formats import estimate_text, latex, latex_comment, latex_text, markdown, markdown_comment
 from pytorch.report.table import Estimate, Table
-from pytorch.report.tables import results_tables, write_tables
+from pytorch.report.table_files import write_tables
+from pytorch.report.tables import results_tables
 
 
 @pytest.mark.parametrize(
     ("estimate", "text"),
     [
         ((0.78361, 0.00204), "0.7836 ± 0.0020"),
-        ((0.78361, 0.0000204), "0.7836 ± 0.0000"),
+        ((0.78361, 0.0000204), "0.783610 ± 0.000020"),
+        ((0.78361, 2.04e-8), "0.783610 ± 0.000000"),
         ((1.17449, 0.0171), "1.174 ± 0.017"),
         ((1.17449, 0.0996), "1.17 ± 0.10"),
         ((123.456, 12.3), "123 ± 12"),

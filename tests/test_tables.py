@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from test_result import result
 
+from pytorch.evaluation import AngleCurve
 from pytorch.experiment import PAIR
 from pytorch.report.controls import controls_of
 from pytorch.report.formats import markdown
@@ -116,12 +117,33 @@ def test_an_accuracy_stands_once_for_all_measurements_of_the_same_weights():
     assert row["unrotated model, upright data"] == "98.77 %"
     assert row["rotated model, rotated data"] == "25.00 %"
     assert row["2019 unrotated, rotated"] == "43.7 %"
-    assert "weights" not in row
+    assert not {"weights", "test images"} & {*row}
     anew = pair(weights={"unrotated": "3" * 16, "rotated": "4" * 16})
     for name, count in (("accuracy", 2), ("global-means", 4)):
         found = named([pair(), anew, untrained()], name)
         assert len(found) == count
         assert {row["weights"] for row in found} == {"00000000 / 11111111", "33333333 / 44444444"}
+
+
+def test_how_many_images_an_accuracy_is_of_is_told_where_both_models_saw_as_many():
+    curves = {name: AngleCurve([0.0], [[1, 2]], [3, count]) for name, count in (("unrotated", 4), ("rotated", 4))}
+    assert named([pair(angle_curves=curves)], "accuracy")[0]["test images"] == 7
+    curves["rotated"] = AngleCurve([0.0], [[1, 2]], [3, 5])
+    assert "test images" not in named([pair(angle_curves=curves)], "accuracy")[0]
+
+
+def test_constant_units_are_counted_and_left_out_of_a_mean_beside():
+    """NV of 2, 1 (0/0), 3, and one that is not finite."""
+    odd = result(tv_all=np.array([2.0, 0.0, 3.0, 1.0]), sv_all=np.array([1.0, 0.0, 1.0, 0.0]))
+    dead = result(tv_all=np.zeros(4), sv_all=np.zeros(4))
+    found = named([pair(results={"unrotated": odd, "rotated": dead})], "global-means")[0]
+    assert found["unrotated"].value == 2
+    assert [found[head] for head in ("units", "constant, unrotated", "constant, rotated")] == [4, 1, 4]
+    assert found["without them, unrotated"].value == 2.5
+    assert math.isnan(found["without them, rotated"].value)
+    ones = np.ones((3, 4))
+    plain = result(tv_all=ones[0], sv_all=ones[0], tv_classes=ones, sv_classes=ones)
+    assert "units" not in named([pair(results={"unrotated": plain, "rotated": plain})], "global-means")[0]
 
 
 def test_controls_stand_beside_the_pair_that_they_belong_to():

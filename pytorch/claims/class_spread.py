@@ -1,12 +1,12 @@
 """Claim: how variant the output is to rotations depends on the class."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from pytorch.claims.claim import Case, Claim, answer, range_text
+from pytorch.claims.claim import UNCLEAR, YES, Case, Claim, answer, range_text
 from pytorch.claims.learning import AT_CHANCE
-from pytorch.claims.significance import holm_of_cases, spread
+from pytorch.claims.significance import Spread, holm, holm_of_cases, spread
 from pytorch.claims.trainings import before_training, learned, rotation_pairs
 from pytorch.report.findings import Findings
 from pytorch.report.formats import p_text
@@ -22,11 +22,11 @@ TEST = (
 )
 CAPTION = (
     "NV of the last layer (its mean over units) within each class, under rotations: its mean over classes, the "
-    "standard deviation between the classes beyond what the errors over samples account for (Hedges & Olkin), the mean "
-    "of these errors, and the extremes. Before training: the same deviation of the network with its initial weights, "
-    f"whose classes differ, too. {TEST} With many samples any difference is seen: look at the deviation. With fewer "
-    "than about a hundred samples of a class its errors are somewhat too short, and a yes comes more easily. Of "
-    "several trainings this is the first."
+    "standard deviation between the classes beyond what the errors over samples account for (Hedges & Olkin), by "
+    "itself and relative to that mean, the mean of these errors, and the extremes. Before training: the same of the "
+    f"network with its initial weights, whose classes may differ, too. {TEST} With many samples any difference is "
+    "seen: look at the deviation. With fewer than about a hundred samples of a class its errors are somewhat too "
+    "short, and a yes comes more easily. Of several trainings this is the first."
 )
 
 
@@ -37,12 +37,15 @@ def class_spread(found: Findings) -> tuple[Claim | None, Table]:
     spreads = [spread(*_output(pair.results[name])) for pair, name in networks]
     judged = [learned(pair, name) for pair, name in networks]
     tested = holm_of_cases([each.p_value for each in spreads], judged)
-    rows, cases = [], []
+    before = _before_training(found, pairs)
+    rows, cases, as_before = [], [], []
     for (pair, name), each, p, counts in zip(networks, spreads, tested, judged, strict=True):
         values, _ = _output(pair.results[name])
         found_answer = answer(p, agrees=True) if counts else AT_CHANCE
+        control, differed = before.get((pair.model, pair.dataset), (None, UNCLEAR))
         if counts:
             cases.append(Case((pair.model, pair.dataset, name), found_answer))
+            as_before.append(found_answer == differed == YES)
         low, high = (_class(pair.results[name], values, which) for which in (np.nanargmin, np.nanargmax))
         rows.append({
             "model": pair.model,
@@ -52,10 +55,12 @@ def class_spread(found: Findings) -> tuple[Claim | None, Table]:
             "samples of a class": _counts(pair.results[name]),
             "mean over classes": Estimate(each.mean, np.nan),
             "deviation between classes": Estimate(each.deviation, np.nan),
+            "relative deviation": _relative(each),
             "error of a class": Estimate(each.error, np.nan),
             "least": low,
             "most": high,
-            "before training": _deviation(before_training(found, pair)),
+            "before training": control and Estimate(control.deviation, np.nan),
+            "relative deviation before training": control and _relative(control),
             "p": p_text(p),
             "differs": found_answer,
         })  # fmt: skip
@@ -71,8 +76,20 @@ def class_spread(found: Findings) -> tuple[Claim | None, Table]:
             "deviations before training": "before training",
         }.items()
     }
-    sizes = ", ".join(f"{what} {text}" for what, text in sizes.items())
-    return Claim(STATEMENT, "Cochran's Q, Holm", sizes, cases), table
+    told = ", ".join(f"{what} {text}" for what, text in sizes.items())
+    if before:
+        told += (
+            f"; of the {sum(case.answer == YES for case in cases)} that differ, {sum(as_before)} did so before training"
+        )
+    return Claim(STATEMENT, "Cochran's Q, Holm", told, cases), table
+
+
+def _before_training(found: Findings, pairs: Sequence[VariancePair]) -> dict[tuple[str, str], tuple[Spread, str]]:
+    """Judge the networks of the pairs as they were before training, where that was measured, together."""
+    results = {(pair.model, pair.dataset): result for pair in pairs if (result := before_training(found, pair))}
+    spreads = {of: spread(*_output(result)) for of, result in results.items() if len(result.classes) > 1}
+    tested = holm([each.p_value for each in spreads.values()])
+    return {of: (each, answer(p, agrees=True)) for (of, each), p in zip(spreads.items(), tested, strict=True)}
 
 
 def _one_of_each(found: Findings) -> list[VariancePair]:
@@ -103,5 +120,7 @@ def _class(result: VarianceResult, values: np.ndarray, which: Callable[[np.ndarr
     return f"{result.classes[index]} ({values[index]:.2f})"
 
 
-def _deviation(result: VarianceResult | None) -> Estimate | None:
-    return Estimate(spread(*_output(result)).deviation, np.nan) if result else None
+def _relative(found: Spread) -> str:
+    """The deviation between classes in relation to their mean."""
+    known = np.isfinite(found.deviation) and found.mean > 0
+    return f"{100 * found.deviation / found.mean:.1f} %" if known else "–"

@@ -1,6 +1,8 @@
 """Claim: accuracy on rotated data collapses without rotation in training, and not with it."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
@@ -26,9 +28,45 @@ STATEMENT = (
 TEST = (
     "Loss: (upright − rotated) / (upright − chance), where chance is the share of the largest class. Its 95 % interval "
     "must clear the bound. Its error is that over the test images, binomial, both accuracies taken as independent; of "
-    "several trainings that over trainings, where it is larger; the interval is then that of Student's t for so few."
+    "several trainings, all evaluated on the same images, that over trainings is added, by Student's t for so few."
 )
 CAPTION = f"Accuracies and the part of the accuracy above chance that is lost on rotated test data. {TEST}"
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The part of the accuracy above chance that is lost on rotated data, of one training or the mean of several.
+
+    Attributes:
+        value: NaN if one has learned nothing that it could lose.
+        over_images: Its standard error over test images, which are those of every training.
+        over_trainings: Over trainings; 0 of one.
+        trainings: Their number.
+    """
+
+    value: float
+    over_images: float
+    over_trainings: float = 0.0
+    trainings: int = 1
+
+    @classmethod
+    def mean(cls, losses: Sequence["Loss"]) -> "Loss":
+        """Of several trainings."""
+        values, count = np.array([loss.value for loss in losses]), len(losses)
+        over_trainings = float(values.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.0
+        return cls(float(values.mean()), float(np.mean([loss.over_images for loss in losses])), over_trainings, count)
+
+    @property
+    def estimate(self) -> Estimate:
+        """With both errors in one."""
+        return Estimate(self.value, math.hypot(self.over_images, self.over_trainings))
+
+    @property
+    def half_width(self) -> float:
+        """Of its confidence interval."""
+        upper = (1 + CONFIDENCE) / 2
+        of_trainings = stats.t.ppf(upper, self.trainings - 1) * self.over_trainings if self.trainings > 1 else 0.0
+        return math.hypot(stats.norm.ppf(upper) * self.over_images, of_trainings)
 
 
 def collapse(found: Findings) -> tuple[Claim | None, Table]:
@@ -39,7 +77,7 @@ def collapse(found: Findings) -> tuple[Claim | None, Table]:
         if any(math.isnan(loss.value) for loss in losses.values()):
             found_answer = AT_CHANCE
         else:
-            found_answer = _answer(losses, len(trained.pairs))
+            found_answer = _answer(losses)
             cases.append(Case((model, dataset), found_answer))
         rows.append({"model": model, "dataset": dataset, **_cells(trained, losses), "as claimed": found_answer})
     table = table_of_rows("collapse", "Accuracy on rotated data", CAPTION, rows)
@@ -53,51 +91,42 @@ def collapse(found: Findings) -> tuple[Claim | None, Table]:
     return Claim(STATEMENT, "95 % intervals, each by itself", sizes, cases), table
 
 
-def _cells(trained: Trained, losses: dict[str, Estimate]) -> Row:
+def _cells(trained: Trained, losses: dict[str, Loss]) -> Row:
     first = trained.pairs[0][UNROTATED]
-    cells: Row = {"trainings": len(trained.pairs)}
+    cells: Row = {"trainings": len(trained.pairs), "test images": first.test_samples}
     for name in PAIR:
         for data in ("upright", "rotated"):
             mean = np.mean([pair[name].accuracy[data] for pair in trained.pairs])
             cells[f"{name} model, {data} data"] = f"{100 * mean:.2f} %"
-        cells[f"{name} model, loss"] = losses[name]
+        cells[f"{name} model, loss"] = losses[name].estimate
     epochs = [trained.pairs[0][name].epochs for name in PAIR]
     return {**cells, "training": epochs_text(first.model, first.dataset, epochs, first.samples)}
 
 
-def _loss(trained: Trained, name: str) -> Estimate:
-    """The part of the accuracy above chance that is lost on rotated data, with its standard error."""
-    losses = [_one_loss(pair[name]) for pair in trained.pairs]
-    values, count = np.array([loss.value for loss in losses]), len(losses)
-    over_images = float(np.mean([loss.error for loss in losses])) / math.sqrt(count)
-    over_trainings = float(values.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.0
-    return Estimate(float(values.mean()), max(over_images, over_trainings))
+def _loss(trained: Trained, name: str) -> Loss:
+    return Loss.mean([_one_loss(pair[name]) for pair in trained.pairs])
 
 
-def _one_loss(model: TrainedModel) -> Estimate:
-    """Of one training, with the error of a ratio of independent binomial proportions, by linearisation.
-
-    NaN if it has learned nothing that it could lose.
-    """
+def _one_loss(model: TrainedModel) -> Loss:
+    """Of one training, with the error of a ratio of independent binomial proportions, by linearisation."""
     upright, rotated, guess = model.accuracy["upright"], model.accuracy["rotated"], _chance(model)
     if not has_learned(upright, model.test_samples, guess):
-        return Estimate(math.nan, math.nan)
+        return Loss(math.nan, math.nan)
     kept = (rotated - guess) / (upright - guess)
     of_upright, of_rotated = (proportion_error(each, model.test_samples) for each in (upright, rotated))
-    return Estimate(1 - kept, math.hypot(of_rotated, kept * of_upright) / (upright - guess))
+    return Loss(1 - kept, math.hypot(of_rotated, kept * of_upright) / (upright - guess))
 
 
 def _chance(model: TrainedModel) -> float:
     return chance(model.angle_curve, len(model.classes))
 
 
-def _answer(losses: dict[str, Estimate], trainings: int) -> str:
+def _answer(losses: dict[str, Loss]) -> str:
     """Yes if both models surely do as claimed, no if one surely does not."""
-    width = float(stats.t.ppf((1 + CONFIDENCE) / 2, trainings - 1 or math.inf))  # of one training the normal quantile
-    margins = []
-    for name, loss in losses.items():
-        margin = loss.value - COLLAPSE if name == UNROTATED else KEEPING - loss.value
-        margins.append((margin, width * loss.error))
+    margins = [
+        (loss.value - COLLAPSE if name == UNROTATED else KEEPING - loss.value, loss.half_width)
+        for name, loss in losses.items()
+    ]
     if all(margin > wide for margin, wide in margins):
         return YES
     return NO if any(margin < -wide for margin, wide in margins) else UNCLEAR

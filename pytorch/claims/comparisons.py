@@ -18,7 +18,10 @@ from pytorch.report.table import Estimate, Row, Table, table_of_rows
 from pytorch.report.tables import MEASURES
 from pytorch.variance_pair import VariancePair
 
-STATEMENT = "Training on rotated samples lowers the normalized variance, its global mean over all units."
+STATEMENT = (
+    "After training on rotated samples the normalized variance, its global mean over all units, is lower than after "
+    "training on upright ones."
+)
 TEST = (
     "Of one training each, z of the difference; its error is the sum of both models' errors over samples, an upper "
     "bound whatever their correlation: it judges these two networks. Of several trainings, Student's t of their "
@@ -27,7 +30,7 @@ TEST = (
 )
 CAPTION = (
     "NV = TV / SV under rotations, its global mean. Difference: rotated − unrotated; p < 0.05 and a difference below 0 "
-    f"make a yes. {TEST}"
+    f"make a yes. Where the rotated model was trained for more epochs, these are a part of the difference. {TEST}"
 )
 
 Key = tuple[str, str, str, str]

@@ -10,6 +10,9 @@ from scipy import stats
 SMALLEST_ERROR = 1e-12
 """An error below this is none: of values that were constant."""
 
+DRAWS = 1000
+"""How often values are drawn to see how far their errors move a rank correlation."""
+
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust p-values for their number, so that the chance of any wrong rejection is kept.
@@ -100,24 +103,43 @@ def spread(values: np.ndarray, errors: np.ndarray) -> Spread:
 
 @dataclass(frozen=True)
 class Trend:
-    """Whether values rise along an order.
+    """How far values rise along an order.
 
     Attributes:
         tau: Kendall's rank correlation, from -1, falling throughout, to 1, rising throughout.
-        p_value: Two-sided, of values in random order.
+        error: Its standard error, from those of the values.
     """
 
     tau: float
-    p_value: float
+    error: float
+
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """Where τ lies with this confidence, by the normal approximation."""
+        width = float(stats.norm.ppf((1 + confidence) / 2)) * self.error
+        return self.tau - width, self.tau + width
 
 
-def trend(values: np.ndarray) -> Trend:
-    """Judge whether values rise, by Kendall's tau-b (Kendall 1945, The treatment of ties in ranking problems).
+def trend(values: np.ndarray, errors: np.ndarray) -> Trend:
+    """Tell how far values rise, by Kendall's τ: of all pairs, those in order less those in the opposite one.
+
+    Its error is the standard deviation of τ over ``DRAWS`` seeded draws of normally distributed values with these
+    errors, independent of each other. An error that is not finite makes that of τ unknown, NaN.
 
     Args:
         values: (L,) in their order, finite.
+        errors: (L,), their standard errors.
     """
-    if len(values) < 3 or np.ptp(values) == 0:
+    if len(values) < 3:
         return Trend(math.nan, math.nan)
-    found = stats.kendalltau(np.arange(len(values)), values)
-    return Trend(float(found.statistic), float(found.pvalue))
+    tau = float(_tau(values[None])[0])
+    if not np.isfinite(errors).all():
+        return Trend(tau, math.nan)
+    noise = np.random.default_rng(0).standard_normal((DRAWS, len(values)))
+    return Trend(tau, float(_tau(values + errors * noise).std()))
+
+
+def _tau(values: np.ndarray) -> np.ndarray:
+    """Kendall's τ of each row."""
+    count = values.shape[1]
+    in_order = sum(np.sign(values[:, place + 1 :] - values[:, [place]]).sum(axis=1) for place in range(count - 1))
+    return in_order / (count * (count - 1) / 2)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from pytorch.report.table import Cell, Estimate, Table
 
-MOST_DECIMALS = 4
+USUAL_DECIMALS, MOST_DECIMALS = 4, 6
+"""Of a number without an error, and of one with an error at most."""
 SCIENTIFIC_FROM = 1e6
 
 MARKDOWN_SIGNS = r"\|<>`*_[]~$&"
@@ -47,10 +48,12 @@ LATEX_TABLE = r"""\begin{{table}}[htbp]
 
 
 def estimate_text(estimate: Estimate) -> str:
-    """Write a value, and its error to two significant digits, with four decimals at most.
+    """Write a value, and its error to two significant digits, with six decimals at most.
 
     >>> estimate_text(Estimate(0.78361, 0.00204)), estimate_text(Estimate(-1.2345, 0.0741))
     ('0.7836 ± 0.0020', '−1.234 ± 0.074')
+    >>> estimate_text(Estimate(0.51968, 0.000039))
+    '0.519680 ± 0.000039'
     >>> [estimate_text(Estimate(value, math.nan)) for value in (0.5, math.nan, math.inf)]
     ['0.5000', '–', 'inf']
     """
@@ -140,7 +143,7 @@ def one_line(text: str) -> str:
 def _decimals(error: float) -> int:
     """How many decimals show two significant digits of an error."""
     if not 0 < error < math.inf:
-        return MOST_DECIMALS
+        return USUAL_DECIMALS
     exponent = int(f"{error:.1e}".partition("e")[2])
     return min(max(1 - exponent, 0), MOST_DECIMALS)
 

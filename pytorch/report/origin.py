@@ -9,8 +9,8 @@ from pytorch.trained_model import TrainedModel
 from pytorch.variance_pair import VariancePair
 
 CAPTION = (
-    "Minutes are wall time: of a training all epochs of both models, without their evaluation; of a measurement both "
-    "models and all aggregations of its command together."
+    "Minutes are wall time: of a training all epochs of both models, without their evaluation; of a measurement all "
+    "models and aggregations of its command together."
 )
 
 

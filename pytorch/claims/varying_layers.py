@@ -1,0 +1,55 @@
+"""Layer means of the units that change at all, each quantity once: what can rise or fall with depth."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pytorch.variance import VarianceResult
+
+SAME = 1e-4
+"""Layer means of neighbours that differ by less are those of one quantity, seen twice."""
+
+
+@dataclass(frozen=True)
+class VaryingLayers:
+    """Means of NV over the units of each layer that change at all; layers without such units are left out.
+
+    Attributes:
+        names: What the layers are called, with the place of each among all.
+        values: (L,).
+        errors: (L,), standard errors over samples.
+    """
+
+    names: list[str]
+    values: np.ndarray
+    errors: np.ndarray
+
+    @classmethod
+    def of(cls, result: VarianceResult, group: str) -> "VaryingLayers":
+        """Take them from a result; its own layer means count constant units as 1, which adds nothing to their error."""
+        errors, constant = result.layer_errors(group), result.constant_units(group)
+        found: dict[str, tuple[float, float]] = {}
+        for place, (layer, units) in enumerate(result.normalized_variance(group).items(), 1):
+            finite = np.isfinite(units)
+            varying = finite & ~constant[layer]
+            if varying.any():
+                error = errors[layer] * finite.sum() / varying.sum()
+                found[f"{layer} ({place} of {len(constant)})"] = float(units[varying].mean()), float(error)
+        values, errors = np.array([*found.values()]).reshape(-1, 2).T
+        return cls([*found], values, errors)
+
+    def distinct(self) -> tuple[np.ndarray, np.ndarray]:
+        """The means and their errors, those of one quantity once."""
+        kept: list[int] = []
+        for place, value in enumerate(self.values):
+            if not (kept and abs(value - self.values[kept[-1]]) < SAME):
+                kept.append(place)
+        return self.values[kept], self.errors[kept]
+
+    def extreme(self, which: Callable[[np.ndarray], int]) -> str:
+        """Name the layer with the lowest or highest mean."""
+        if not len(self.values):
+            return ""
+        index = int(which(self.values))
+        return f"{self.names[index]}: {self.values[index]:.2f}"
