@@ -25,7 +25,7 @@ CONFIDENCE = 0.95
 """Of the interval of τ, which must clear the bound."""
 
 STATEMENT = (
-    "The normalized variance rises with depth, lower layers are the most invariant: of two of three pairs of layers "
+    "The normalized variance rises with depth, lower layers are the most invariant: in two of three pairs of layers "
     "the deeper one has the higher mean."
 )
 TEST = (
