@@ -21,6 +21,7 @@ from pytorch.variance import VarianceResult
 from pytorch.variance.activations import ActivationRecorder
 from pytorch.variance.measure import device_of, on_device
 from pytorch.variance.moments import Groups, Moments
+from pytorch.variance.outcome import description
 
 Transformation = Callable[[Tensor], Tensor]
 
@@ -145,7 +146,7 @@ def unit_examples(
         mean=moments.mean[0].numpy(),
         sd=moments.dispersion("std")[0].numpy(),
         samples=len(images),
-        transformations=[str(transformation) for transformation in transformations],
+        transformations=[*map(description, transformations)],
     )
 
 

@@ -356,6 +356,39 @@ def test_transformations_that_make_no_batch(change, message):
         measure_variance(small_model(), images, None, rotations(2), preprocess=change)
 
 
+def test_a_model_that_cannot_take_bytes_says_who_must_make_numbers_of_them():
+    class Scaling(nn.Sequential):
+        def forward(self, inputs):
+            return super().forward(inputs / 255)
+
+    images = torch.arange(256, dtype=torch.uint8).view(4, 1, 8, 8)
+    turns = [torch.clone, torch.fliplr]
+    with pytest.raises(InputError, match=r"cannot take images of type torch.uint8: a transformation or preprocess"):
+        measure_variance(small_model(), images, None, turns)
+    found = measure_variance(Scaling(*small_model()), images, None, turns)
+    assert found.transformations == [
+        "<built-in method clone of type object>",
+        "<built-in method fliplr of type object>",
+    ]
+    with pytest.raises(RuntimeError, match="no such thing"):
+        measure_variance(small_model(), images / 255, None, turns, preprocess=lambda batch: no_such_thing())
+
+
+def no_such_thing():
+    raise RuntimeError("no such thing")
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (8,), (2, 1, 1, 8, 8)])
+def test_batches_of_an_iterable_that_are_no_images(shape):
+    with pytest.raises(InputError, match=r"a batch of images has shape \(.*\): \(B, C, H, W\) is needed"):
+        measure_variance(small_model(), [(torch.rand(shape), None)], None, rotations(2))
+
+
+def test_a_function_that_chooses_no_layer():
+    with pytest.raises(InputError, match="no layer was recorded: layers= chooses nothing"):
+        measure_variance(small_model(), torch.rand(4, 1, 8, 8), None, rotations(2), layers=lambda name, module: False)
+
+
 def test_images_that_are_no_numbers():
     images = torch.rand(6, 1, 8, 8)
     images[2, 0, 1, 1], images[4, 0, 0, 0] = torch.nan, torch.inf

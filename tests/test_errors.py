@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from pytorch.errors import InputError
 from pytorch.transformations import rotations
 from pytorch.variance import measure_variance
 from pytorch.variance.accumulator import VarianceAccumulator
@@ -148,6 +149,21 @@ def test_shuffled_samples_have_a_normalized_variance_of_1():
     assert upright.global_mean() < 0.7
     for group in shuffled.groups:
         assert shuffled.global_mean(group) == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("as_iterable", [False, True])
+def test_too_few_samples_to_shuffle_are_refused(as_iterable):
+    """A batch that is small because it is all, or the last one, is not."""
+
+    def measure(count, size):
+        images = torch.rand(count, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        given = [(part, None) for part in images.split(size)] if as_iterable else images
+        return measure_variance(model, given, None, rotations(2), batch_size=size, shuffled=True).samples
+
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU())
+    with pytest.raises(InputError, match="batches of 15 samples are too small to shuffle: 16 are needed"):
+        measure(30, 15)
+    assert [measure(6, 15), measure(32, 16), measure(33, 32)] == [6, 32, 33]
 
 
 def test_bfloat16_forward_passes():

@@ -372,6 +372,50 @@ def test_states_that_are_nothing_of_each_sample_are_named_and_left_out(layers, i
         measure_variance(model, images, labels, TURNS, layers=["lstm[1][0]"])
 
 
+class Sequences(nn.Module):
+    """Nine tokens of each sample, in whatever order of axes its parts want them."""
+
+    def __init__(self, part):
+        super().__init__()
+        self.part, self.last = part, nn.Linear(18, 3)
+
+    def forward(self, x):
+        tokens = x.flatten(2).unflatten(2, (9, 9)).transpose(1, 2).flatten(2)
+        tokens = tokens if getattr(self.part, "batch_first", False) else tokens.transpose(0, 1)
+        self.part(tokens, tokens, tokens) if isinstance(self.part, nn.MultiheadAttention) else self.part(tokens)
+        return self.last(x.flatten(2).unflatten(2, (9, 9)).transpose(1, 2).flatten(2)[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("part", "batch", "left_out"),
+    [
+        (lambda: nn.LSTM(18, 5, num_layers=2, batch_first=True), 2, ["part[1][0]", "part[1][1]"]),
+        (lambda: nn.GRU(18, 5, batch_first=True, bidirectional=True), 2, ["part[1]"]),
+        (lambda: nn.LSTM(18, 5), 9, ["part[0]", "part[1][0]", "part[1][1]"]),
+        (lambda: nn.MultiheadAttention(18, 2), 9, ["part[0]"]),
+    ],
+    ids=["states", "states of one tensor", "tokens first", "attention, tokens first"],
+)
+def test_what_is_as_long_as_a_batch_by_chance_is_no_axis_of_samples(part, batch, left_out, images, labels):
+    model = of(lambda: Sequences(part()))
+    images, labels = (each[: len(images) // batch * batch] for each in (images, labels))  # all batches are as long
+    found = measure_variance(model, images, labels, TURNS, batch_size=batch)
+    other = measure_variance(model, images, labels, TURNS, batch_size=5)
+    assert found.never_called == other.never_called == left_out
+    assert_same(found, other)
+    with pytest.raises(InputError, match="first axis is not the batch"):
+        measure_variance(model, images, labels, TURNS, layers=left_out[-1:], batch_size=batch)
+
+
+def test_a_transformer_that_wants_tokens_first_is_refused_however_long_they_are(images, labels):
+    model = of(lambda: Sequences(nn.TransformerEncoderLayer(18, 2, 8)))
+    with pytest.raises(InputError, match=r"layer part\.self_attn has tokens along its first axis, not samples"):
+        measure_variance(model, images, labels, TURNS, batch_size=9)
+    with pytest.raises(InputError, match="layer part has tokens"):
+        measure_variance(model, images, labels, TURNS, layers=["part"])
+    assert measure_variance(model, images, labels, TURNS, layers=["last"]).layer_names == ["last"]
+
+
 def test_two_layers_of_one_name_are_told_before_the_work():
     class Twice(nn.Module):
         def __init__(self):

@@ -17,6 +17,7 @@ from pytorch.variance.layers import (
     LayerChoice,
     LayerSelection,
     check_measurable,
+    is_beside_samples,
     is_per_sample,
     named_tensors,
 )
@@ -183,21 +184,23 @@ class ActivationRecorder:
     def _record_parts(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         """Record the tensors of an output that is not, or not yet known to be, a single one that is always wanted."""
         self._called.add(name)
-        for part, activation in named_tensors(self._call(name), output):
+        call = self._call(name)
+        for part, activation in named_tensors(call, output):
             if not self._selection.includes(part):
                 self._in_parts.add(name)
                 continue
-            if type(output) is not Tensor and self._is_beside_the_batch(part, activation):
+            beside = is_beside_samples(module, part.removeprefix(call)) or not is_per_sample(activation, self._batch)
+            if type(output) is not Tensor and self._is_left_out(part, beside):
                 self._left_out[part] = None
                 continue
-            check_measurable(part, activation, self._batch)
+            check_measurable(part, activation, self._batch, beside=beside)
             self._fill(self._place(part, name, activation, module, inputs), activation, module, inputs)
         if type(output) is not Tensor:
             self._in_parts.add(name)
 
-    def _is_beside_the_batch(self, part: str, activation: Tensor) -> bool:
+    def _is_left_out(self, part: str, beside: bool) -> bool:
         """Whether a part of an output, not asked for by name, is nothing of each sample: the state of an LSTM, say."""
-        return part in self._left_out or not (self._selection.names(part) or is_per_sample(activation, self._batch))
+        return part in self._left_out or (beside and not self._selection.names(part))
 
     def _record_operation(self, name: str, output: Any) -> None:
         for part, activation in named_tensors(self._call(name), output):
@@ -244,7 +247,8 @@ class ActivationRecorder:
         if twice:
             raise InputError(f"two layers are called {twice[0]}: rename the module, or choose with layers=")
         if not self._places:
-            raise InputError("no layer was recorded: the model calls no leaf module that computes something")
+            chosen = "layers= chooses nothing" if self._selection.by_function else "the model calls no leaf module"
+            raise InputError(f"no layer was recorded: {chosen} that computes something")
         units = [(place.name, how, units) for place in self._places for how, units in place.units.items()]
         self.layers = [Layer(name, how, part.shape[1:]) for name, how, part in units]
         self._row = torch.cat([part.reshape(self._batch, -1) for _, _, part in units], dim=1)

@@ -98,6 +98,8 @@ def _checked(batches: Iterable[Any], class_count: int | None) -> Iterator[Batch]
         if not isinstance(batch, (tuple, list)) or len(batch) != 2:
             raise InputError("a batch of an iterable must be (images, labels), or (images, None) without labels")
         images = _as_tensor(batch[0])
+        if images.ndim != 4:
+            raise InputError(f"a batch of images has shape {tuple(images.shape)}: (B, C, H, W) is needed")
         yield Batch(images, checked_labels(batch[1], len(images), class_count))
 
 

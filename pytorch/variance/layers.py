@@ -62,7 +62,7 @@ class LayerSelection:
             operation, that says whether to record it.
 
     Raises:
-        InputError: ``layers`` is of another kind, or empty.
+        InputError: ``layers`` is of another kind, or empty, or chooses what has tokens along its first axis.
     """
 
     def __init__(self, model: nn.Module, layers: LayerChoice = None) -> None:
@@ -84,6 +84,12 @@ class LayerSelection:
             wanted = {re.split(r"[#\[]", name, maxsplit=1)[0] for name in self._names}
             self.modules = [(name, module) for name, module in every if name in wanted]
             self.operations = bool(wanted - {name for name, _ in every})
+        check_samples_first(model, [name for name, _ in self.modules])
+
+    @property
+    def by_function(self) -> bool:
+        """Whether a function says what to record."""
+        return self._predicate is not None
 
     def includes(self, name: str, *, operation: bool = False) -> bool:
         """Whether to record the tensor of that name."""
@@ -156,19 +162,57 @@ def is_per_sample(activation: Tensor, batch: int) -> bool:
     return activation.ndim > 0 and len(activation) == batch
 
 
-def check_measurable(name: str, activation: Tensor, batch: int) -> None:
+def is_beside_samples(module: nn.Module, part: str) -> bool:
+    """Whether a part of a module's output has something else than samples along its first axis, however many they are.
+
+    >>> lstm = nn.LSTM(3, 5, num_layers=2, batch_first=True)
+    >>> is_beside_samples(lstm, "[0]"), is_beside_samples(lstm, "[1][0]"), is_beside_samples(nn.LSTM(3, 5), "[0]")
+    (False, True, True)
+    """
+    if isinstance(module, nn.RNNBase):
+        return part != "[0]" or not module.batch_first  # the others are states, (layers, B, D)
+    return isinstance(module, nn.MultiheadAttention) and part == "[0]" and not module.batch_first
+
+
+def check_samples_first(model: nn.Module, recorded: Iterable[str]) -> None:
+    """Refuse layers of transformers whose first axis is that of the tokens: it may be as long as a batch.
+
+    Args:
+        model: Any module.
+        recorded: Names of its modules.
+
+    Raises:
+        InputError: One lies in such a transformer.
+    """
+    transformers = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
+    turned = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, transformers) and not module.self_attn.batch_first
+    ]
+    for name in recorded:
+        for outer in turned:
+            if not outer or name == outer or name.startswith(f"{outer}."):
+                raise InputError(
+                    f"layer {name} has tokens along its first axis, not samples: make {outer or 'the model'} with "
+                    "batch_first=True, or record other layers by layers="
+                )
+
+
+def check_measurable(name: str, activation: Tensor, batch: int, *, beside: bool = False) -> None:
     """Refuse a layer without units of each sample.
 
     Args:
         name: Of the layer.
         activation: (B, ...), as it should be.
         batch: B.
+        beside: Whether its first axis is known to be something else, however long.
 
     Raises:
         InputError: Its first axis is not the batch, it is empty, or complex; the message says what to do.
     """
     shape = tuple(activation.shape)
-    if not is_per_sample(activation, batch):
+    if beside or not is_per_sample(activation, batch):
         what = f"shape {shape} for {batch} samples: its first axis is not the batch"
     elif activation.numel() == 0:
         what = f"shape {shape}: there is nothing to measure"

@@ -74,8 +74,8 @@ def measure_variance(
             matrix products are of bfloat16 (``torch.autocast``). The statistics are float64 in either case.
         tolerance: Stop as soon as every layer mean of NV, over all samples and stratified, is known to this
             half-width (95 %; see ``pytorch.variance.stopping``); None: use all samples.
-        shuffled: A control: under each transformation every sample stands in for another one of its batch, whatever
-            its class, so that NV must come out near 1.
+        shuffled: A control: under each transformation every sample stands in for another one of its batch, of 16 or
+            more, whatever its class, so that NV must come out near 1.
         seed: Of the order of the samples, and of the shuffling.
         progress: What to call the work on a progress bar; None: no bar.
 

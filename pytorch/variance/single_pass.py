@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pytorch.errors import InputError
+from pytorch.errors import InputError, ReportedError
 from pytorch.precision import autocast
 from pytorch.variance.accumulator import VarianceAccumulator
 from pytorch.variance.activations import ActivationRecorder
@@ -19,6 +19,9 @@ from pytorch.variance.memory import check_memory
 from pytorch.variance.stopping import Stopping
 
 Transformation = Callable[[Tensor], Tensor]
+
+FEWEST_TO_SHUFFLE = 16
+"""Samples of a batch: of fewer, each would too often stand in for itself."""
 
 
 class TooLargeTogetherError(Exception):
@@ -64,7 +67,11 @@ def _run(
     watchers: list[Stopping] = []
     generator = torch.Generator().manual_seed(options.seed)
     precisely = _precisely(options.precision, device)
+    first = 0
     for batch in samples.batches:
+        first = first or len(batch.images)
+        if options.shuffled and accumulators and first < FEWEST_TO_SHUFFLE:
+            raise InputError(f"batches of {first} samples are too small to shuffle: {FEWEST_TO_SHUFFLE} are needed")
         images = batch.images.to(device, non_blocking=True)
         for step, transformation in enumerate(options.transformations):
             seen = _shuffle(images, generator) if options.shuffled else images
@@ -106,7 +113,15 @@ def _rows(
         inputs = _checked(transformation(images.clone()), len(images), "a transformation")  # which may work in place
         if preprocess is not None:
             inputs = _checked(preprocess(inputs), len(images), "preprocess")
-    return [recorder(recorder.own_copy(inputs)) for recorder in recorders]
+    try:
+        return [recorder(recorder.own_copy(inputs)) for recorder in recorders]
+    except RuntimeError as error:
+        if inputs.is_floating_point() or isinstance(error, ReportedError):
+            raise
+        raise InputError(
+            f"the model cannot take images of type {inputs.dtype}: a transformation or preprocess must make them "
+            f"floating point ({error})"
+        ) from error
 
 
 def _checked(batch: Any, count: int, what: str) -> Tensor:
