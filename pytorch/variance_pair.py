@@ -1,11 +1,13 @@
 """What a measurement leaves: the results of both models of a pair, or of a control, and how they came about."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pytorch.checked_fields import Setting, check_fields
 from pytorch.evaluation import AngleCurve
-from pytorch.experiment import CONTROLS, PAIR, check_names
+from pytorch.experiment import CONTROLS, PAIR, SHUFFLED, check_names
 from pytorch.variance import VarianceResult
 
 
@@ -49,21 +51,27 @@ class VariancePair:
 
     @classmethod
     def of_results(
-        cls, results: dict[str, VarianceResult], model: str, dataset: str, transformation: str = "rotation"
+        cls, results: dict[str, VarianceResult], model: str, dataset: str, transformation: str | None = None
     ) -> "VariancePair":
         """Put two measurements of one's own side by side, for drawing and keeping.
 
         Args:
-            results: ``"unrotated"`` and ``"rotated"``: of the same layers, transformations and classes.
+            results: ``"unrotated"`` and ``"rotated"``: of the same layers, transformations, classes and samples, in the
+                same precision; both shuffled, a control, or neither.
             model: What figures call the network.
             dataset: What they call the data.
-            transformation: What they call the transformations.
+            transformation: What they call the transformations; None: rotations if they are ours, masked or not.
 
         Raises:
             ValueError: The two do not belong together, or a name cannot be that of a file.
         """
+        first, *others = results.values()
+        for shared in ("precision", "shuffled", *(() if first.tolerance else ("samples",))):
+            if any(getattr(other, shared) != getattr(first, shared) for other in others):
+                raise ValueError(f"its two results differ in their {shared}")
+        transformation = transformation or _kind(first.transformations)
         return cls(
-            model, dataset, transformation, None, results, accuracy={}, angle_curves={},
+            model, dataset, transformation, SHUFFLED if first.shuffled else None, results, accuracy={}, angle_curves={},
             training={name: {} for name in results}, weights=dict.fromkeys(results, ""), source=dataset, seed=0,
             command="", machine="", date="", seconds=0.0, versions={},
         )  # fmt: skip
@@ -119,3 +127,17 @@ class VariancePair:
         results = {name: VarianceResult.from_dict(result) for name, result in content["results"].items()}
         curves = {name: AngleCurve(**curve) for name, curve in content["angle_curves"].items()}
         return cls(**{**content, "results": results, "angle_curves": curves})
+
+
+def _kind(transformations: Sequence[str]) -> str:
+    """Name transformations by what they call themselves.
+
+    >>> _kind(["rotation by 0°", "rotation by 180°"]), _kind(["rotation by 0°, disc", "rotation by 180°, disc"])
+    ('rotation', 'rotation-disc')
+    >>> _kind(["rotation by 0°", "rotation by 0°, brightness times 0.25"])
+    'transformation'
+    """
+    for name, form in (("rotation", r"rotation by [^,]+"), ("rotation-disc", r"rotation by [^,]+, disc")):
+        if all(re.fullmatch(form, each) for each in transformations):
+            return name
+    return "transformation"

@@ -1,5 +1,6 @@
 """Figures show what they must, and change nothing."""
 
+import itertools
 import pickle
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ from test_heatmaps import of_both, texts
 from test_result import errors, result
 from test_storage import pair, trained  # noqa: F401 (fixtures)
 
+from pytorch.errors import InputError
 from pytorch.evaluation import AngleCurve
 from pytorch.experiment import PAIR
 from pytorch.figures import (
@@ -55,6 +57,19 @@ def test_a_long_title_stays_within_its_figure(pair):  # noqa: F811
     assert "2 rotations, aggregation mean, 3 samples" in texts(heatmap_figure(pair, "cow"))
 
 
+@pytest.mark.parametrize("width", [None, 3.4, 7.0])
+def test_titles_and_legends_of_a_heatmap_of_few_layers_stay_apart_and_within(pair, width):  # noqa: F811
+    odd = {"tv_all": np.array([0.0, 1.0, np.nan, 9.0]), "sv_all": np.array([0.0, 0.0, 1.0, 1.0])}
+    figure = heatmap_figure(of_both(pair, **odd), "all", width=width, sort=True)
+    figure.draw_without_rendering()
+    titles = [axes._left_title.get_window_extent() for axes in figure.axes if axes.get_title("left")]
+    boxes = [*titles, figure.legends[0].get_window_extent()]
+    assert len(titles) == 3
+    assert width or min(axes._left_title.get_fontsize() for axes in figure.axes if axes.get_title("left")) > 7
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes)
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -92,6 +107,48 @@ def test_names_that_mean_something_to_matplotlib_are_shown_as_they_are(pair, tmp
     heatmap = heatmap_figure(pair, "$^$")
     assert heatmap.get_suptitle().startswith(r"simple_conv on digits: class \$^\$" + "\n")
     save_figure(heatmap, tmp_path / "figure.png")
+
+
+def test_results_of_ones_own_are_drawn_as_what_they_are():
+    def own(first, **changes):
+        return VariancePair.of_results({"unrotated": first, "rotated": replace(first, **changes)}, "mine", "digits")
+
+    plain = result()
+    assert own(plain).control is None
+    assert "2 transformations, aggregation mean" in layers_figure(own(plain)).get_suptitle()
+    turned = replace(plain, transformations=["rotation by 0°", "rotation by 180°"])
+    assert "2 rotations, aggregation mean" in layers_figure(own(turned)).get_suptitle()
+    shuffled = layers_figure(own(replace(plain, shuffled=True)))
+    assert "mine on digits (samples shuffled)" in shuffled.get_suptitle()
+    for name, value in {"shuffled": True, "samples": plain.samples + 1, "precision": "bf16"}.items():
+        with pytest.raises(ValueError, match=f"its two results differ in their {name}"):
+            own(plain, **{name: value})
+    assert own(replace(plain, tolerance=0.1), samples=plain.samples + 1).control is None
+
+
+def test_a_figure_is_saved_by_a_path_in_any_form(pair, tmp_path):  # noqa: F811
+    figure = layers_figure(pair)
+    assert save_figure(figure, str(tmp_path / "figure.PDF")).read_bytes().startswith(b"%PDF")
+    for name in ("figure", "figure.xyz"):
+        with pytest.raises(InputError, match=r"has no suffix that names a format: png, pdf, svg"):
+            save_figure(figure, tmp_path / name)
+
+
+def test_no_band_is_drawn_where_a_logarithmic_axis_has_no_place_for_it(pair):  # noqa: F811
+    """A layer of zeros parts the band of TV in two."""
+    names = ["a", "b", "c"]
+    still = {"tv_all": np.array([1.0, 0.0, 1.0]), "sv_all": np.array([1.0, 0.0, 1.0]), "errors": errors(3, 3)}
+    pair = of_both(
+        pair,
+        layer_names=names,
+        layer_shapes=[(1,)] * 3,
+        **still,
+        tv_classes=np.ones((3, 3)),
+        sv_classes=np.ones((3, 3)),
+    )
+    _, tv, _ = layers_figure(pair).axes
+    assert all(len(polygon.vertices) < 8 for band in tv.collections for polygon in band.get_paths())
+    assert tv.get_yscale() == "log"
 
 
 def test_layer_plots_draw_the_layer_means(pair):  # noqa: F811

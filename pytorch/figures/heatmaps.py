@@ -37,6 +37,15 @@ MARGINS, WIDEST_ROW = 1.3, 13.0
 NARROWEST_PITCH, NARROWEST_PANEL = 0.09, 2.2
 """In inches: of columns, and of panels, side by side; narrower ones go under one another."""
 
+TITLE_SIZE, TITLED = 9, 2.75
+"""Of a panel: font size of its title in points, and how wide it must be for that, in inches; else they are smaller."""
+
+USUAL_PANEL = 2.4
+"""In inches: a panel is no narrower unless the width of the figure is given."""
+
+MARK_LABEL = 1.9
+"""In inches: what explains a mark."""
+
 NARROWEST_GAPPED = 0.05
 """In inches: of columns with gaps between them; in narrower ones these would wash the colours out."""
 
@@ -149,7 +158,7 @@ def _canvas(pair: VariancePair, panels: int, width: float | None) -> tuple[Figur
         beside = width / panels >= max(NARROWEST_PANEL, NARROWEST_PITCH * (layers + 1) + MARGINS / panels)
     columns = panels if beside else 1
     if width is None:
-        width = max(6.5, MARGINS + columns * (0.35 + layers * usual))
+        width = max(6.5, MARGINS + columns * max(USUAL_PANEL, 0.35 + layers * usual))
     height = 5.2 if beside else 0.9 + 2.6 * panels
     figure = Figure(figsize=(width, height), layout="constrained")
     rows = 1 if beside else panels
@@ -182,7 +191,8 @@ def _draw_panel(panel: Panel, strip: Axes, cells: Axes, result: VarianceResult, 
     strip.tick_params(axis="y", labelsize=6, length=2, pad=1)
     strip.spines[["top", "right", "bottom"]].set_visible(False)
     blocks = name_blocks(strip, result.layer_names, pitch)
-    strip.set_title(panel.title, fontsize=9, loc="left", pad=15 if blocks else 4)
+    size = TITLE_SIZE * min(1, pitch * (len(panel.means) + 1) / TITLED)
+    strip.set_title(panel.title, fontsize=size, loc="left", pad=15 if blocks else 4)
 
 
 def _label_axes(axes: list[tuple[Axes, Axes]], pair: VariancePair, pitch: float) -> None:
@@ -231,5 +241,6 @@ def _add_marks(figure: Figure, panels: list[Panel], what: str) -> None:
         if set(counts) != {"0"}:
             shown.append(Patch(facecolor=colour, edgecolor="#666666", label=f"{mark}: {' | '.join(counts)} {what}"))
     if shown:
-        figure.legend(handles=shown, loc="outside lower left", ncols=len(shown), fontsize=7, frameon=False,
+        columns = min(len(shown), max(1, int(figure.get_figwidth() / MARK_LABEL)))
+        figure.legend(handles=shown, loc="outside lower left", ncols=columns, fontsize=7, frameon=False,
                       handlelength=1, columnspacing=1.2, borderpad=0)  # fmt: skip

@@ -118,7 +118,9 @@ def draw_means(
         marker: Of a layer.
     """
     means = list(result.layer_means(group, quantity).values())
-    low, high = zip(*result.layer_intervals(group, quantity).values(), strict=True)
+    low, high = np.transpose([*result.layer_intervals(group, quantity).values()])
+    if quantity != "normalized":
+        low = np.where(low > 0, low, np.nan)  # on a logarithmic axis a band that reaches 0 would be cut askew
     places = range(len(means)) if places is None else places
     axes.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.plot(places, means, line, color=colour, marker=marker, markersize=2.5, linewidth=1.2, label=label)

@@ -26,6 +26,7 @@ TRANSFORMATION_TITLES = {
     "translation": "translations",
     "scale": "scalings",
     "brightness": "levels of brightness",
+    "transformation": "transformations",
 }
 
 CONTROL_TITLES = {RANDOM_WEIGHTS: "before training", SHUFFLED: "samples shuffled"}
