@@ -263,3 +263,14 @@ def test_curves_of_many_classes_leave_room_for_the_axes(trained, classes, tmp_pa
     figure = angle_figure([{"unrotated": many, "rotated": many}])
     save_figure(figure, tmp_path / "angles.png")
     assert all(axes.get_position().width > 0.15 for axes in figure.axes)
+
+
+def test_a_map_of_few_classes_with_long_names_has_room_for_its_colours(pair):  # noqa: F811
+    names = ["cow", "a class whose name is long", "yak"]
+    part = {"tv_classes": np.ones((3, 4)), "sv_classes": np.ones((3, 4)), "classes": names}
+    figure = class_units_figure(of_both(pair, layer_names=["conv", "out"], layer_shapes=[(1,), (3,)], **part))
+    figure.draw_without_rendering()
+    bar = figure.axes[-1]
+    assert bar.get_window_extent().height > 1.5 * figure.dpi
+    assert bar.yaxis.label.get_window_extent().y1 <= figure.bbox.y1
+    assert figure.axes[0].get_ylabel() == "samples of class"

@@ -18,6 +18,9 @@ MOST_ROWS_NAMED = 60
 MARGINS = 1.8
 """In inches, beside the columns."""
 
+LETTER, OF_COLOUR_BAR = 0.06, 1.8
+"""In inches: of a class under a column, and the least height beside which a colour bar can be named."""
+
 
 def class_layers_figure(pair: VariancePair, width: float | None = None) -> Figure:
     """Draw the layer mean of NV of each class and layer, for both models, and their difference.
@@ -74,20 +77,21 @@ def class_units_figure(pair: VariancePair, width: float | None = None) -> Figure
     tables = {name: [layer_cells(found, group)[-1] for group in found.classes] for name, found in pair.results.items()}
     usual = [values[~constant] for rows in tables.values() for values, constant in rows]
     norm = Normalize(0, robust_top(np.concatenate(usual)))
-    figure = Figure(figsize=(width or 3.8 * len(tables) + 1.2, 1.6 + _height(len(result.classes), 0.26)),
-                    layout="constrained")  # fmt: skip
+    units = len(next(iter(tables.values()))[0][0])
+    outputs = [*map(class_label, result.classes)] if units == len(result.classes) <= MOST_ROWS_NAMED else []
+    names = LETTER * max(map(len, outputs), default=0)
+    height = max(1.6, 1.1 + names) + max(OF_COLOUR_BAR, _height(len(result.classes), 0.26))
+    figure = Figure(figsize=(width or 3.8 * len(tables) + 1.2, height), layout="constrained")
     axes = figure.subplots(1, len(tables), sharey=True, squeeze=False)[0]
     for panel, (name, rows) in zip(axes, tables.items(), strict=True):
         picture = [colour_cells(*row, norm, colormaps[SCALE_COLOURS])[0] for row in rows]
         panel.imshow(np.stack(picture), aspect="auto", interpolation="nearest")
         panel.set_title(f"{name} model", fontsize=9, loc="left")
-        units = len(rows[0][0])
-        outputs = result.classes if units == len(result.classes) <= MOST_ROWS_NAMED else []
         if outputs:
-            panel.set_xticks(range(units), map(class_label, outputs), rotation=90, fontsize=7)
+            panel.set_xticks(range(units), outputs, rotation=90, fontsize=7)
         panel.set_xlabel(f"{'output' if outputs else 'unit'} of {plain(layer)}", fontsize=8)
-    axes[0].set_ylabel("samples of class", fontsize=8)
     _name_classes(axes[0], result.classes)
+    axes[0].set_ylabel("samples of class", fontsize=8)
     _add_scale(figure, axes, norm, "NV (ends at the 99 % quantile)", extend="max")
     set_title(figure, pair, f"units of the last layer, {layer}, class by class", result.samples)
     return figure
