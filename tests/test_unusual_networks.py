@@ -409,11 +409,65 @@ def test_what_is_as_long_as_a_batch_by_chance_is_no_axis_of_samples(part, batch,
 
 def test_a_transformer_that_wants_tokens_first_is_refused_however_long_they_are(images, labels):
     model = of(lambda: Sequences(nn.TransformerEncoderLayer(18, 2, 8)))
-    with pytest.raises(InputError, match=r"layer part\.self_attn has tokens along its first axis, not samples"):
-        measure_variance(model, images, labels, TURNS, batch_size=9)
-    with pytest.raises(InputError, match="layer part has tokens"):
-        measure_variance(model, images, labels, TURNS, layers=["part"])
+    for batch in (9, 5):
+        with pytest.raises(InputError, match=r"layer part.\w+ has shape .*: its first axis is not the batch"):
+            measure_variance(model, images[:9], labels[:9], TURNS, batch_size=batch)
+        with pytest.raises(InputError, match=r"layer part has shape .*: its first axis is not the batch"):
+            measure_variance(model, images[:9], labels[:9], TURNS, layers=["part"], batch_size=batch)
     assert measure_variance(model, images, labels, TURNS, layers=["last"]).layer_names == ["last"]
+
+
+class TokensFirst(nn.Module):
+    """As CLIP has it: (L, B, D) inside, by its own hands; and positions, which are nothing of a sample."""
+
+    def __init__(self, within=True, positions=False):
+        super().__init__()
+        self.within, self.positions, self.last = nn.Linear(18, 4), nn.Embedding(9, 18), nn.Linear(18, 3)
+        self.uses = within, positions
+
+    def forward(self, x):
+        tokens = x.flatten(2).unflatten(2, (9, 9)).transpose(1, 2).flatten(2)
+        within, positions = self.uses
+        if positions:
+            tokens = tokens + self.positions(torch.arange(9))
+        if within:
+            self.within(tokens.transpose(0, 1))
+        return self.last(tokens)
+
+
+@pytest.mark.parametrize("uses", [(True, False), (False, True)], ids=["tokens", "positions"])
+@pytest.mark.parametrize("layers", [None, "operations"])
+def test_tokens_that_are_as_many_as_the_samples_are_not_taken_for_them(uses, layers, images, labels):
+    model = of(lambda: TokensFirst(*uses))
+    named = "within" if uses[0] else "positions"
+    for batch in (9, 5):
+        with pytest.raises(InputError, match=rf"layer {named} has shape .*: its first axis is not the batch"):
+            measure_variance(model, images[:9], labels[:9], TURNS, batch_size=batch, layers=layers)
+    assert measure_variance(model, images[:9], labels[:9], TURNS, layers=["last"]).layer_names == ["last"]
+
+
+def test_names_of_layers_may_come_one_by_one(images, labels):
+    model = of(lambda: TokensFirst(within=False))
+    assert measure_variance(model, images, labels, TURNS, layers=iter(["last"])).layer_names == ["last"]
+
+
+def test_a_state_that_is_as_long_as_the_batch_by_chance_is_told_from_samples(images, labels):
+    class Stateful(TokensFirst):
+        def __init__(self):
+            super().__init__(within=False)
+            self.state = Pair()
+
+        def forward(self, x):
+            self.state(x)
+            return super().forward(x)
+
+    class Pair(nn.Module):
+        def forward(self, x):
+            return x, x.new_zeros(9, len(x), 2)
+
+    with pytest.raises(InputError, match=r"layer state\[1\] is 9 long as the batch is, by chance"):
+        measure_variance(of(Stateful), images[:9], labels[:9], TURNS)
+    assert measure_variance(of(Stateful), images[:8], labels[:8], TURNS).never_called[-1:] == ["state[1]"]
 
 
 def test_two_layers_of_one_name_are_told_before_the_work():

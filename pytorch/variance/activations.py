@@ -54,8 +54,9 @@ class ActivationRecorder:
     def __init__(self, model: nn.Module, aggregation: str | Sequence[str] = "mean", layers: LayerChoice = None) -> None:
         self.layers: list[Layer] = []
         self._model = model
+        self._choice = layers if layers is None or isinstance(layers, str) or callable(layers) else tuple(layers)
         self._aggregations = aggregation_names(aggregation)
-        self._selection = LayerSelection(model, layers)
+        self._selection = LayerSelection(model, self._choice)
         self._operations = Operations(model, self._record_operation) if self._selection.operations else None
         self._stack = ExitStack()
         self._places: list[Place] = []
@@ -74,6 +75,15 @@ class ActivationRecorder:
     def never_called(self) -> list[str]:
         """Modules that were to be recorded and that no forward pass has called, and parts that were left out."""
         return [name for name, _ in self._selection.modules if name not in self._called] + [*self._left_out]
+
+    @property
+    def has_sequences(self) -> bool:
+        """Whether an activation has three axes, of which any may be that of the samples."""
+        return any(len(place.shape) == 3 for place in self._places)
+
+    def anew(self) -> "ActivationRecorder":
+        """One of the same layers that has recorded nothing yet."""
+        return ActivationRecorder(self._model, self._aggregations, self._choice)
 
     def own_copy(self, inputs: Tensor) -> Tensor:
         """Copy what the model may change in place, and others see too; in the type and layout of its parameters."""

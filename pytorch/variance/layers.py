@@ -62,7 +62,7 @@ class LayerSelection:
             operation, that says whether to record it.
 
     Raises:
-        InputError: ``layers`` is of another kind, or empty, or chooses what has tokens along its first axis.
+        InputError: ``layers`` is of another kind, or empty.
     """
 
     def __init__(self, model: nn.Module, layers: LayerChoice = None) -> None:
@@ -84,7 +84,6 @@ class LayerSelection:
             wanted = {re.split(r"[#\[]", name, maxsplit=1)[0] for name in self._names}
             self.modules = [(name, module) for name, module in every if name in wanted]
             self.operations = bool(wanted - {name for name, _ in every})
-        check_samples_first(model, [name for name, _ in self.modules])
 
     @property
     def by_function(self) -> bool:
@@ -172,31 +171,6 @@ def is_beside_samples(module: nn.Module, part: str) -> bool:
     if isinstance(module, nn.RNNBase):
         return part != "[0]" or not module.batch_first  # the others are states, (layers, B, D)
     return isinstance(module, nn.MultiheadAttention) and part == "[0]" and not module.batch_first
-
-
-def check_samples_first(model: nn.Module, recorded: Iterable[str]) -> None:
-    """Refuse layers of transformers whose first axis is that of the tokens: it may be as long as a batch.
-
-    Args:
-        model: Any module.
-        recorded: Names of its modules.
-
-    Raises:
-        InputError: One lies in such a transformer.
-    """
-    transformers = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
-    turned = [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, transformers) and not module.self_attn.batch_first
-    ]
-    for name in recorded:
-        for outer in turned:
-            if not outer or name == outer or name.startswith(f"{outer}."):
-                raise InputError(
-                    f"layer {name} has tokens along its first axis, not samples: make {outer or 'the model'} with "
-                    "batch_first=True, or record other layers by layers="
-                )
 
 
 def check_measurable(name: str, activation: Tensor, batch: int, *, beside: bool = False) -> None:

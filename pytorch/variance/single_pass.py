@@ -14,6 +14,7 @@ from pytorch.errors import InputError, ReportedError
 from pytorch.precision import autocast
 from pytorch.variance.accumulator import VarianceAccumulator
 from pytorch.variance.activations import ActivationRecorder
+from pytorch.variance.batch_axis import check_batch_axis
 from pytorch.variance.batches import Batch, Samples
 from pytorch.variance.memory import check_memory
 from pytorch.variance.stopping import Stopping
@@ -75,7 +76,7 @@ def _run(
         images = batch.images.to(device, non_blocking=True)
         for step, transformation in enumerate(options.transformations):
             seen = _shuffle(images, generator) if options.shuffled else images
-            rows = _rows(recorders, seen, transformation, options.preprocess, precisely)
+            rows = _rows(recorders, seen, transformation, options.preprocess, precisely, is_first=not accumulators)
             with precisely():
                 if not accumulators:
                     accumulators = _accumulators(recorders, rows, batch, options, device, samples)
@@ -107,14 +108,20 @@ def _rows(
     transformation: Transformation,
     preprocess: Transformation | None,
     precisely: Callable[[], AbstractContextManager[None]],
+    *,
+    is_first: bool,
 ) -> list[Tensor]:
-    """Transform the images once, and return what each model makes of them, (B, U)."""
+    """Transform the images once, and return what each model makes of them, (B, U); check the models at first."""
     with precisely():
         inputs = _checked(transformation(images.clone()), len(images), "a transformation")  # which may work in place
         if preprocess is not None:
             inputs = _checked(preprocess(inputs), len(images), "preprocess")
     try:
-        return [recorder(recorder.own_copy(inputs)) for recorder in recorders]
+        rows = [recorder(recorder.own_copy(inputs)) for recorder in recorders]
+        if is_first:
+            for recorder in recorders:
+                check_batch_axis(recorder, inputs)
+        return rows
     except RuntimeError as error:
         if inputs.is_floating_point() or isinstance(error, ReportedError):
             raise
