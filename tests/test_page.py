@@ -221,7 +221,7 @@ def test_tables_carry_what_they_are_sorted_by(tmp_path):
         '<td class="number" data-value="12345.0">12345</td></tr>',
         '<td class="number">–</td>',
         '<td class="number" data-value="0.5">0.5000</td>',
-        '<td class="number" data-value="0.25">0.2500 ± 0.0000</td>',
+        '<td class="number" data-value="0.25">0.250000 ± 0.000040</td>',
     ):
         assert expected in text
 
