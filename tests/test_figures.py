@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from test_heatmaps import of_both, texts
 from test_result import errors, result
 from test_storage import pair, trained  # noqa: F401 (fixtures)
@@ -27,6 +28,7 @@ from pytorch.figures import (
     training_figure,
 )
 from pytorch.figures.cells import pair_scales
+from pytorch.figures.layer_axis import name_blocks
 from pytorch.report.findings import Findings, Measured
 from pytorch.report.gallery import Look, plan
 from pytorch.variance_pair import VariancePair
@@ -274,3 +276,15 @@ def test_a_map_of_few_classes_with_long_names_has_room_for_its_colours(pair):  #
     assert bar.get_window_extent().height > 1.5 * figure.dpi
     assert bar.yaxis.label.get_window_extent().y1 <= figure.bbox.y1
     assert figure.axes[0].get_ylabel() == "samples of class"
+
+
+def test_names_of_blocks_do_not_run_into_each_other():
+    """A block of one layer beside a wide one goes without its name, as its own room is too small."""
+    layers = [f"encoder_layer_{place // 12}.part{place % 12}" for place in range(24)] + ["encoder.norm"]
+    axes = Figure(figsize=(6, 3)).subplots()
+    axes.set_xlim(-0.5, len(layers) - 0.5)
+    assert name_blocks(axes, layers, pitch=0.12)
+    assert [text.get_text() for text in axes.texts] == ["encoder_layer_0", "encoder_layer_1"]
+    axes = Figure(figsize=(6, 3)).subplots()
+    assert name_blocks(axes, [f"a_long_name_{place}.conv" for place in range(4)], pitch=0.12)
+    assert [text.get_text() for text in axes.texts] == ["a_long_name_0", "a_long_name_2"]

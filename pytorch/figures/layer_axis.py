@@ -76,17 +76,22 @@ def name_blocks(axes: Axes, layers: Sequence[str], pitch: float, size: float = 6
     """
     found = blocks(layers)
     above, gap = axes.get_xaxis_transform(), max(0.1, GAP / pitch)
+    fitting = [_fitting(name, (last - first + 1) * pitch * POINTS_PER_INCH, size) for name, first, last in found]
     for index, (name, first, last) in enumerate(found):
-        room = (last - first + 1) * pitch * POINTS_PER_INCH
         axes.plot(
             [first - 0.5 + gap, last + 0.5 - gap], [1.03, 1.03], transform=above, clip_on=False, color="#555555", lw=0.8
         )
-        shown = next((text for text in _shorter(name) if len(text) * WIDTH_OF_LETTER * size <= room), None)
-        if shown is None and index % 2:
+        has_named_neighbour = any(fitting[max(0, index - 1) : index + 2])
+        if fitting[index] is None and (index % 2 or has_named_neighbour):
             continue
-        axes.text((first + last) / 2, 1.06, plain(shown or _shorter(name)[-1]), transform=above, fontsize=size,
+        axes.text((first + last) / 2, 1.06, plain(fitting[index] or _shorter(name)[-1]), transform=above, fontsize=size,
                   ha="center", va="bottom", color="#333333")  # fmt: skip
     return bool(found)
+
+
+def _fitting(name: str, room: float, size: float) -> str | None:
+    """The longest end of a name that fits into so many points; None if none does."""
+    return next((text for text in _shorter(name) if len(text) * WIDTH_OF_LETTER * size <= room), None)
 
 
 def _shorter(name: str) -> list[str]:
