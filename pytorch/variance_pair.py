@@ -65,10 +65,8 @@ class VariancePair:
         Raises:
             ValueError: The two do not belong together, or a name cannot be that of a file.
         """
-        first, *others = results.values()
-        for shared in ("precision", "shuffled", *(() if first.tolerance else ("samples",))):
-            if any(getattr(other, shared) != getattr(first, shared) for other in others):
-                raise ValueError(f"its two results differ in their {shared}")
+        first = next(iter(results.values()))
+        _check_alike(results, ["precision", "shuffled", *([] if first.tolerance else ["samples"])])
         transformation = transformation or _kind(first.transformations)
         return cls(
             model, dataset, transformation, SHUFFLED if first.shuffled else None, results, accuracy={}, angle_curves={},
@@ -87,10 +85,8 @@ class VariancePair:
         check_fields(self)
         if self.control not in (None, *CONTROLS) or tuple(self.results) != CONTROLS.get(self.control, PAIR):
             raise ValueError(f"results of {', '.join(self.results)} for the control {self.control}")
-        for shared in ("layer_names", "layer_shapes", "classes", "transformations", "aggregation", "dispersion"):
-            first, *others = (getattr(result, shared) for result in self.results.values())
-            if any(other != first for other in others):
-                raise ValueError(f"its two results differ in their {shared.replace('_', ' ')}")
+        alike = ["layer_names", "layer_shapes", "classes", "transformations", "aggregation", "dispersion"]
+        _check_alike(self.results, alike)
         check_names(self.model, self.transformation, self.aggregation, self.dataset)
 
     @property
@@ -127,6 +123,18 @@ class VariancePair:
         results = {name: VarianceResult.from_dict(result) for name, result in content["results"].items()}
         curves = {name: AngleCurve(**curve) for name, curve in content["angle_curves"].items()}
         return cls(**{**content, "results": results, "angle_curves": curves})
+
+
+def _check_alike(results: dict[str, VarianceResult], fields: Sequence[str]) -> None:
+    """Check that results have some fields in common.
+
+    Raises:
+        ValueError: They differ in one.
+    """
+    for field in fields:
+        first, *others = (getattr(result, field) for result in results.values())
+        if any(other != first for other in others):
+            raise ValueError(f"its two results differ in their {field.replace('_', ' ')}")
 
 
 def _kind(transformations: Sequence[str]) -> str:
