@@ -449,6 +449,8 @@ def test_tokens_that_are_as_many_as_the_samples_are_not_taken_for_them(uses, lay
 def test_names_of_layers_may_come_one_by_one(images, labels):
     model = of(lambda: TokensFirst(within=False))
     assert measure_variance(model, images, labels, TURNS, layers=iter(["last"])).layer_names == ["last"]
+    both = measure_variances([model, model], images, labels, TURNS, layers=iter(["last"]))
+    assert [each.layer_names for each in both] == [["last"], ["last"]]
 
 
 def test_a_state_that_is_as_long_as_the_batch_by_chance_is_told_from_samples(images, labels):

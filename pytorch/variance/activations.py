@@ -54,9 +54,9 @@ class ActivationRecorder:
     def __init__(self, model: nn.Module, aggregation: str | Sequence[str] = "mean", layers: LayerChoice = None) -> None:
         self.layers: list[Layer] = []
         self._model = model
-        self._choice = layers if layers is None or isinstance(layers, str) or callable(layers) else tuple(layers)
+        self._choice = layers
         self._aggregations = aggregation_names(aggregation)
-        self._selection = LayerSelection(model, self._choice)
+        self._selection = LayerSelection(model, layers)
         self._operations = Operations(model, self._record_operation) if self._selection.operations else None
         self._stack = ExitStack()
         self._places: list[Place] = []

@@ -121,6 +121,8 @@ def measure_variances(
     tolerance each then stops by itself.
     """
     classes = None if classes is None else list(classes)
+    if isinstance(layers, Iterator):  # each model, and the check of its axes, goes through the names
+        layers = list(layers)
     check_class_names(classes or [])
     options = PassOptions(
         transformations=list(transformations),
