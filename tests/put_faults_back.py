@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 SORTS = "values.sort(); positions = values[:, None]"
 
-LATER = "        self._to_finish.insert(0, lambda: place.fill(activation, but=how))\n"
+LATER = "        self._to_finish.insert(0, lambda: place.fill(activation, but=derived))\n"
 
 FAULTS = {
     "the last batch is dropped": (
@@ -121,7 +121,7 @@ FAULTS = {
     "an in-place ReLU overwrites what was recorded": (
         "tests/test_recording.py::test_an_in_place_relu_cannot_change_what_was_recorded",
         [
-            ("pytorch/variance/activations.py", "        place.fill(activation, but=how)\n", LATER),
+            ("pytorch/variance/activations.py", "        place.fill(activation, but=derived)\n", LATER),
         ],
     ),
     "a module called twice has one name": (
@@ -197,7 +197,8 @@ FAULTS = {
     ),
     "the variance over transformations is a difference of sums": (
         "tests/test_definition.py::test_a_large_offset_costs_no_digits",
-        [("pytorch/variance/block.py", "self._first, *steps = steps", "self._first = torch.zeros_like(steps[0])")],
+        [("pytorch/variance/block.py", "self._first = values[:, :1].clone()",
+          "self._first = torch.zeros_like(values[:, :1])")],
     ),
     "errors of units are added as if they had nothing in common": (
         "tests/test_errors.py::test_intervals_cover_the_value_of_very_many_samples",

@@ -43,15 +43,15 @@ def prepared(model):
 
 @pytest.fixture
 def derived(monkeypatch):
-    """For each layer that was recorded the aggregation that was derived rather than read, or None."""
-    original, answers = DerivedUnits.derivation, []
+    """For each layer that was recorded the aggregations that were derived rather than read, or None."""
+    original, answers = DerivedUnits.derivations, []
 
-    def derivation(*arguments):
+    def derivations(*arguments):
         answer = original(*arguments)
-        answers.append(answer and answer[0])
+        answers.extend(list(answer) or [None])
         return answer
 
-    monkeypatch.setattr(DerivedUnits, "derivation", derivation)
+    monkeypatch.setattr(DerivedUnits, "derivations", derivations)
     return answers
 
 
@@ -107,7 +107,29 @@ def test_the_means_are_those_of_the_output(derived, model, follows, aggregation)
             for how, reduced in {"mean": output.mean((2, 3)), "max": output.amax((2, 3))}.items():
                 if how in aggregation:
                     torch.testing.assert_close(units["norm", how], reduced, rtol=1e-12, atol=1e-12)
-    assert ("mean" in derived) == (follows and "mean" in aggregation)
+    for how in ("mean", "max"):
+        assert (how in derived) == (follows and how in aggregation)
+
+
+@pytest.mark.parametrize(("scale", "follows"), [(-0.5, False), (0.0, True), (0.5, True)])
+def test_the_maximum_follows_where_no_channel_is_turned_round(derived, scale, follows):
+    model, images = prepared(Between()), torch.rand(5, 2, 9, 9, dtype=torch.float64)
+    model.norm.weight.data[1] = scale
+    output = model(images).detach()
+    with ActivationRecorder(model, "max") as recorder:
+        for _ in range(2):
+            torch.testing.assert_close(recorder(images)[:, 3:], output.amax((2, 3)), rtol=1e-12, atol=1e-12)
+    assert ("max" in derived) == follows
+
+
+def test_a_channel_that_is_turned_round_under_way_is_read_from_then_on(derived):
+    model, images = prepared(Between()), torch.rand(5, 2, 9, 9, dtype=torch.float64)
+    with torch.no_grad(), ActivationRecorder(model, "max") as recorder:
+        recorder(images)
+        model.norm.weight.neg_()
+        row = recorder(images)
+    torch.testing.assert_close(row[:, 3:], model(images).detach().amax((2, 3)))
+    assert derived == [None, "max", None, None]
 
 
 def test_a_layer_that_is_not_recorded_is_not_taken_for_the_one_before(derived):

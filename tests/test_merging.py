@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pytorch.variance import accumulator as accumulator_module
+from pytorch.variance import block as block_module
 from pytorch.variance.accumulator import VarianceAccumulator
 
 STEPS, LAYERS = 3, [2, 3]
@@ -55,8 +55,8 @@ def test_merged_shards_equal_the_whole(cut):
 def test_units_and_transformations_may_be_taken_together_as_one_likes(monkeypatch, width, at_once):
     """One, two and then one, or all three transformations at once, of one to five units."""
     expected = accumulate(0, 20, batch=7)
-    monkeypatch.setitem(accumulator_module.BLOCK_UNITS, "cpu", width)
-    monkeypatch.setitem(accumulator_module.UNITS_AT_ONCE, "cpu", at_once)
+    monkeypatch.setitem(block_module.BLOCK_UNITS, "cpu", width)
+    monkeypatch.setitem(block_module.UNITS_AT_ONCE, "cpu", at_once)
     found = accumulate(0, 20, batch=7)
     assert_same(found, expected)
     for part, expected_part in zip(vars(found.errors()).values(), vars(expected.errors()).values(), strict=True):

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytorch.variance.block import BLOCK_UNITS, UNITS_AT_ONCE, LayerSums, UnitBlock, blocks
+from pytorch.variance.block import LayerSums, UnitBlock, blocks, shape_of_blocks
 from pytorch.variance.errors import LayerErrors
 from pytorch.variance.influence import ErrorSums
 from pytorch.variance.moments import Groups
@@ -16,8 +16,9 @@ class VarianceAccumulator:
     """Transformation and sample variance of U units in L layers, over T transformations and any number of samples.
 
     For every batch: ``begin`` with its labels, ``add`` the activations under each transformation in turn, ``end``.
-    The state is (2 T + 1)·K·U numbers, the batch under way 5·B·U, of few units B times some ten thousand; neither grows
-    with the number of samples. Shards of the samples, accumulated apart, are merged by ``merge``.
+    The state is (2 T + 1)·K·U numbers, the batch under way 5·B·U and what waits, which is 4·B·U or B times a hundred
+    thousand at most; neither grows with the number of samples. Shards of the samples, accumulated apart, are merged by
+    ``merge``.
 
     Attributes:
         labels: The label of each row of the state, in the order in which they were met.
@@ -47,11 +48,9 @@ class VarianceAccumulator:
         self.layers = layers
         self._units = torch.tensor([layers], dtype=torch.float64, device=device)
         self._device = device
-        place = torch.device(device).type
-        at_once = max(1, UNITS_AT_ONCE[place] // max(1, sum(layers)))
+        width, at_once = shape_of_blocks(sum(layers), torch.device(device).type)
         self._blocks = [
-            UnitBlock(transformations, parts, dispersion, device, at_once)
-            for parts in blocks(layers, BLOCK_UNITS[place])
+            UnitBlock(transformations, parts, dispersion, device, at_once) for parts in blocks(layers, width)
         ]
         wholes = [list(range(len(layers)))] if wholes is None else wholes
         self._wholes = [torch.tensor(members, dtype=torch.int64, device=device) for members in wholes]

@@ -240,13 +240,11 @@ class ActivationRecorder:
         return self._places[self._next - 1]
 
     def _fill(self, place: Place, activation: Tensor, module: nn.Module | None = None, inputs: tuple = ()) -> None:
-        derived = module and self._derived.derivation(module, inputs, activation, place)
-        how, derive = derived or (None, None)
-        place.fill(activation, but=how)
-        if "mean" in place.units and how != "mean" and activation.is_cpu:
+        derived = self._derived.derivations(module, inputs, activation, place)
+        place.fill(activation, but=derived)
+        if "mean" in place.units and "mean" not in derived and activation.is_cpu:
             self._to_finish.append(place.finish)
-        if derive is not None:
-            self._to_finish.append(derive)
+        self._to_finish.extend(derived.values())
         self._derived.remember(activation, place)
 
     def _settle(self) -> None:

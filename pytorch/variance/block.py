@@ -10,10 +10,33 @@ from pytorch.variance.influence import SquaredDeviations, by_layer, influences, 
 from pytorch.variance.moments import DISPERSIONS, Groups, Moments, with_more_rows
 
 BLOCK_UNITS = {"cpu": 8192, "cuda": 2**17}
-"""Units of a block: on a CPU a few arrays of it and a batch of 64 stay in its cache; CUDA wants few and large ones."""
+"""Units of a block at most: on a CPU a few arrays of it and a batch of 64 stay in its cache; CUDA wants few and large
+ones."""
 
 UNITS_AT_ONCE = {"cpu": 8192, "cuda": 2**15}
-"""Of fewer units as many transformations are taken at once as come to so many: more would but take memory."""
+"""Of a block of fewer units as many transformations are taken at once as come to so many."""
+
+NARROW_BLOCK = {"cpu": 1024, "cuda": 2**17}
+"""Units of a block of which several transformations are taken at once: what a CPU keeps of each sample then comes from
+memory once for all of them. In narrower blocks it would do too little at a time."""
+
+WAITING_UNITS = 2**18
+"""Activations of a sample that wait until several transformations are taken at once, at most."""
+
+
+def shape_of_blocks(units: int, place: str) -> tuple[int, int]:
+    """Choose the width of blocks, and how many transformations are taken at once.
+
+    Args:
+        units: Of all blocks together.
+        place: Type of device.
+
+    >>> shape_of_blocks(300, "cpu"), shape_of_blocks(16_000, "cpu"), shape_of_blocks(1_000_000, "cpu")
+    ((1024, 27), (1024, 8), (8192, 1))
+    """
+    together = UNITS_AT_ONCE[place]
+    width = min(BLOCK_UNITS[place], max(NARROW_BLOCK[place], units * together // WAITING_UNITS))
+    return width, max(1, together // max(1, min(units, width)))
 
 
 def blocks(layers: list[int], width: int) -> list[list[tuple[int, int]]]:
@@ -76,8 +99,7 @@ class UnitBlock:
         layers: For each of its layers the index and the number of units that the block has of it.
         dispersion: A key of ``DISPERSIONS``.
         device: Where the state lives.
-        at_once: C, how many transformations are taken at once: of few units, so that the work of an operation is not
-            little beside its start.
+        at_once: C, how many transformations are taken at once; the others wait until so many have come.
     """
 
     def __init__(
@@ -111,32 +133,36 @@ class UnitBlock:
         Where there is but one class, ``everyone`` is ``groups`` itself.
         """
         self._groups, self._everyone = groups, everyone
-        self._next = 0
-        self._waiting: list[Tensor] = []
+        self._next = self._arrived = 0
         self._of_class = SquaredDeviations(groups, self._transformations, self.units, self._dispersion)
         if everyone is groups:
             self._of_all = self._of_class
         else:
             self._of_all = SquaredDeviations(everyone, self._transformations, self.units, self._dispersion)
 
-    def add(self, values: Tensor) -> None:
+    def add(self, activations: Tensor) -> None:
         """Take in the activations of the batch under the next transformation, (B, U)."""
-        self._waiting.append(values.to(torch.float64, copy=True))  # the memory is the caller's
-        if len(self._waiting) == self._taken[self._next]:
-            self._add_over_transformations(self._waiting)
-            self._add_over_samples(torch.cat(self._waiting, dim=1) if len(self._waiting) > 1 else self._waiting[0])
-            self._waiting.clear()
+        if self._arrived == 0:
+            self._waiting = activations.new_empty(len(activations), self._taken[self._next], self.units)
+        self._waiting[:, self._arrived] = activations  # the memory is the caller's
+        self._arrived += 1
+        if self._arrived == self._taken[self._next]:
+            values = self._waiting.double()
+            self._waiting = None
+            self._add_over_transformations(values)
+            self._add_over_samples(values.flatten(1))
+            self._arrived = 0
             self._next += 1
 
-    def _add_over_transformations(self, steps: list[Tensor]) -> None:
+    def _add_over_transformations(self, values: Tensor) -> None:
+        """Take in activations under the next C transformations, (B, C, U)."""
         if self._next == 0:
-            self._first, *steps = steps
-            self._sum, self._squares = torch.zeros_like(self._first), torch.zeros_like(self._first)
-        for values in steps:
-            # Of deviations from an observation of the same sample, a sum of squares is at most T times m2.
-            deviations = values - self._first
-            self._sum += deviations
-            self._squares.addcmul_(deviations, deviations)
+            self._first = values[:, :1].clone()
+            self._sum, self._squares = (values.new_zeros(len(values), self.units) for _ in range(2))
+        # Of deviations from an observation of the same sample, a sum of squares is at most T times m2.
+        deviations = values - self._first
+        self._sum += stacked_sum(deviations.flatten(1), self.units)
+        self._squares += stacked_sum(deviations.square_().flatten(1), self.units)
 
     def _add_over_samples(self, values: Tensor) -> None:
         """Take in activations under the next transformations, side by side."""

@@ -1,10 +1,11 @@
 """Units that follow from those of the layer before: feature maps that need not be read.
 
 In evaluation mode a batch norm is y = s·x + b for each channel, so that mean(y) = s·mean(x) + b over the positions of a
-sample. A ReLU does not fall, so that max(relu(x)) = relu(max(x)), and the maximum of a max-pooling whose windows leave
-no position out is that of its input.
+sample, and max(y) = s·max(x) + b where s is not negative. A ReLU does not fall, so that max(relu(x)) = relu(max(x)).
+The maximum of a max-pooling whose windows leave no position out is that of its input.
 
-In a shorter type a batch norm rounds what it computes; the means that are derived are those before its rounding.
+In a shorter type a batch norm rounds what it computes; the means that are derived are those before its rounding, and
+maxima, of which none is, are read.
 """
 
 import weakref
@@ -20,6 +21,7 @@ from pytorch.variance.aggregation import CHANNELS_FIRST, position_axes
 from pytorch.variance.places import Place
 
 Derivation = Callable[[], None]
+BatchNorm = nn.BatchNorm2d | nn.BatchNorm3d
 
 
 class DerivedUnits:
@@ -38,31 +40,35 @@ class DerivedUnits:
         known = not activation.is_inference()
         self._before = (weakref.ref(activation), activation._version, place) if known else None
 
-    def derivation(
-        self, module: nn.Module, inputs: tuple, output: Tensor, place: Place
-    ) -> tuple[str, Derivation] | None:
+    def derivations(
+        self, module: nn.Module | None, inputs: tuple, output: Tensor, place: Place
+    ) -> dict[str, Derivation]:
         """Tell which units of an activation follow from those of the activation before.
 
         Args:
-            module: Whose output it is.
+            module: Whose output it is; None: an operation's.
             inputs: That it was called with, by position.
             output: (B, C, ...).
             place: Where its units belong.
 
         Returns:
-            The aggregation whose units follow, and what writes them into their place once those of the activation
-            before are in theirs; or None. None if the input is not the activation before, or has been changed by an
-            operation in place; one that goes round PyTorch's count of these (``.data``, NumPy) is not noticed. On CUDA
-            always None: reading a map takes less time there than launching what derives from it.
+            The aggregations whose units follow, and what writes them into their place once those of the activation
+            before are in theirs. None follow if the input is not the activation before, or has been changed by an
+            operation in place; one that goes round PyTorch's count of these (``.data``, NumPy) is not noticed. Nor on
+            CUDA: reading a map takes less time there than launching what derives from it.
         """
-        how, rule = RULES.get(type(module), (None, None))
-        if rule is None or how not in place.units or not inputs or not output.is_cpu or _is_altered(module):
-            return None
+        rules = RULES.get(type(module))
+        if rules is None or not inputs or not output.is_cpu or _is_altered(module):
+            return {}
         before = self._place_of(inputs[0], module)
-        if before is None or how not in before.units or before.kind != place.kind:
-            return None
-        derive = rule(self, module, before, place)
-        return None if derive is None else (how, derive)
+        if before is None or before.kind != place.kind:
+            return {}
+        found = {
+            how: rule(self, module, output, before, place)
+            for how, rule in rules.items()
+            if how in place.units and how in before.units
+        }
+        return {how: derive for how, derive in found.items() if derive is not None}
 
     def axes(self, module: nn.Module | None, inputs: tuple, activation: Tensor) -> tuple[int, ...]:
         """Along which axes the positions of an activation lie; where it has the shape of the one before, along its."""
@@ -70,8 +76,13 @@ class DerivedUnits:
         kept = before is not None and before.shape == activation.shape and not isinstance(module, CHANNELS_FIRST)
         return before.axes if kept else position_axes(activation, module)
 
-    def affine(self, module: nn.BatchNorm2d | nn.BatchNorm3d, kind: torch.dtype) -> "Affine | None":
-        """What a batch norm computes with the numbers that it has now; None if they cannot be watched."""
+    def affine(self, module: BatchNorm, kind: torch.dtype) -> "Affine | None":
+        """What a batch norm computes with the numbers that it has now.
+
+        None if they are those of the batch, or cannot be watched.
+        """
+        if module.training or module.running_mean is None:
+            return None
         numbers = module.running_mean, module.running_var, module.weight, module.bias
         if any(each is not None and each.is_inference() for each in numbers):
             return None
@@ -99,6 +110,7 @@ class Affine:
         versions: Of those that are there.
         eps: What was added to the variance.
         scale, shift: (C,).
+        rises: Whether no scale is negative.
     """
 
     numbers: tuple[Tensor | None, ...]
@@ -106,6 +118,7 @@ class Affine:
     eps: float
     scale: Tensor
     shift: Tensor
+    rises: bool
 
     @classmethod
     def of(cls, numbers: tuple[Tensor | None, ...], versions: list[int], eps: float, kind: torch.dtype) -> "Affine":
@@ -114,7 +127,7 @@ class Affine:
         scale = (variance + eps).rsqrt()
         scale = scale if weight is None else scale * weight
         shift = -mean * scale if bias is None else bias - mean * scale
-        return cls(numbers, versions, eps, scale.to(kind), shift.to(kind))
+        return cls(numbers, versions, eps, scale.to(kind), shift.to(kind), rises=bool((scale >= 0).all()))
 
     def is_of(self, numbers: tuple[Tensor | None, ...], versions: list[int], eps: float) -> bool:
         """Whether it follows from these numbers, as they are now."""
@@ -131,25 +144,36 @@ def _is_altered(module: nn.Module) -> bool:
     )  # fmt: skip
 
 
-def _batch_norm(derived: DerivedUnits, module: nn.Module, before: Place, place: Place) -> Derivation | None:
-    if module.training or module.running_mean is None:
-        return None
-    affine = derived.affine(module, place.kind)
-    if affine is None:
-        return None
-
+def _affinely(how: str, affine: Affine, before: Place, place: Place) -> Derivation:
     def derive() -> None:
-        means = before.units["mean"].to(place.kind)
-        place.units["mean"].copy_(torch.addcmul(affine.shift, means, affine.scale))
+        units = before.units[how].to(place.kind)
+        place.units[how].copy_(torch.addcmul(affine.shift, units, affine.scale))
 
     return derive
 
 
-def _relu(derived: DerivedUnits, module: nn.Module, before: Place, place: Place) -> Derivation | None:
+def _batch_norm_mean(
+    derived: DerivedUnits, module: BatchNorm, output: Tensor, before: Place, place: Place
+) -> Derivation | None:
+    affine = derived.affine(module, place.kind)
+    return None if affine is None else _affinely("mean", affine, before, place)
+
+
+def _batch_norm_max(
+    derived: DerivedUnits, module: BatchNorm, output: Tensor, before: Place, place: Place
+) -> Derivation | None:
+    affine = derived.affine(module, place.kind)
+    rises = affine is not None and affine.rises and output.dtype == place.kind
+    return _affinely("max", affine, before, place) if rises else None
+
+
+def _relu(derived: DerivedUnits, module: nn.ReLU, output: Tensor, before: Place, place: Place) -> Derivation | None:
     return lambda: place.units["max"].copy_(F.relu(before.units["max"]))
 
 
-def _max_pooling(derived: DerivedUnits, module: nn.Module, before: Place, place: Place) -> Derivation | None:
+def _max_pooling(
+    derived: DerivedUnits, module: nn.MaxPool2d, output: Tensor, before: Place, place: Place
+) -> Derivation | None:
     if not _covers(module, before.shape, place.shape):
         return None
     return lambda: place.units["max"].copy_(before.units["max"])
@@ -172,11 +196,13 @@ def _covers(module: nn.MaxPool2d, inputs: torch.Size, output: torch.Size) -> boo
     return not module.return_indices and len(inputs) == 4 and covered(0) and covered(1)
 
 
-RULES: dict[type[nn.Module], tuple[str, Callable[[DerivedUnits, nn.Module, Place, Place], Derivation | None]]] = {
-    nn.BatchNorm2d: ("mean", _batch_norm),
-    nn.BatchNorm3d: ("mean", _batch_norm),
-    nn.ReLU: ("max", _relu),
-    nn.MaxPool2d: ("max", _max_pooling),
+Rule = Callable[[DerivedUnits, nn.Module, Tensor, Place, Place], Derivation | None]
+
+RULES: dict[type[nn.Module], dict[str, Rule]] = {
+    nn.BatchNorm2d: {"mean": _batch_norm_mean, "max": _batch_norm_max},
+    nn.BatchNorm3d: {"mean": _batch_norm_mean, "max": _batch_norm_max},
+    nn.ReLU: {"max": _relu},
+    nn.MaxPool2d: {"max": _max_pooling},
 }
-"""By type, the aggregation whose units may follow, and when they do. Subclasses, which may compute anything, are read
+"""By type, the aggregations whose units may follow, and when they do. Subclasses, which may compute anything, are read
 as other modules are; so are tokens, whose positions come first."""

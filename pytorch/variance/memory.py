@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from pytorch.errors import InputError
+from pytorch.variance.block import WAITING_UNITS
 
 GIB = 2**30
 
@@ -26,9 +27,10 @@ def memory_needed(units: int, transformations: int, classes: int, batch: int) ->
 
     Returns:
         The moments of every transformation and class and what is made of them in the end, (2 T + 4)·K·U numbers of 8
-        bytes; and what the batch takes, 8·B·U of them; both with the gaps between them.
+        bytes; and what the batch takes, 8·B·U of them and what waits, at most 4·B·U; both with the gaps between them.
     """
-    return GAPS * 8 * units * (2 * transformations + 4) * classes, GAPS * 8 * 8 * batch * units
+    waiting = min(4 * units, WAITING_UNITS // 2)  # in float32
+    return GAPS * 8 * units * (2 * transformations + 4) * classes, GAPS * 8 * batch * (8 * units + waiting)
 
 
 def check_memory(units: list[int], transformations: int, classes: int, batch: int, device: torch.device) -> bool:

@@ -115,9 +115,9 @@ class Moments:
         """Take in a batch of observations, each belonging to one group (a row of the state).
 
         Deviations are taken from the mean so far, or for a row seen for the first time from one of its
-        observations. Their sum and their sum of squares give the batch's m2 about its own mean; what the
-        subtraction loses there is small beside the m2 that the rows then have, which holds the squared distance of
-        the two means.
+        observations. With the mean d of n of them and the sum of their squares, m2 of n0 + n observations is
+
+            m2 + Σ d² - n² d² / (n0 + n)
 
         Args:
             observations: (B, U) float64.
@@ -136,10 +136,9 @@ class Moments:
             part.mean.index_copy_(0, positions, observations.index_select(0, first))
         deviations = groups.deviations(observations, part.mean)
         kept = deviations.float()
-        shift = groups.sum(deviations).div_(groups.counts)
-        m2 = groups.sum(deviations.square_()).addcmul_(shift.square(), groups.counts, value=-1).clamp_(min=0)
         reference = part.mean.clone()
-        part._combine(groups.counts, shift, m2)
+        shift = groups.sum(deviations).div_(groups.counts)
+        part._take_in(groups.counts, shift, groups.sum(deviations.square_()))
         if not every:
             self.replace(groups.rows, part)
         return Update(part, kept, reference)
@@ -170,14 +169,19 @@ class Moments:
         >>> left.mean.item(), left.variance().item()
         (2.0, 2.0)
         """
-        self._combine(other.count, other.mean - self.mean, other.m2)
-
-    def _combine(self, count: Tensor, shift: Tensor, m2: Tensor) -> None:
-        """Merge moments whose mean lies ``shift`` above this one's."""
-        total = self.count + count
-        fraction = count / total.clamp(min=1)
-        self.m2 += m2
+        shift = other.mean - self.mean
+        total = self.count + other.count
+        fraction = other.count / total.clamp(min=1)
+        self.m2 += other.m2
         self.m2.addcmul_(shift.square(), self.count * fraction)
+        self.mean.addcmul_(shift, fraction)
+        self.count = total
+
+    def _take_in(self, count: Tensor, shift: Tensor, squares: Tensor) -> None:
+        """Take in observations of whose deviations from this mean the mean and the sum of squares are known."""
+        total = self.count + count
+        fraction = count / total
+        self.m2 += squares.addcmul_(shift.square(), count * fraction, value=-1).clamp_(min=0)
         self.mean.addcmul_(shift, fraction)  # in place: of a state that moved, the old places would stay as gaps
         self.count = total
 

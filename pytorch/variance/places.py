@@ -1,5 +1,6 @@
 """Where the units of a layer belong, and how they get there."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 import torch
@@ -49,12 +50,12 @@ class Place:
         """Whether it is the place of such an activation of that layer."""
         return (self.name, self.shape) == (name, activation.shape)
 
-    def fill(self, activation: Tensor, *, but: str | None = None) -> None:
-        """Write the units of an activation, for every aggregation but one; on a CPU means are left to ``finish``."""
+    def fill(self, activation: Tensor, *, but: Container[str] = ()) -> None:
+        """Write the units of an activation, for every aggregation but some; on a CPU means are left to ``finish``."""
         if activation.requires_grad:  # a model may compute with gradients, which end here
             activation = activation.detach()
         for how, out in self.units.items():
-            if how != but or how is None:
+            if how not in but:
                 reduce(how, activation, self.axes, self.kind, out)
 
     def finish(self) -> None:
