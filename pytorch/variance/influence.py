@@ -124,10 +124,11 @@ def influences(dispersion: Tensor, squares: SquaredDeviations, tv: Tensor, kind:
     # A class of one sample so far has no SV, and its sample no influence on it yet.
     centres = torch.where(sv.isnan() & ~tv.isnan(), 0.0, CENTRES[kind] * sv)
     on_sv = groups.deviations(squares.sum.double(), centres)
-    relative_sv = on_sv * groups.spread(inverse)
-    on_nv = torch.addcmul(on_tv * groups.spread(inverse), relative_sv, groups.spread(nv), value=-1)
-    on_nv = torch.where(groups.spread(known), on_nv, 0.0)
-    products = groups.sum(on_nv * relative_sv)
+    inverses = groups.spread(inverse)
+    relative_sv = on_sv * inverses
+    on_nv = (on_tv * inverses).addcmul_(relative_sv, groups.spread(nv), value=-1)
+    on_nv.masked_fill_(groups.spread(~known), 0)
+    products = groups.sum(relative_sv.mul_(on_nv))
     second = torch.where(known, nv * inverse * squares.curvature() - products, 0.0)
     return Influences([on_tv, on_sv, on_nv], second)
 
