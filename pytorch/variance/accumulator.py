@@ -16,9 +16,8 @@ class VarianceAccumulator:
     """Transformation and sample variance of U units in L layers, over T transformations and any number of samples.
 
     For every batch: ``begin`` with its labels, ``add`` the activations under each transformation in turn, ``end``.
-    The state is (2 T + 1)·K·U numbers, the batch under way 5·B·U and what waits, which is 4·B·U or B times a hundred
-    thousand at most; neither grows with the number of samples. Shards of the samples, accumulated apart, are merged by
-    ``merge``.
+    The state is (2 T + 1)·K·U numbers, the batch under way 5·B·U and what waits, at most 4·B·U or eight million. None
+    grows with the number of samples. Shards of the samples, accumulated apart, are merged by ``merge``.
 
     Attributes:
         labels: The label of each row of the state, in the order in which they were met.
@@ -32,6 +31,7 @@ class VarianceAccumulator:
         labels: Labels to make room for from the start, in this order; others get theirs when they are met.
         device: Where the state lives.
         wholes: For each global mean the layers that it is taken over; None: one, over all.
+        batch: Samples of most batches, to suit which the units are cut into blocks.
     """
 
     def __init__(
@@ -42,13 +42,14 @@ class VarianceAccumulator:
         labels: Iterable[int] = (),
         device: torch.device | str = "cpu",
         wholes: list[list[int]] | None = None,
+        batch: int = 64,
     ) -> None:
         self.labels: list[int] = []
         self.counts = torch.zeros(0, dtype=torch.int64)
         self.layers = layers
         self._units = torch.tensor([layers], dtype=torch.float64, device=device)
         self._device = device
-        width, at_once = shape_of_blocks(sum(layers), torch.device(device).type)
+        width, at_once = shape_of_blocks(sum(layers), batch, torch.device(device).type)
         self._blocks = [
             UnitBlock(transformations, parts, dispersion, device, at_once) for parts in blocks(layers, width)
         ]

@@ -9,34 +9,40 @@ from torch import Tensor
 from pytorch.variance.influence import SquaredDeviations, by_layer, influences, stacked_sum
 from pytorch.variance.moments import DISPERSIONS, Groups, Moments, with_more_rows
 
-BLOCK_UNITS = {"cpu": 8192, "cuda": 2**17}
-"""Units of a block at most: on a CPU a few arrays of it and a batch of 64 stay in its cache; CUDA wants few and large
-ones."""
+VALUES_AT_ONCE = 2**19
+"""Activations that an operation takes in: on a CPU a few arrays of so many stay in its cache, and of fewer the start of
+an operation would count."""
 
-UNITS_AT_ONCE = {"cpu": 8192, "cuda": 2**15}
-"""Of a block of fewer units as many transformations are taken at once as come to so many."""
+NARROW_BLOCK = 2**16
+"""Activations of a batch under one transformation in a block that takes several at once: what is kept of each sample
+then comes from memory once for all of them. In narrower blocks the end of a batch would do too little at a time."""
 
-NARROW_BLOCK = {"cpu": 1024, "cuda": 2**17}
-"""Units of a block of which several transformations are taken at once: what a CPU keeps of each sample then comes from
-memory once for all of them. In narrower blocks it would do too little at a time."""
+WAITING = 2**24
+"""Activations that wait until several transformations are taken at once, at most."""
 
-WAITING_UNITS = 2**18
-"""Activations of a sample that wait until several transformations are taken at once, at most."""
+CUDA_BLOCK, CUDA_UNITS_AT_ONCE = 2**17, 2**15
+"""Units of a block, and up to how many of them several transformations are taken at once; CUDA wants few and large
+operations."""
 
 
-def shape_of_blocks(units: int, place: str) -> tuple[int, int]:
+def shape_of_blocks(units: int, batch: int, place: str) -> tuple[int, int]:
     """Choose the width of blocks, and how many transformations are taken at once.
 
     Args:
-        units: Of all blocks together.
+        units: U, of all blocks together.
+        batch: B.
         place: Type of device.
 
-    >>> shape_of_blocks(300, "cpu"), shape_of_blocks(16_000, "cpu"), shape_of_blocks(1_000_000, "cpu")
-    ((1024, 27), (1024, 8), (8192, 1))
+    >>> shape_of_blocks(300, 64, "cpu"), shape_of_blocks(16_000, 64, "cpu"), shape_of_blocks(16_000, 256, "cpu")
+    ((1024, 27), (1024, 8), (500, 4))
+    >>> shape_of_blocks(1_000_000, 64, "cpu"), shape_of_blocks(16_000, 64, "cuda")
+    ((8192, 1), (131072, 2))
     """
-    together = UNITS_AT_ONCE[place]
-    width = min(BLOCK_UNITS[place], max(NARROW_BLOCK[place], units * together // WAITING_UNITS))
-    return width, max(1, together // max(1, min(units, width)))
+    if place != "cpu":
+        return CUDA_BLOCK, max(1, CUDA_UNITS_AT_ONCE // units)
+    at_once = max(1, VALUES_AT_ONCE // batch)
+    width = min(at_once, max(1, NARROW_BLOCK // batch, units * at_once * batch // WAITING))
+    return width, max(1, at_once // min(units, width))
 
 
 def blocks(layers: list[int], width: int) -> list[list[tuple[int, int]]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from pytorch.errors import InputError
-from pytorch.variance.block import WAITING_UNITS
+from pytorch.variance.block import WAITING
 
 GIB = 2**30
 
@@ -29,8 +29,8 @@ def memory_needed(units: int, transformations: int, classes: int, batch: int) ->
         The moments of every transformation and class and what is made of them in the end, (2 T + 4)·K·U numbers of 8
         bytes; and what the batch takes, 8·B·U of them and what waits, at most 4·B·U; both with the gaps between them.
     """
-    waiting = min(4 * units, WAITING_UNITS // 2)  # in float32
-    return GAPS * 8 * units * (2 * transformations + 4) * classes, GAPS * 8 * batch * (8 * units + waiting)
+    waiting = min(4 * batch * units, WAITING // 2)  # in float32
+    return GAPS * 8 * units * (2 * transformations + 4) * classes, GAPS * 8 * (8 * batch * units + waiting)
 
 
 def check_memory(units: list[int], transformations: int, classes: int, batch: int, device: torch.device) -> bool:

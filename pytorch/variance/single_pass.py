@@ -163,6 +163,7 @@ def _accumulators(
             range(options.class_count or 0),
             device,
             list(recorder.columns().values()),
+            len(batch.labels),
         )
         for recorder in recorders
     ]
