@@ -20,6 +20,9 @@ then comes from memory once for all of them. In narrower blocks the end of a bat
 WAITING = 2**24
 """Activations that wait until several transformations are taken at once, at most."""
 
+FEW_SAMPLES = 64
+"""Samples that a batch is taken to have at least: the state has a row for each class, as wide as the others."""
+
 CUDA_BLOCK, CUDA_UNITS_AT_ONCE = 2**17, 2**15
 """Units of a block, and up to how many of them several transformations are taken at once; CUDA wants few and large
 operations."""
@@ -35,11 +38,12 @@ def shape_of_blocks(units: int, batch: int, place: str) -> tuple[int, int]:
 
     >>> shape_of_blocks(300, 64, "cpu"), shape_of_blocks(16_000, 64, "cpu"), shape_of_blocks(16_000, 256, "cpu")
     ((1024, 27), (1024, 8), (500, 4))
-    >>> shape_of_blocks(1_000_000, 64, "cpu"), shape_of_blocks(16_000, 64, "cuda")
+    >>> shape_of_blocks(1_000_000, 4, "cpu"), shape_of_blocks(16_000, 64, "cuda")
     ((8192, 1), (131072, 2))
     """
     if place != "cpu":
         return CUDA_BLOCK, max(1, CUDA_UNITS_AT_ONCE // units)
+    batch = max(batch, FEW_SAMPLES)
     at_once = max(1, VALUES_AT_ONCE // batch)
     width = min(at_once, max(1, NARROW_BLOCK // batch, units * at_once * batch // WAITING))
     return width, max(1, at_once // min(units, width))
