@@ -110,7 +110,7 @@ class Affine:
         versions: Of those that are there.
         eps: What was added to the variance.
         scale, shift: (C,).
-        rises: Whether no scale is negative.
+        rises: Whether no scale is negative, and all are finite.
     """
 
     numbers: tuple[Tensor | None, ...]
@@ -127,7 +127,8 @@ class Affine:
         scale = (variance + eps).rsqrt()
         scale = scale if weight is None else scale * weight
         shift = -mean * scale if bias is None else bias - mean * scale
-        return cls(numbers, versions, eps, scale.to(kind), shift.to(kind), rises=bool((scale >= 0).all()))
+        rises = bool(((scale >= 0) & scale.isfinite()).all())
+        return cls(numbers, versions, eps, scale.to(kind), shift.to(kind), rises)
 
     def is_of(self, numbers: tuple[Tensor | None, ...], versions: list[int], eps: float) -> bool:
         """Whether it follows from these numbers, as they are now."""

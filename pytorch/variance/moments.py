@@ -115,9 +115,9 @@ class Moments:
         """Take in a batch of observations, each belonging to one group (a row of the state).
 
         Deviations are taken from the mean so far, or for a row seen for the first time from one of its
-        observations. With the mean d of n of them and the sum of their squares, m2 of n0 + n observations is
+        observations. After n0 observations, n more with the deviations d, and d̄ their mean, make of m2
 
-            m2 + Σ d² - n² d² / (n0 + n)
+            m2 + Σ d² - n² d̄² / (n0 + n)
 
         Args:
             observations: (B, U) float64.
@@ -178,7 +178,7 @@ class Moments:
         self.count = total
 
     def _take_in(self, count: Tensor, shift: Tensor, squares: Tensor) -> None:
-        """Take in observations of whose deviations from this mean the mean and the sum of squares are known."""
+        """Take in observations, given the mean and the sum of squares of their deviations from this mean."""
         total = self.count + count
         fraction = count / total
         self.m2 += squares.addcmul_(shift.square(), count * fraction, value=-1).clamp_(min=0)
