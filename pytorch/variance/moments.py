@@ -138,7 +138,10 @@ class Moments:
         kept = deviations.float()
         reference = part.mean.clone()
         shift = groups.sum(deviations).div_(groups.counts)
-        part._take_in(groups.counts, shift, groups.sum(deviations.square_()))
+        share = groups.counts / (part.count + groups.counts)
+        squares = groups.sum(deviations.square_())
+        more = squares.addcmul_(shift.square(), groups.counts * share, value=-1).clamp_(min=0)
+        part._combine(groups.counts, shift, more)
         if not every:
             self.replace(groups.rows, part)
         return Update(part, kept, reference)
@@ -170,19 +173,15 @@ class Moments:
         (2.0, 2.0)
         """
         shift = other.mean - self.mean
-        total = self.count + other.count
-        fraction = other.count / total.clamp(min=1)
-        self.m2 += other.m2
-        self.m2.addcmul_(shift.square(), self.count * fraction)
-        self.mean.addcmul_(shift, fraction)
-        self.count = total
+        share = other.count / (self.count + other.count).clamp(min=1)
+        self._combine(other.count, shift, torch.addcmul(other.m2, shift.square(), self.count * share))
 
-    def _take_in(self, count: Tensor, shift: Tensor, squares: Tensor) -> None:
-        """Take in observations, given the mean and the sum of squares of their deviations from this mean."""
+    def _combine(self, count: Tensor, shift: Tensor, more: Tensor) -> None:
+        """Take in observations whose mean lies ``shift`` above this one, and which add ``more`` to m2."""
         total = self.count + count
-        fraction = count / total
-        self.m2 += squares.addcmul_(shift.square(), count * fraction, value=-1).clamp_(min=0)
-        self.mean.addcmul_(shift, fraction)  # in place: of a state that moved, the old places would stay as gaps
+        self.m2 += more
+        # In place: of a state that moved, the old places would stay as gaps.
+        self.mean.addcmul_(shift, count / total.clamp(min=1))
         self.count = total
 
     def pooled(self) -> "Moments":
