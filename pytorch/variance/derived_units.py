@@ -4,13 +4,14 @@ In evaluation mode a batch norm is y = s·x + b for each channel, so that mean(y
 sample, and max(y) = s·max(x) + b where s is not negative. A ReLU does not fall, so that max(relu(x)) = relu(max(x)).
 The maximum of a max-pooling whose windows leave no position out is that of its input.
 
-In a shorter type a batch norm rounds what it computes; the means that are derived are those before its rounding, and
-maxima, of which none is, are read.
+In a shorter type a batch norm rounds what it computes: the means that are derived are those before its rounding; maxima
+must be of rounded values, and are read.
 """
 
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -57,18 +58,15 @@ class DerivedUnits:
             operation in place; one that goes round PyTorch's count of these (``.data``, NumPy) is not noticed. Nor on
             CUDA: reading a map takes less time there than launching what derives from it.
         """
-        rules = RULES.get(type(module))
-        if rules is None or not inputs or not output.is_cpu or _is_altered(module):
+        hows, rule = RULES.get(type(module), ((), None))
+        wanted = [how for how in hows if how in place.units]
+        if not wanted or not inputs or not output.is_cpu or _is_altered(module):
             return {}
         before = self._place_of(inputs[0], module)
         if before is None or before.kind != place.kind:
             return {}
-        found = {
-            how: rule(self, module, output, before, place)
-            for how, rule in rules.items()
-            if how in place.units and how in before.units
-        }
-        return {how: derive for how, derive in found.items() if derive is not None}
+        found = rule(self, module, output, before, place)
+        return {how: found[how] for how in wanted if how in found and how in before.units}
 
     def axes(self, module: nn.Module | None, inputs: tuple, activation: Tensor) -> tuple[int, ...]:
         """Along which axes the positions of an activation lie; where it has the shape of the one before, along its."""
@@ -145,39 +143,31 @@ def _is_altered(module: nn.Module) -> bool:
     )  # fmt: skip
 
 
-def _affinely(how: str, affine: Affine, before: Place, place: Place) -> Derivation:
-    def derive() -> None:
-        units = before.units[how].to(place.kind)
-        place.units[how].copy_(torch.addcmul(affine.shift, units, affine.scale))
-
-    return derive
-
-
-def _batch_norm_mean(
+def _batch_norm(
     derived: DerivedUnits, module: BatchNorm, output: Tensor, before: Place, place: Place
-) -> Derivation | None:
+) -> dict[str, Derivation]:
     affine = derived.affine(module, place.kind)
-    return None if affine is None else _affinely("mean", affine, before, place)
+    if affine is None:
+        return {}
+    hows = ("mean", "max") if affine.rises and output.dtype == place.kind else ("mean",)
+    return {how: partial(_derive_affinely, how, affine, before, place) for how in hows}
 
 
-def _batch_norm_max(
-    derived: DerivedUnits, module: BatchNorm, output: Tensor, before: Place, place: Place
-) -> Derivation | None:
-    affine = derived.affine(module, place.kind)
-    rises = affine is not None and affine.rises and output.dtype == place.kind
-    return _affinely("max", affine, before, place) if rises else None
+def _derive_affinely(how: str, affine: Affine, before: Place, place: Place) -> None:
+    units = before.units[how].to(place.kind)
+    place.units[how].copy_(torch.addcmul(affine.shift, units, affine.scale))
 
 
-def _relu(derived: DerivedUnits, module: nn.ReLU, output: Tensor, before: Place, place: Place) -> Derivation | None:
-    return lambda: place.units["max"].copy_(F.relu(before.units["max"]))
+def _relu(derived: DerivedUnits, module: nn.ReLU, output: Tensor, before: Place, place: Place) -> dict[str, Derivation]:
+    return {"max": lambda: place.units["max"].copy_(F.relu(before.units["max"]))}
 
 
 def _max_pooling(
     derived: DerivedUnits, module: nn.MaxPool2d, output: Tensor, before: Place, place: Place
-) -> Derivation | None:
+) -> dict[str, Derivation]:
     if not _covers(module, before.shape, place.shape):
-        return None
-    return lambda: place.units["max"].copy_(before.units["max"])
+        return {}
+    return {"max": lambda: place.units["max"].copy_(before.units["max"])}
 
 
 def _covers(module: nn.MaxPool2d, inputs: torch.Size, output: torch.Size) -> bool:
@@ -197,13 +187,13 @@ def _covers(module: nn.MaxPool2d, inputs: torch.Size, output: torch.Size) -> boo
     return not module.return_indices and len(inputs) == 4 and covered(0) and covered(1)
 
 
-Rule = Callable[[DerivedUnits, nn.Module, Tensor, Place, Place], Derivation | None]
+Rule = Callable[[DerivedUnits, nn.Module, Tensor, Place, Place], dict[str, Derivation]]
 
-RULES: dict[type[nn.Module], dict[str, Rule]] = {
-    nn.BatchNorm2d: {"mean": _batch_norm_mean, "max": _batch_norm_max},
-    nn.BatchNorm3d: {"mean": _batch_norm_mean, "max": _batch_norm_max},
-    nn.ReLU: {"max": _relu},
-    nn.MaxPool2d: {"max": _max_pooling},
+RULES: dict[type[nn.Module], tuple[tuple[str, ...], Rule]] = {
+    nn.BatchNorm2d: (("mean", "max"), _batch_norm),
+    nn.BatchNorm3d: (("mean", "max"), _batch_norm),
+    nn.ReLU: (("max",), _relu),
+    nn.MaxPool2d: (("max",), _max_pooling),
 }
-"""By type, the aggregations whose units may follow, and when they do. Subclasses, which may compute anything, are read
-as other modules are; so are tokens, whose positions come first."""
+"""By type, the aggregations whose units may follow, and what tells which do. Subclasses, which may compute anything,
+are read as other modules are; so are tokens, whose positions come first."""
