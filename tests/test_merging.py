@@ -62,6 +62,18 @@ def test_units_and_transformations_may_be_taken_together_as_one_likes(monkeypatc
         np.testing.assert_allclose(part, expected_part, rtol=1e-5)
 
 
+def test_a_batch_that_is_broken_off_leaves_no_activations_behind(monkeypatch):
+    monkeypatch.setattr(accumulator_module, "shape_of_blocks", lambda *arguments: (5, STEPS))
+    accumulator = VarianceAccumulator(STEPS, LAYERS)
+    accumulator.begin(LABELS[:7])
+    accumulator.add(TABLE[:7, 0])
+    accumulator.begin(LABELS)
+    for step in range(STEPS):
+        accumulator.add(TABLE[:, step])
+    accumulator.end()
+    assert_same(accumulator, accumulate(0, 20, batch=20))
+
+
 def test_two_processes_equal_one():
     context = multiprocessing.get_context("spawn")
     shards = []

@@ -16,8 +16,9 @@ class VarianceAccumulator:
     """Transformation and sample variance of U units in L layers, over T transformations and any number of samples.
 
     For every batch: ``begin`` with its labels, ``add`` the activations under each transformation in turn, ``end``.
-    The state is (2 T + 1)·K·U numbers, the batch under way 5·B·U and what waits, at most 4·B·U or eight million. None
-    grows with the number of samples. Shards of the samples, accumulated apart, are merged by ``merge``.
+    The state is (2 T + 1)·K·U numbers, the batch under way 5·B·U, and C·B·U activations wait if C transformations are
+    taken at once. None grows with the number of samples. Shards of the samples, accumulated apart, are merged by
+    ``merge``.
 
     Attributes:
         labels: The label of each row of the state, in the order in which they were met.
@@ -31,7 +32,7 @@ class VarianceAccumulator:
         labels: Labels to make room for from the start, in this order; others get theirs when they are met.
         device: Where the state lives.
         wholes: For each global mean the layers that it is taken over; None: one, over all.
-        batch: Samples of most batches, to suit which the units are cut into blocks.
+        batch: Samples of a usual batch; the blocks of units are cut to suit it.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class VarianceAccumulator:
         return torch.cat([of_layers, sums / units.clamp(min=1)], dim=1)
 
     def merge(self, other: "VarianceAccumulator") -> None:
-        """Take in all samples of ``other``, an accumulator of the same layers and transformations."""
+        """Take in all samples of ``other``, an accumulator of the same layers, transformations and ``batch``."""
         self._reserve(other.labels)
         rows = [self.labels.index(label) for label in other.labels]
         for mine, its in zip(self._blocks, other._blocks, strict=True):

@@ -28,25 +28,28 @@ CUDA_BLOCK, CUDA_UNITS_AT_ONCE = 2**17, 2**15
 operations."""
 
 
-def shape_of_blocks(units: int, batch: int, place: str) -> tuple[int, int]:
-    """Choose the width of blocks, and how many transformations are taken at once.
+def shape_of_blocks(units: int, batch: int, device: str) -> tuple[int, int]:
+    """Choose how the units are cut into blocks.
 
     Args:
         units: U, of all blocks together.
         batch: B.
-        place: Type of device.
+        device: Its type.
+
+    Returns:
+        Units of a block, and C, how many transformations are taken at once.
 
     >>> shape_of_blocks(300, 64, "cpu"), shape_of_blocks(16_000, 64, "cpu"), shape_of_blocks(16_000, 256, "cpu")
     ((1024, 27), (1024, 8), (500, 4))
     >>> shape_of_blocks(1_000_000, 4, "cpu"), shape_of_blocks(16_000, 64, "cuda")
     ((8192, 1), (131072, 2))
     """
-    if place != "cpu":
+    if device != "cpu":
         return CUDA_BLOCK, max(1, CUDA_UNITS_AT_ONCE // units)
     batch = max(batch, FEW_SAMPLES)
-    at_once = max(1, VALUES_AT_ONCE // batch)
-    width = min(at_once, max(1, NARROW_BLOCK // batch, units * at_once * batch // WAITING))
-    return width, max(1, at_once // min(units, width))
+    of_a_sample = max(1, VALUES_AT_ONCE // batch)
+    width = min(of_a_sample, max(1, NARROW_BLOCK // batch, units * of_a_sample * batch // WAITING))
+    return width, max(1, of_a_sample // min(units, width))
 
 
 def blocks(layers: list[int], width: int) -> list[list[tuple[int, int]]]:
@@ -144,6 +147,7 @@ class UnitBlock:
         """
         self._groups, self._everyone = groups, everyone
         self._next = self._arrived = 0
+        self._waiting: Tensor | None = None
         self._of_class = SquaredDeviations(groups, self._transformations, self.units, self._dispersion)
         if everyone is groups:
             self._of_all = self._of_class

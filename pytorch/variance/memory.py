@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from pytorch.errors import InputError
-from pytorch.variance.block import WAITING
+from pytorch.variance.block import shape_of_blocks
 
 GIB = 2**30
 
@@ -16,7 +16,9 @@ GAPS = 1.3
 by a third from one to the next."""
 
 
-def memory_needed(units: int, transformations: int, classes: int, batch: int) -> tuple[float, float]:
+def memory_needed(
+    units: int, transformations: int, classes: int, batch: int, device: str = "cpu"
+) -> tuple[float, float]:
     """Bytes that the measurement of a model takes beside the model, its activations and the images.
 
     Args:
@@ -24,13 +26,16 @@ def memory_needed(units: int, transformations: int, classes: int, batch: int) ->
         transformations: T.
         classes: K, as far as they are known.
         batch: B.
+        device: Its type.
 
     Returns:
         The moments of every transformation and class and what is made of them in the end, (2 T + 4)·K·U numbers of 8
-        bytes; and what the batch takes, 8·B·U of them and what waits, at most 4·B·U; both with the gaps between them.
+        bytes; and what the batch takes, 8·B·U of them, and C·B·U of 4 bytes that wait where C transformations are
+        taken at once; both with the gaps between them.
     """
-    waiting = min(4 * batch * units, WAITING // 2)  # in float32
-    return GAPS * 8 * units * (2 * transformations + 4) * classes, GAPS * 8 * (8 * batch * units + waiting)
+    steps = min(shape_of_blocks(units, batch, device)[1], transformations)
+    waiting = 4 * steps * batch * units if steps > 1 else 0
+    return GAPS * 8 * units * (2 * transformations + 4) * classes, GAPS * (8 * 8 * batch * units + waiting)
 
 
 def check_memory(units: list[int], transformations: int, classes: int, batch: int, device: torch.device) -> bool:
@@ -50,7 +55,7 @@ def check_memory(units: list[int], transformations: int, classes: int, batch: in
         InputError: One alone takes more than there is; the message says how much.
     """
     available = available_memory(device)
-    needed = [memory_needed(number, transformations, classes, batch) for number in units]
+    needed = [memory_needed(number, transformations, classes, batch, device.type) for number in units]
     state, work = max(needed, key=sum)
     if state + work > available:
         raise InputError(
