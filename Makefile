@@ -4,6 +4,9 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
 
+# As the scripts have it (pytorch/thread_waits.py), for tests and benchmarks.
+export GOMP_SPINCOUNT ?= 10000
+
 .PHONY: install demo paper test faults bench lint clean
 
 install: $(READY)

@@ -16,9 +16,11 @@ cores simple_conv takes a minute on digits and eight on mnist; deeper models on 
 """
 
 from pytorch.interruption import leave_when_interrupted
+from pytorch.thread_waits import wait_briefly
 
 if __name__ == "__main__":
     leave_when_interrupted()
+    wait_briefly()
 
 import argparse
 from pathlib import Path

@@ -15,9 +15,11 @@ three minutes. What was measured already, with the same options, is not measured
 """
 
 from pytorch.interruption import leave_when_interrupted
+from pytorch.thread_waits import wait_briefly
 
 if __name__ == "__main__":
     leave_when_interrupted()
+    wait_briefly()
 
 import argparse
 import shlex

@@ -13,9 +13,11 @@ Figures of unchanged results are not drawn again. The first time takes half a mi
 """
 
 from pytorch.interruption import leave_when_interrupted
+from pytorch.thread_waits import wait_briefly
 
 if __name__ == "__main__":
     leave_when_interrupted()
+    wait_briefly()
 
 import argparse
 import shlex

@@ -13,9 +13,11 @@ schedule (--schedule 0.1), which the tables tell.
 """
 
 from pytorch.interruption import leave_when_interrupted
+from pytorch.thread_waits import wait_briefly
 
 if __name__ == "__main__":
     leave_when_interrupted()
+    wait_briefly()
 
 import argparse
 import sys

@@ -16,7 +16,8 @@ In reading order:
   print on the way and at the end.
 - ``whole_file``, ``sealed_file``: how files are written and known again; ``safe_pickle``, ``safe_archive``,
   ``pickle_program``, ``plain_content``, ``file_content``, ``checked_fields``: how those from a stranger are read;
-  ``file_lock``, ``interruption``: runs that meet each other, or that somebody ends.
+  ``file_lock``, ``interruption``, ``thread_waits``: runs that meet each other, that somebody ends, or that share their
+  cores with other programs.
 - ``allocation``, ``errors``, ``names``, ``precision``, ``evaluation_mode``, ``torchvision_import``: small things that
   several of these need.
 """
