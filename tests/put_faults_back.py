@@ -274,8 +274,7 @@ FAULTS = {
     ),
     "a later call takes the second call of a module for the first": (
         "tests/test_recording.py",
-        [("pytorch/variance/activations.py", "None if place.caller in self._in_parts else place.caller",
-          "place.caller")],
+        [("pytorch/variance/places.py", "replace(place, caller=None) if place.caller in in_parts else place", "place")],
     ),
     "transformations that are taken together are not added up": (
         "tests/test_errors.py",

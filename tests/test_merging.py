@@ -6,8 +6,11 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from pytorch.transformations import rotations
 from pytorch.variance import accumulator as accumulator_module
+from pytorch.variance import measure_variance
 from pytorch.variance.accumulator import VarianceAccumulator
 
 STEPS, LAYERS = 3, [2, 3]
@@ -53,7 +56,7 @@ def test_merged_shards_equal_the_whole(cut):
 @pytest.mark.parametrize("at_once", [1, 2, 3, 1000])
 @pytest.mark.parametrize("width", [1, 2, 4, 5, 100])
 def test_units_and_transformations_may_be_taken_together_as_one_likes(monkeypatch, width, at_once):
-    """One, two and then one, or all three transformations at once, of one to five units."""
+    """One, one and then two, or all three transformations at once, of one to five units."""
     expected = accumulate(0, 20, batch=7)
     monkeypatch.setattr(accumulator_module, "shape_of_blocks", lambda *arguments: (width, at_once))
     found = accumulate(0, 20, batch=7)
@@ -72,6 +75,47 @@ def test_a_batch_that_is_broken_off_leaves_no_activations_behind(monkeypatch):
         accumulator.add(TABLE[:, step])
     accumulator.end()
     assert_same(accumulator, accumulate(0, 20, batch=20))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [TABLE[:1, 1], TABLE[:4, 1], TABLE[:7, 1, :1], TABLE[:7, 1, [0, 1, 2, 3, 4, 4]], TABLE[:7, 1].float()],
+    ids=["one sample", "some samples", "one unit", "more units", "shorter type"],
+)
+def test_what_does_not_fit_the_batch_is_refused(wrong):
+    """PyTorch would repeat the one, and round the other."""
+    accumulator = VarianceAccumulator(STEPS, LAYERS)
+    accumulator.begin(LABELS[:7])
+    accumulator.add(TABLE[:7, 0])
+    with pytest.raises(ValueError, match=r"activations are torch.float.*, not torch.float64 \(7, 5\)"):
+        accumulator.add(wrong)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"batch": 1000}, {"dispersion": "variance"}, {"layers": [3, 2]}, {"transformations": 4}, {"wholes": [[0]]}],
+    ids=str,
+)
+def test_accumulators_of_other_work_are_not_merged(changes):
+    """Nothing of the other one is taken in before it is refused."""
+    accumulator = accumulate(0, 20)
+    other = VarianceAccumulator(**{"transformations": STEPS, "layers": LAYERS, "labels": [77], **changes})
+    with pytest.raises(ValueError, match="cannot be merged"):
+        accumulator.merge(other)
+    assert 77 not in accumulator.labels
+
+
+def test_blocks_are_cut_for_the_first_batch(monkeypatch):
+    sizes = []
+
+    def shape(units, batch, device):
+        sizes.append(batch)
+        return units, 1
+
+    monkeypatch.setattr(accumulator_module, "shape_of_blocks", shape)
+    inputs = torch.rand(23, 1, 4, 4)
+    measure_variance(nn.Conv2d(1, 2, 3), inputs, None, rotations(2), batch_size=9)
+    assert sizes == [8]  # 23 in batches of at most 9, as equal as can be: 8, 8, 7
 
 
 def test_two_processes_equal_one():

@@ -55,6 +55,7 @@ class VarianceAccumulator:
             UnitBlock(transformations, parts, dispersion, device, at_once) for parts in blocks(layers, width)
         ]
         wholes = [list(range(len(layers)))] if wholes is None else wholes
+        self._made_with = transformations, layers, dispersion, wholes, batch
         self._wholes = [torch.tensor(members, dtype=torch.int64, device=device) for members in wholes]
         columns = len(layers) + len(wholes)
         self._errors_all = ErrorSums(4 * columns, device)  # of TV, SV and NV, and the bias of NV
@@ -74,11 +75,26 @@ class VarianceAccumulator:
         rows = torch.tensor([row_of[value] for value in values])
         self._groups = Groups.of(rows, self.counts, self._device)
         self._everyone = self._groups if len(self.labels) == 1 else self._groups.as_one()
+        self._kind: torch.dtype | None = None
         for block in self._blocks:
             block.begin(self._groups, self._everyone)
 
     def add(self, activations: Tensor) -> None:
-        """Take in the activations of the batch under the next transformation, (B, U)."""
+        """Take in the activations of the batch under the next transformation.
+
+        Args:
+            activations: (B, U), of the same floating type under every transformation.
+
+        Raises:
+            ValueError: They are not, and would be broadcast or rounded to fit.
+        """
+        self._kind = self._kind or activations.dtype
+        shape = len(self._groups.members), sum(self.layers)
+        if activations.shape != shape or activations.dtype != self._kind:
+            raise ValueError(
+                f"activations are {activations.dtype} {tuple(activations.shape)}, not {self._kind} {shape} "
+                "as the labels of the batch, the layers and the transformations before want it"
+            )
         widths = [block.units for block in self._blocks]
         for block, values in zip(self._blocks, activations.split(widths, dim=1), strict=True):
             block.add(values)
@@ -129,7 +145,13 @@ class VarianceAccumulator:
         return torch.cat([of_layers, sums / units.clamp(min=1)], dim=1)
 
     def merge(self, other: "VarianceAccumulator") -> None:
-        """Take in all samples of ``other``, an accumulator of the same layers, transformations and ``batch``."""
+        """Take in all samples of ``other``, an accumulator made with the same arguments but for ``labels``.
+
+        Raises:
+            ValueError: It was made with others.
+        """
+        if other._made_with != self._made_with:
+            raise ValueError("accumulators of other layers, transformations or batches cannot be merged")
         self._reserve(other.labels)
         rows = [self.labels.index(label) for label in other.labels]
         for mine, its in zip(self._blocks, other._blocks, strict=True):

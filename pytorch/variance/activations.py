@@ -22,7 +22,7 @@ from pytorch.variance.layers import (
     named_tensors,
 )
 from pytorch.variance.operations import Operations
-from pytorch.variance.places import Place
+from pytorch.variance.places import Place, Places
 
 
 class ActivationRecorder:
@@ -38,10 +38,6 @@ class ActivationRecorder:
     >>> rows.shape, [layer.name for layer in recorder.layers]
     (torch.Size([2, 8]), ['0', '1'])
 
-    Attributes:
-        layers: What the units of a row are, in order; a layer is there once for each aggregation, or once for all
-            where it has no positions to aggregate.
-
     Args:
         model: Any module whose outputs have the samples along their first axis.
         aggregation: One or several of ``AGGREGATIONS``.
@@ -52,17 +48,14 @@ class ActivationRecorder:
     """
 
     def __init__(self, model: nn.Module, aggregation: str | Sequence[str] = "mean", layers: LayerChoice = None) -> None:
-        self.layers: list[Layer] = []
         self._model = model
         self._choice = layers
         self._aggregations = aggregation_names(aggregation)
         self._selection = LayerSelection(model, layers)
         self._operations = Operations(model, self._record_operation) if self._selection.operations else None
         self._stack = ExitStack()
-        self._places: list[Place] = []
-        self._row = torch.empty(0, 0)
+        self._places = Places()
         self._batch = 0
-        self._next = 0
         self._running = False  # hooks of a module that others use too hear of calls that are not this recorder's
         self._derived = DerivedUnits()
         self._to_finish: list[Callable[[], None]] = []
@@ -70,6 +63,14 @@ class ActivationRecorder:
         self._called: set[str] = set()
         self._left_out: dict[str, None] = {}
         self._in_parts: set[str] = set()  # modules whose output is not always one tensor, or not always wanted
+
+    @property
+    def layers(self) -> list[Layer]:
+        """What the units of a row are, in order; none before the first call.
+
+        A layer is there once for each aggregation, or once for all where it has no positions to aggregate.
+        """
+        return self._places.layers
 
     @property
     def never_called(self) -> list[str]:
@@ -138,12 +139,7 @@ class ActivationRecorder:
         self._to_finish.clear()
         self._derived.restart()
         self._batch = len(inputs)
-        self._next = 0
-        if not self.layers:
-            self._places.clear()
-        elif len(self._row) != self._batch:
-            self._row = self._row.new_empty(self._batch, self._row.shape[1])
-            self._move()
+        self._places.restart(self._batch)
         if self._operations:
             self._operations.restart()
         with torch.no_grad():
@@ -153,14 +149,13 @@ class ActivationRecorder:
                     self._model(inputs)
             finally:
                 self._running = False
-            if self._next < len(self._places):
-                raise self._changed(self._places[self._next].name)
+            self._places.check_complete()
             # All at once, when the code is at hand: after each layer it would have to come from memory again.
             for finish in self._to_finish:
                 finish()
         if not self.layers:
             self._settle()
-        return self._row
+        return self._places.row
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
         # An operation may have the name of a module: then both are counted, which the short way does not do.
@@ -170,9 +165,8 @@ class ActivationRecorder:
             if not self._running:
                 return
             # Between two layers the caches are full of activations, and every line of this takes its time.
-            place = self._places[self._next] if quick and self.layers and self._next < len(self._places) else None
-            if place is not None and place.caller == name and type(output) is Tensor and output.shape == place.shape:
-                self._next += 1
+            place = self._places.take(name, output) if quick else None
+            if place is not None:
                 self._fill(place, output, module, inputs)
             else:
                 self._record_parts(name, module, inputs, output)
@@ -231,13 +225,10 @@ class ActivationRecorder:
         inputs: tuple = (),
     ) -> Place:
         """The next place, which must be that of this layer; made now, in the first call of the model."""
-        if not self.layers:
-            axes = self._derived.axes(module, inputs, activation)
-            self._places.append(Place.of(name, caller, activation, axes, self._aggregations))
-        elif self._next >= len(self._places) or not self._places[self._next].is_of(name, activation):
-            raise self._changed(name)
-        self._next += 1
-        return self._places[self._next - 1]
+        if self.layers:
+            return self._places.find(name, activation)
+        axes = self._derived.axes(module, inputs, activation)
+        return self._places.append(Place.of(name, caller, activation, axes, self._aggregations))
 
     def _fill(self, place: Place, activation: Tensor, module: nn.Module | None = None, inputs: tuple = ()) -> None:
         derived = self._derived.derivations(module, inputs, activation, place)
@@ -254,33 +245,7 @@ class ActivationRecorder:
         twice = [name for name, count in names.items() if count > 1]
         if twice:
             raise InputError(f"two layers are called {twice[0]}: rename the module, or choose with layers=")
-        if not self._places:
+        if not names:
             chosen = "layers= chooses nothing" if self._selection.by_function else "the model calls no leaf module"
             raise InputError(f"no layer was recorded: {chosen} that computes something")
-        units = [(place.name, how, units) for place in self._places for how, units in place.units.items()]
-        self.layers = [Layer(name, how, part.shape[1:]) for name, how, part in units]
-        self._row = torch.cat([part.reshape(self._batch, -1) for _, _, part in units], dim=1)
-        self._move()
-
-    def _move(self) -> None:
-        """Give every layer its stretch of the row to write its units into.
-
-        Small arrays that lived until the end of a forward pass would lie in the gaps that larger ones leave, and keep
-        the model from reusing them.
-        """
-        stretches = iter(self._row.split([layer.units for layer in self.layers], dim=1))
-        self._places = [
-            place.moved(
-                None if place.caller in self._in_parts else place.caller,
-                self._batch,
-                {how: next(stretches).view(self._batch, *part.shape[1:]) for how, part in place.units.items()},
-            )
-            for place in self._places
-        ]
-
-    @staticmethod
-    def _changed(name: str) -> InputError:
-        return InputError(
-            f"the layers changed between two calls of the model (layer {name}): "
-            "every input must have the same size and take the same path"
-        )
+        self._places.settle(self._in_parts)

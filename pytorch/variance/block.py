@@ -112,7 +112,8 @@ class UnitBlock:
         layers: For each of its layers the index and the number of units that the block has of it.
         dispersion: A key of ``DISPERSIONS``.
         device: Where the state lives.
-        at_once: C, how many transformations are taken at once; the others wait until so many have come.
+        at_once: C, how many transformations are taken at once, at most and in nearly equal parts; the others wait until
+            so many have come.
     """
 
     def __init__(
@@ -127,7 +128,8 @@ class UnitBlock:
         self._widths = [units for _, units in layers]
         self.units = sum(self._widths)
         self._transformations = transformations
-        self._taken = [min(at_once, transformations - start) for start in range(0, transformations, at_once)]
+        parts = -(-transformations // at_once)
+        self._taken = [(transformations + part) // parts for part in range(parts)]
         self.over_samples = [Moments.empty(0, taken * self.units, device) for taken in self._taken]
         self.dispersion_sum = torch.zeros(0, self.units, dtype=torch.float64, device=device)
         self._has_ratio = torch.zeros(0, self.units, dtype=torch.bool, device=device)
