@@ -111,7 +111,7 @@ def test_the_means_are_those_of_the_output(derived, model, follows, aggregation)
         assert (how in derived) == (follows and how in aggregation)
 
 
-@pytest.mark.parametrize(("scale", "follows"), [(-0.5, False), (0.0, True), (0.5, True)])
+@pytest.mark.parametrize(("scale", "follows"), [(-0.5, False), (0.0, False), (0.5, True)])
 def test_the_maximum_follows_where_no_channel_is_turned_round(derived, scale, follows):
     model, images = prepared(Between()), torch.rand(5, 2, 9, 9, dtype=torch.float64)
     model.norm.weight.data[1] = scale
@@ -120,6 +120,19 @@ def test_the_maximum_follows_where_no_channel_is_turned_round(derived, scale, fo
         for _ in range(2):
             torch.testing.assert_close(recorder(images)[:, 3:], output.amax((2, 3)), rtol=1e-12, atol=1e-12)
     assert ("max" in derived) == follows
+
+
+def test_infinity_times_nothing_is_seen():
+    model, images = prepared(Between()), torch.rand(5, 2, 9, 9, dtype=torch.float64)
+    model.conv.weight.data.abs_()
+    model.norm.weight.data[1] = 0
+    with ActivationRecorder(model, "max") as recorder:
+        recorder(images)
+        images[2, :, 4, 4] = -torch.inf
+        row = recorder(images)
+    expected = model(images).detach().amax((2, 3))
+    assert expected[2, 1].isnan()
+    torch.testing.assert_close(row[:, 3:], expected, equal_nan=True)
 
 
 def test_a_channel_that_is_turned_round_under_way_is_read_from_then_on(derived):
