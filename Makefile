@@ -5,7 +5,9 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
 
 # As the scripts have it (pytorch/thread_waits.py), for tests and benchmarks.
+ifndef OMP_WAIT_POLICY
 export GOMP_SPINCOUNT ?= 10000
+endif
 
 .PHONY: install demo paper test faults bench lint clean
 

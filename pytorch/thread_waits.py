@@ -3,7 +3,7 @@
 PyTorch splits each operation among the cores, and whoever is done first waits for the rest. The OpenMP library of GCC,
 which PyTorch on Linux brings, lets it wait awake for milliseconds. On a core that another program shares that may be
 the very core that the missing part needs: then each of the thousands of operations of a forward pass takes
-milliseconds, and a run becomes up to a hundred times slower. Awake for a tenth of a millisecond, threads miss nothing
+milliseconds, and a run becomes several times slower. Awake for a tenth of a millisecond, threads miss nothing
 that counts where the cores are idle (measured). This module imports nothing but the standard library, so that a script
 can call it before it imports torch: the OpenMP library looks once, when it is loaded.
 

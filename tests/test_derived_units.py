@@ -122,10 +122,11 @@ def test_the_maximum_follows_where_no_channel_is_turned_round(derived, scale, fo
     assert ("max" in derived) == follows
 
 
-def test_infinity_times_nothing_is_seen():
+@pytest.mark.parametrize(("number", "value"), [("weight", 0.0), ("bias", torch.inf)])
+def test_nan_that_infinity_makes_is_seen(number, value):
     model, images = prepared(Between()), torch.rand(5, 2, 9, 9, dtype=torch.float64)
     model.conv.weight.data.abs_()
-    model.norm.weight.data[1] = 0
+    getattr(model.norm, number).data[1] = value
     with ActivationRecorder(model, "max") as recorder:
         recorder(images)
         images[2, :, 4, 4] = -torch.inf

@@ -89,6 +89,20 @@ def test_what_does_not_fit_the_batch_is_refused(wrong):
     accumulator.add(TABLE[:7, 0])
     with pytest.raises(ValueError, match=r"activations are torch.float.*, not torch.float64 \(7, 5\)"):
         accumulator.add(wrong)
+    accumulator.add(TABLE[:7, 1])
+
+
+def test_a_batch_is_added_under_every_transformation_once():
+    accumulator = VarianceAccumulator(STEPS, LAYERS)
+    accumulator.begin(LABELS)
+    for step in range(STEPS):
+        with pytest.raises(ValueError, match=f"under {step} of 3 transformations"):
+            accumulator.end()
+        accumulator.add(TABLE[:, step])
+    with pytest.raises(ValueError, match="under all 3 transformations"):
+        accumulator.add(TABLE[:, 0])
+    accumulator.end()
+    assert_same(accumulator, accumulate(0, 20, batch=20))
 
 
 @pytest.mark.parametrize(

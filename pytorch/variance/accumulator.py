@@ -50,12 +50,13 @@ class VarianceAccumulator:
         self.layers = layers
         self._units = torch.tensor([layers], dtype=torch.float64, device=device)
         self._device = device
+        self._transformations = transformations
         width, at_once = shape_of_blocks(sum(layers), batch, torch.device(device).type)
         self._blocks = [
             UnitBlock(transformations, parts, dispersion, device, at_once) for parts in blocks(layers, width)
         ]
         wholes = [list(range(len(layers)))] if wholes is None else wholes
-        self._made_with = transformations, layers, dispersion, wholes, batch
+        self._made_with = transformations, dispersion, list(layers), [*map(list, wholes)], width, at_once
         self._wholes = [torch.tensor(members, dtype=torch.int64, device=device) for members in wholes]
         columns = len(layers) + len(wholes)
         self._errors_all = ErrorSums(4 * columns, device)  # of TV, SV and NV, and the bias of NV
@@ -76,6 +77,7 @@ class VarianceAccumulator:
         self._groups = Groups.of(rows, self.counts, self._device)
         self._everyone = self._groups if len(self.labels) == 1 else self._groups.as_one()
         self._kind: torch.dtype | None = None
+        self._steps = 0
         for block in self._blocks:
             block.begin(self._groups, self._everyone)
 
@@ -83,24 +85,31 @@ class VarianceAccumulator:
         """Take in the activations of the batch under the next transformation.
 
         Args:
-            activations: (B, U), of the same floating type under every transformation.
+            activations: (B, U), of the same type under every transformation.
 
         Raises:
-            ValueError: They are not, and would be broadcast or rounded to fit.
+            ValueError: They are not, and would be broadcast or rounded to fit; or all transformations have been.
         """
-        self._kind = self._kind or activations.dtype
-        shape = len(self._groups.members), sum(self.layers)
-        if activations.shape != shape or activations.dtype != self._kind:
-            raise ValueError(
-                f"activations are {activations.dtype} {tuple(activations.shape)}, not {self._kind} {shape} "
-                "as the labels of the batch, the layers and the transformations before want it"
-            )
+        if self._steps == self._transformations:
+            raise ValueError(f"the batch has been added under all {self._steps} transformations")
+        shape, kind = (len(self._groups.members), sum(self.layers)), self._kind or activations.dtype
+        if activations.shape != shape or activations.dtype != kind:
+            found = f"{activations.dtype} {tuple(activations.shape)}"
+            raise ValueError(f"activations are {found}, not {kind} {shape}, as the batch, its layers and steps want it")
+        self._kind = kind
+        self._steps += 1
         widths = [block.units for block in self._blocks]
         for block, values in zip(self._blocks, activations.split(widths, dim=1), strict=True):
             block.add(values)
 
     def end(self) -> None:
-        """Close the batch: fold the dispersion of each of its samples, and its influence, into its class."""
+        """Close the batch: fold the dispersion of each of its samples, and its influence, into its class.
+
+        Raises:
+            ValueError: It has not been added under every transformation.
+        """
+        if self._steps < self._transformations:
+            raise ValueError(f"the batch has been added under {self._steps} of {self._transformations} transformations")
         groups = self._groups
         self.counts[groups.present] += groups.sizes
         counts = self._float_counts()
@@ -145,10 +154,12 @@ class VarianceAccumulator:
         return torch.cat([of_layers, sums / units.clamp(min=1)], dim=1)
 
     def merge(self, other: "VarianceAccumulator") -> None:
-        """Take in all samples of ``other``, an accumulator made with the same arguments but for ``labels``.
+        """Take in all samples of ``other``, made with the same arguments but for ``labels``, on the same device.
+
+        Its ``batch`` may differ as far as the blocks of units are cut alike.
 
         Raises:
-            ValueError: It was made with others.
+            ValueError: Layers, transformations, dispersion or blocks are others.
         """
         if other._made_with != self._made_with:
             raise ValueError("accumulators of other layers, transformations or batches cannot be merged")

@@ -112,8 +112,7 @@ class UnitBlock:
         layers: For each of its layers the index and the number of units that the block has of it.
         dispersion: A key of ``DISPERSIONS``.
         device: Where the state lives.
-        at_once: C, how many transformations are taken at once, at most and in nearly equal parts; the others wait until
-            so many have come.
+        at_once: C; the transformations are taken in nearly equal parts of at most so many, each once it is complete.
     """
 
     def __init__(

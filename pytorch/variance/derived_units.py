@@ -2,8 +2,8 @@
 
 In evaluation mode a batch norm is y = s·x + b for each channel, so that mean(y) = s·mean(x) + b over the positions of a
 sample, and max(y) = s·max(x) + b where s is positive (were it 0, an infinite x would become NaN, which the maximum of x
-does not tell). A ReLU does not fall, so that max(relu(x)) = relu(max(x)). The maximum of a max-pooling whose windows
-leave no position out is that of its input.
+does not tell) and b finite. A ReLU does not fall, so that max(relu(x)) = relu(max(x)). The maximum of a max-pooling
+whose windows leave no position out is that of its input.
 
 In a shorter type a batch norm rounds what it computes: the means that are derived are those before its rounding; maxima
 must be of rounded values, and are read.
@@ -109,7 +109,7 @@ class Affine:
         versions: Of those that are there.
         eps: What was added to the variance.
         scale, shift: (C,).
-        rises: Whether every scale is positive and finite.
+        rises: Whether every scale is positive, and all numbers are finite.
     """
 
     numbers: tuple[Tensor | None, ...]
@@ -127,7 +127,7 @@ class Affine:
         scale = scale if weight is None else scale * weight
         shift = -mean * scale if bias is None else bias - mean * scale
         scale, shift = scale.to(kind), shift.to(kind)
-        rises = bool(((scale > 0) & scale.isfinite()).all())
+        rises = bool(((scale > 0) & scale.isfinite() & shift.isfinite()).all())
         return cls(numbers, versions, eps, scale, shift, rises)
 
     def is_of(self, numbers: tuple[Tensor | None, ...], versions: list[int], eps: float) -> bool:
