@@ -207,7 +207,7 @@ FAULTS = {
     ),
     "the bias of few samples is not taken off": (
         "tests/test_errors.py::test_errors_and_biases_agree_with_the_delete_one_jackknife",
-        [("pytorch/variance/influence.py", "nv * inverse * squares.curvature() - products", "-products")],
+        [("pytorch/variance/influence.py", "self.nv * self.inverse * self.curvature - products", "-products")],
     ),
     "a pass stops as soon as it knows the units that vary": (
         "tests/test_errors.py::test_a_tolerance_waits_for_units_that_may_awake",

@@ -1,6 +1,7 @@
 """The sums from which both variances of every class follow, and their errors, fed batch by batch and mergeable."""
 
 from collections.abc import Iterable
+from itertools import starmap
 
 import numpy as np
 import torch
@@ -8,8 +9,10 @@ from torch import Tensor
 
 from pytorch.variance.block import LayerSums, UnitBlock, blocks, shape_of_blocks
 from pytorch.variance.errors import LayerErrors
+from pytorch.variance.fused_block import FusedUnitBlock
 from pytorch.variance.influence import ErrorSums
 from pytorch.variance.moments import Groups
+from pytorch.variance.triton_import import kernels_for
 
 
 class VarianceAccumulator:
@@ -52,9 +55,8 @@ class VarianceAccumulator:
         self._device = device
         self._transformations = transformations
         width, at_once = shape_of_blocks(sum(layers), batch, torch.device(device).type)
-        self._blocks = [
-            UnitBlock(transformations, parts, dispersion, device, at_once) for parts in blocks(layers, width)
-        ]
+        kind = FusedUnitBlock if kernels_for(device) else UnitBlock
+        self._blocks = [kind(transformations, parts, dispersion, device, at_once) for parts in blocks(layers, width)]
         wholes = [list(range(len(layers)))] if wholes is None else wholes
         self._made_with = transformations, dispersion, list(layers), [*map(list, wholes)], width, at_once
         self._wholes = [torch.tensor(members, dtype=torch.int64, device=device) for members in wholes]
@@ -117,17 +119,20 @@ class VarianceAccumulator:
         total = self._sums_over_blocks([block.end(counts, strata) for block in self._blocks])
         in_all, in_class, in_every = total.finite
         units = [self._units, self._units, in_all, self._units, self._units, groups.spread(in_class), in_every]
-        first = [self._means(part, number) for part, number in zip(total.first, units, strict=True)]
-        units = [in_all, in_class, in_every]
-        second = [self._means(part, number) for part, number in zip(total.second, units, strict=True)]
+        parts = [*zip(total.first, units, strict=True), *zip(total.second, total.finite, strict=True)]
+        sums, units = (torch.cat(rows) for rows in zip(*starmap(torch.broadcast_tensors, parts), strict=True))
+        means = self._means(sums, units)
+        *first, second, second_of_class, second_in_every = means.split([len(part) for part, _ in parts])
         squares = [part.square_() for part in first]
         of_all = torch.cat(squares[:3], dim=1).sum(dim=0, keepdim=True)
-        self._errors_all.add(torch.cat([of_all, second[0]], dim=1), self._everyone)
+        self._errors_all.add(torch.cat([of_all, second], dim=1), self._everyone)
         of_class = groups.sum(torch.cat(squares[3:], dim=1))
-        self._errors_classes.add(torch.cat([of_class, *second[1:]], dim=1), groups)
+        self._errors_classes.add(torch.cat([of_class, second_of_class, second_in_every], dim=1), groups)
 
     def _sums_over_blocks(self, blocks: list[LayerSums]) -> LayerSums:
         """Add up the sums over the units of each layer."""
+        if len(blocks) == 1 and len(self._blocks[0].layers) == len(self.layers):
+            return blocks[0]
 
         def add(kind: str) -> list[Tensor]:
             totals = [part.new_zeros(len(part), len(self.layers)) for part in getattr(blocks[0], kind)]
@@ -142,8 +147,8 @@ class VarianceAccumulator:
         """Means over the units of each layer and, after them, over those of all the layers of each whole.
 
         Args:
-            sums: (B, L), over the units of each layer.
-            units: Their number, (B, L) or (1, L).
+            sums: (R, L), over the units of each layer.
+            units: Their number, (R, L).
         """
         of_layers = sums / units.clamp(min=1)
         # One whole must not see what is not finite in a layer of another, which a product with 0 would let through.

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pytorch.variance.influence import SquaredDeviations, by_layer, influences, stacked_sum
+from pytorch.variance.influence import Expansion, SquaredDeviations, by_layer, influences, stacked_sum
 from pytorch.variance.moments import DISPERSIONS, Groups, Moments, with_more_rows
+from pytorch.variance.triton_import import kernels_for
 
 VALUES_AT_ONCE = 2**19
 """Activations that an operation takes in: on a CPU a few arrays of so many stay in its cache, and of fewer the start of
@@ -27,6 +28,9 @@ CUDA_BLOCK, CUDA_UNITS_AT_ONCE = 2**17, 2**15
 """Units of a block, and up to how many of them several transformations are taken at once; CUDA wants few and large
 operations."""
 
+CUDA_WAITING = 2**28
+"""Activations that wait at most for the kernels of CUDA, which take best all transformations at once."""
+
 
 def shape_of_blocks(units: int, batch: int, device: str) -> tuple[int, int]:
     """Choose how the units are cut into blocks.
@@ -41,11 +45,12 @@ def shape_of_blocks(units: int, batch: int, device: str) -> tuple[int, int]:
 
     >>> shape_of_blocks(300, 64, "cpu"), shape_of_blocks(16_000, 64, "cpu"), shape_of_blocks(16_000, 256, "cpu")
     ((1024, 27), (1024, 8), (500, 4))
-    >>> shape_of_blocks(1_000_000, 4, "cpu"), shape_of_blocks(16_000, 64, "cuda")
-    ((8192, 1), (131072, 2))
+    >>> shape_of_blocks(1_000_000, 4, "cpu")
+    (8192, 1)
     """
     if device != "cpu":
-        return CUDA_BLOCK, max(1, CUDA_UNITS_AT_ONCE // units)
+        together = CUDA_WAITING // (batch * units) if kernels_for(device) else CUDA_UNITS_AT_ONCE // units
+        return CUDA_BLOCK, max(1, together)
     batch = max(batch, FEW_SAMPLES)
     of_a_sample = max(1, VALUES_AT_ONCE // batch)
     width = min(of_a_sample, max(1, NARROW_BLOCK // batch, units * of_a_sample * batch // WAITING))
@@ -162,12 +167,16 @@ class UnitBlock:
         self._waiting[:, self._arrived] = activations  # the memory is the caller's
         self._arrived += 1
         if self._arrived == self._taken[self._next]:
-            values = self._waiting.double()
-            self._waiting = None
-            self._add_over_transformations(values)
-            self._add_over_samples(values.flatten(1))
+            self._take()
             self._arrived = 0
             self._next += 1
+
+    def _take(self) -> None:
+        """Take in what waits, the activations under the next C transformations."""
+        values = self._waiting.double()
+        self._waiting = None
+        self._add_over_transformations(values)
+        self._add_over_samples(values.flatten(1))
 
     def _add_over_transformations(self, values: Tensor) -> None:
         """Take in activations under the next C transformations, (B, C, U)."""
@@ -197,25 +206,45 @@ class UnitBlock:
         Returns:
             The sums that the error bars are made of, over the units of each layer.
         """
+        dispersion, of_groups = self._dispersions()
+        self.dispersion_sum.index_add_(0, self._groups.rows, of_groups)
+        here = self._groups.rows
+        tv_all, tv = self.transformation_variance(counts)
+        of_all = Expansion.of(self._of_all, tv_all, self._dispersion)
+        of_class = (
+            of_all if self._of_all is self._of_class else Expansion.of(self._of_class, tv[here], self._dispersion)
+        )
+        self._has_ratio[here] = has_ratio(tv[here], self._of_class.dispersion)
+        in_every = self._has_ratio[strata].all(dim=0, keepdim=True)
+        first, second = self._influences(dispersion, of_class, of_all, in_every)
+        second.append(second[-1] * in_every)
+        finite = has_ratio(tv_all, self._of_all.dispersion), self._has_ratio[here], in_every
+        return LayerSums(first, *([self._by_layer(part) for part in parts] for parts in (second, finite)))
+
+    def _dispersions(self) -> tuple[Tensor, Tensor]:
+        """The dispersion of each sample over the transformations, (B, U), and its sums over each group, (G, U)."""
         steps = self._transformations
         m2 = self._squares.addcmul_(self._sum, self._sum, value=-1 / steps).clamp_(min=0)
         dispersion = DISPERSIONS[self._dispersion](m2.div_(steps - 1))
-        self.dispersion_sum.index_add_(0, self._groups.rows, self._groups.sum(dispersion))
-        here = self._groups.rows
-        tv_all, tv = self.transformation_variance(counts)
-        on_all = influences(dispersion, self._of_all, tv_all, self._dispersion, self._everyone)
-        on_class = influences(dispersion, self._of_class, tv[here], self._dispersion, self._groups)
-        self._has_ratio[here] = has_ratio(tv[here], self._of_class.dispersion)
-        in_every = self._has_ratio[strata].all(dim=0, keepdim=True)
-        in_all, in_class = has_ratio(tv_all, self._of_all.dispersion), self._has_ratio[here]
-        return LayerSums(*(
-            [by_layer(part.double(), self._widths) for part in parts]
-            for parts in (
-                (*on_all.first, *on_class.first, on_class.first[-1] * in_every),
-                (on_all.second, on_class.second, on_class.second * in_every),
-                (in_all, in_class, in_every),
-            )
-        ))  # fmt: skip
+        return dispersion, self._groups.sum(dispersion)
+
+    def _influences(
+        self, dispersion: Tensor, of_class: Expansion, of_all: Expansion, in_every: Tensor
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Sums of influences of the batch.
+
+        Returns:
+            What ``LayerSums.first`` is; and their second-order parts, not by layers: over all samples (1, U), and of
+            each class (G, U).
+        """
+        on_all = influences(dispersion, self._of_all.sum, of_all, self._everyone)
+        on_class = influences(dispersion, self._of_class.sum, of_class, self._groups)
+        first = *on_all.first, *on_class.first, on_class.first[-1] * in_every
+        return [self._by_layer(part) for part in first], [on_all.second, on_class.second]
+
+    def _by_layer(self, values: Tensor) -> Tensor:
+        """Sum (R, U) over the units of each layer, (R, L) float64."""
+        return by_layer(values.double(), self._widths)
 
     def merge(self, other: "UnitBlock", rows: list[int]) -> None:
         """Take in the samples of ``other``; ``rows`` are its classes' rows here."""

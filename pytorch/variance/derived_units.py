@@ -56,18 +56,19 @@ class DerivedUnits:
         Returns:
             The aggregations whose units follow, and what writes them into their place once those of the activation
             before are in theirs. None follow if the input is not the activation before, or has been changed by an
-            operation in place; one that goes round PyTorch's count of these (``.data``, NumPy) is not noticed. Nor on
-            CUDA: reading a map takes less time there than launching what derives from it.
+            operation in place; one that goes round PyTorch's count of these (``.data``, NumPy) is not noticed. On CUDA
+            all that is wanted of an activation follows, or nothing: to read it for one of them is to read it for all.
         """
         hows, rule = RULES.get(type(module), ((), None))
         wanted = [how for how in hows if how in place.units]
-        if not wanted or not inputs or not output.is_cpu or _is_altered(module):
+        if not wanted or not inputs or _is_altered(module):
             return {}
         before = self._place_of(inputs[0], module)
         if before is None or before.kind != place.kind:
             return {}
         found = rule(self, module, output, before, place)
-        return {how: found[how] for how in wanted if how in found and how in before.units}
+        found = {how: found[how] for how in wanted if how in found and how in before.units}
+        return found if output.is_cpu or len(found) == len(place.units) else {}
 
     def axes(self, module: nn.Module | None, inputs: tuple, activation: Tensor) -> tuple[int, ...]:
         """Along which axes the positions of an activation lie; where it has the shape of the one before, along its."""
@@ -156,8 +157,11 @@ def _batch_norm(
 
 
 def _derive_affinely(how: str, affine: Affine, before: Place, place: Place) -> None:
-    units = before.units[how].to(place.kind)
-    place.units[how].copy_(torch.addcmul(affine.shift, units, affine.scale))
+    units, derived = before.units[how].to(place.kind), place.units[how]
+    if derived.dtype == place.kind:
+        torch.addcmul(affine.shift, units, affine.scale, out=derived)
+    else:
+        derived.copy_(torch.addcmul(affine.shift, units, affine.scale))
 
 
 def _relu(derived: DerivedUnits, module: nn.ReLU, output: Tensor, before: Place, place: Place) -> dict[str, Derivation]:

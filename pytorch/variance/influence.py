@@ -73,9 +73,7 @@ class SquaredDeviations:
             of: The groups of the update.
             moments: About which to take the deviations, a row for each of ``groups``.
         """
-        dispersion = moments.dispersion(self._kind)
-        self.dispersion += stacked_sum(dispersion, self._units) / self._steps
-        scale = SCALES[self._kind](dispersion.float(), self._steps)
+        scale = self.scales(moments)
         offset = of.spread((update.reference - moments.mean).float().mul_(scale))
         here = offset if offset.shape == update.deviations.shape else None
         squares = torch.addcmul(offset, update.deviations, self._groups.spread(scale), out=here).square_()
@@ -83,12 +81,68 @@ class SquaredDeviations:
         if self._kind == "std":
             self._fourth += stacked_sum(self._groups.sum(squares.square_()).mul_(scale).mul_(scale), self._units)
 
+    def scales(self, moments: Moments) -> Tensor:
+        """Take in the dispersion of these moments, and return √(κ / T) for them, float32."""
+        dispersion = moments.dispersion(self._kind)
+        self.dispersion += stacked_sum(dispersion, self._units) / self._steps
+        return SCALES[self._kind](dispersion.float(), self._steps)
+
+    def add_sums(self, total: Tensor, fourth: Tensor) -> None:
+        """Take in sums that were taken otherwise.
+
+        Args:
+            total: (B, U) float32, ``sum`` from the first transformation on.
+            fourth: (G, U), of the squares of what is summed there, times κ / T, over the samples of each group.
+        """
+        self.sum = total
+        self._fourth += fourth
+
     def curvature(self) -> Tensor:
         """The sum over the samples of a group of w(x), (G, U); over N it is by how much SV is too small."""
         if self._kind == "variance":
             return torch.zeros_like(self.dispersion)
         # q² / (2 σ) has the mean T² Σ (q / T)² κ / T over t, and q̄² / (2 σ) an eighth of SV.
         return self._fourth * self._steps**2 - self.dispersion * self._groups.counts / 8
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """About what the influences on each unit are taken, and by what they are divided.
+
+    Attributes:
+        tv: (G, U), TV of each group so far.
+        centre: (G, U), the mean of q.
+        inverse: (G, U), 1 / SV, or 0.
+        nv: (G, U), NV, or 0.
+        known: (G, U), whether NV is finite and SV is not 0. A unit without samples that differ has an NV of 1 or inf,
+            by definition: no sample has an influence on it.
+        curvature: (G, U), as ``SquaredDeviations.curvature``.
+    """
+
+    tv: Tensor
+    centre: Tensor
+    inverse: Tensor
+    nv: Tensor
+    known: Tensor
+    curvature: Tensor
+
+    @classmethod
+    def of(cls, squares: SquaredDeviations, tv: Tensor, kind: str) -> "Expansion":
+        """Take it of a batch that is complete; ``kind`` is a key of ``CENTRES``."""
+        sv = squares.dispersion
+        known = torch.isfinite(tv / sv)
+        # A class of one sample so far has no SV, and its sample no influence on it yet.
+        centre = torch.where(sv.isnan() & ~tv.isnan(), 0.0, CENTRES[kind] * sv)
+        inverse, nv = torch.where(known, 1 / sv, 0.0), torch.where(known, tv / sv, 0.0)
+        return cls(tv, centre, inverse, nv, known, squares.curvature())
+
+    def second(self, products: Tensor) -> Tensor:
+        """The second-order part of the influence on NV, summed over the samples of each group, (G, U).
+
+        Args:
+            products: (G, U), the sum over the samples of a group of I_SV(x) / SV times I_NV(x).
+        """
+        return torch.where(self.known, self.nv * self.inverse * self.curvature - products, 0.0)
 
 
 @dataclass(frozen=True)
@@ -105,32 +159,23 @@ class Influences:
     second: Tensor
 
 
-def influences(dispersion: Tensor, squares: SquaredDeviations, tv: Tensor, kind: str, groups: Groups) -> Influences:
+def influences(dispersion: Tensor, squares: Tensor, about: Expansion, groups: Groups) -> Influences:
     """Compute the influence of each sample of a batch on TV, SV and NV of each unit.
-
-    A unit without samples that differ (SV = 0) has an NV of 1 or inf, by definition: no sample has an influence on it.
 
     Args:
         dispersion: (B, U), s(x).
-        squares: Of the batch, complete.
-        tv: (G, U), TV of each group so far.
-        kind: A key of ``CENTRES``.
-        groups: Those of ``squares``.
+        squares: (B, U), the mean over t of q_t(x).
+        about: Of the samples so far, the batch included.
+        groups: Those of ``about``.
     """
-    sv = squares.dispersion
-    known = torch.isfinite(tv / sv)
-    inverse, nv = torch.where(known, 1 / sv, 0.0), torch.where(known, tv / sv, 0.0)
-    on_tv = groups.deviations(dispersion, tv)
-    # A class of one sample so far has no SV, and its sample no influence on it yet.
-    centres = torch.where(sv.isnan() & ~tv.isnan(), 0.0, CENTRES[kind] * sv)
-    on_sv = groups.deviations(squares.sum.double(), centres)
-    inverses = groups.spread(inverse)
+    on_tv = groups.deviations(dispersion, about.tv)
+    on_sv = groups.deviations(squares.double(), about.centre)
+    inverses = groups.spread(about.inverse)
     relative_sv = on_sv * inverses
-    on_nv = (on_tv * inverses).addcmul_(relative_sv, groups.spread(nv), value=-1)
-    on_nv.masked_fill_(groups.spread(~known), 0)
+    on_nv = (on_tv * inverses).addcmul_(relative_sv, groups.spread(about.nv), value=-1)
+    on_nv.masked_fill_(groups.spread(~about.known), 0)
     products = groups.sum(relative_sv.mul_(on_nv))
-    second = torch.where(known, nv * inverse * squares.curvature() - products, 0.0)
-    return Influences([on_tv, on_sv, on_nv], second)
+    return Influences([on_tv, on_sv, on_nv], about.second(products))
 
 
 def stacked_sum(values: Tensor, units: int) -> Tensor:

@@ -42,6 +42,7 @@ def measure_variance(
     tolerance: float | None = None,
     shuffled: bool = False,
     seed: int = 0,
+    replay: bool = True,
     progress: str | None = None,
 ) -> Measured:
     """Measure how much the activations of a network vary with transformations and with samples.
@@ -77,6 +78,8 @@ def measure_variance(
         shuffled: A control: under each transformation every sample stands in for another one of its batch, of 16 or
             more, whatever its class, so that NV must come out near 1.
         seed: Of the order of the samples, and of the shuffling.
+        replay: On CUDA, whether to replay the model as a CUDA graph after two calls with batches of a size,
+            where that gives the same (see ``pytorch.variance.replay``): its Python code does not run then.
         progress: What to call the work on a progress bar; None: no bar.
 
     Returns:
@@ -92,7 +95,7 @@ def measure_variance(
     return measure_variances(
         [model], images, labels, transformations, preprocess, aggregation, batch_size, device, layers=layers,
         classes=classes, dispersion=dispersion, precision=precision, tolerance=tolerance, shuffled=shuffled,
-        seed=seed, progress=progress,
+        seed=seed, replay=replay, progress=progress,
     )[0]  # fmt: skip
 
 
@@ -113,6 +116,7 @@ def measure_variances(
     tolerance: float | None = None,
     shuffled: bool = False,
     seed: int = 0,
+    replay: bool = True,
     progress: str | None = None,
 ) -> list[Measured]:
     """Measure several models on the same transformed batches; arguments as ``measure_variance``, a result for each.
@@ -133,6 +137,7 @@ def measure_variances(
         tolerance=tolerance,
         shuffled=shuffled,
         seed=seed,
+        replay=replay,
     )
     _check(options, batch_size)
     if not models:

@@ -129,22 +129,44 @@ class Moments:
         >>> moments.mean.squeeze(1).tolist()
         [1.5, 9.0]
         """
-        every = len(groups.present) == len(self.mean)
-        part = self if every else self.select(groups.rows)
-        if groups.new is not None:
-            positions, first = groups.new
-            part.mean.index_copy_(0, positions, observations.index_select(0, first))
+        part = self.opened(observations, groups)
         deviations = groups.deviations(observations, part.mean)
         kept = deviations.float()
         reference = part.mean.clone()
-        shift = groups.sum(deviations).div_(groups.counts)
+        sums = groups.sum(deviations)
+        part = self.taken(part, sums, groups.sum(deviations.square_()), groups)
+        return Update(part, kept, reference)
+
+    def opened(self, observations: Tensor, groups: Groups) -> "Moments":
+        """The rows of the groups of a batch, which an observation is the mean of where there was none before.
+
+        These moments themselves, if they are all rows.
+        """
+        part = self if len(groups.present) == len(self.mean) else self.select(groups.rows)
+        if groups.new is not None:
+            positions, first = groups.new
+            part.mean.index_copy_(0, positions, observations.index_select(0, first).to(part.mean.dtype))
+        return part
+
+    def taken(self, part: "Moments", sums: Tensor, squares: Tensor, groups: Groups) -> "Moments":
+        """Take in a batch by its sums.
+
+        Args:
+            part: What ``opened`` returned.
+            sums: (G, U) float64, of deviations from the means of ``part``; they are used up.
+            squares: (G, U) float64, of their squares; they are used up.
+            groups: Of the batch.
+
+        Returns:
+            ``part``, the batch included.
+        """
+        shift = sums.div_(groups.counts)
         share = groups.counts / (part.count + groups.counts)
-        squares = groups.sum(deviations.square_())
         more = squares.addcmul_(shift.square(), groups.counts * share, value=-1).clamp_(min=0)
         part._combine(groups.counts, shift, more)
-        if not every:
+        if part is not self:
             self.replace(groups.rows, part)
-        return Update(part, kept, reference)
+        return part
 
     def select(self, rows: Tensor) -> "Moments":
         """Copy some rows."""

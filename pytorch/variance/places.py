@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pytorch.errors import InputError
-from pytorch.variance.aggregation import reduce, unit_shapes, unit_type
+from pytorch.variance.aggregation import reduce, reduce_by_kernels, unit_shapes, unit_type
 from pytorch.variance.layers import Layer
 
 
@@ -56,9 +56,11 @@ class Place:
         """Write the units of an activation, for every aggregation but some; on a CPU means are left to ``finish``."""
         if activation.requires_grad:  # a model may compute with gradients, which end here
             activation = activation.detach()
-        for how, out in self.units.items():
-            if how not in but:
-                reduce(how, activation, self.axes, self.kind, out)
+        outs = {how: out for how, out in self.units.items() if how not in but}
+        if activation.is_cuda:
+            outs = reduce_by_kernels(activation, self.axes, self.kind, outs)
+        for how, out in outs.items():
+            reduce(how, activation, self.axes, self.kind, out)
 
     def finish(self) -> None:
         """Make means of sums, in the same type in every call, whatever that of the memory."""

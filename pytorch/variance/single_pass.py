@@ -17,6 +17,7 @@ from pytorch.variance.activations import ActivationRecorder
 from pytorch.variance.batch_axis import check_batch_axis
 from pytorch.variance.batches import Batch, Samples
 from pytorch.variance.memory import check_memory
+from pytorch.variance.replay import Replay
 from pytorch.variance.stopping import Stopping
 
 Transformation = Callable[[Tensor], Tensor]
@@ -41,6 +42,7 @@ class PassOptions:
     tolerance: float | None
     shuffled: bool
     seed: int
+    replay: bool
 
 
 def single_pass(
@@ -53,7 +55,7 @@ def single_pass(
         TooLargeTogetherError: The models should be measured one after another.
     """
     # Around all of it, so that weights are converted once; transformations and statistics are taken out of it again.
-    with autocast(options.precision, device):
+    with autocast(options.precision, device), _chosen(device):
         accumulators = _run(recorders, samples, options, device, bar)
     if not accumulators or accumulators[0].counts.sum() < 2:
         count = int(accumulators[0].counts.sum()) if accumulators else 0
@@ -68,6 +70,7 @@ def _run(
     watchers: list[Stopping] = []
     generator = torch.Generator().manual_seed(options.seed)
     precisely = _precisely(options.precision, device)
+    replays = [Replay(recorder, enabled=options.replay) for recorder in recorders]
     first = 0
     for batch in samples.batches:
         first = first or len(batch.images)
@@ -76,7 +79,11 @@ def _run(
         images = batch.images.to(device, non_blocking=True)
         for step, transformation in enumerate(options.transformations):
             seen = _shuffle(images, generator) if options.shuffled else images
-            rows = _rows(recorders, seen, transformation, options.preprocess, precisely, is_first=not accumulators)
+            inputs = _inputs(seen, transformation, options.preprocess, precisely)
+            rows = _rows(replays, inputs)
+            if not accumulators:
+                for recorder in recorders:
+                    check_batch_axis(recorder, inputs)
             with precisely():
                 if not accumulators:
                     accumulators = _accumulators(recorders, rows, batch, options, device, samples)
@@ -102,26 +109,29 @@ def _precisely(precision: str, device: torch.device) -> Callable[[], AbstractCon
     return nullcontext if precision == "fp32" else partial(autocast, "fp32", device)
 
 
-def _rows(
-    recorders: list[ActivationRecorder],
+def _chosen(device: torch.device) -> AbstractContextManager[None]:
+    """A context in which a CUDA device is the present one, as kernels want it."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+def _inputs(
     images: Tensor,
     transformation: Transformation,
     preprocess: Transformation | None,
     precisely: Callable[[], AbstractContextManager[None]],
-    *,
-    is_first: bool,
-) -> list[Tensor]:
-    """Transform the images once, and return what each model makes of them, (B, U); check the models at first."""
+) -> Tensor:
+    """Transform the images, once for all models."""
     with precisely():
         inputs = _checked(transformation(images.clone()), len(images), "a transformation")  # which may work in place
         if preprocess is not None:
             inputs = _checked(preprocess(inputs), len(images), "preprocess")
+    return inputs
+
+
+def _rows(replays: list[Replay], inputs: Tensor) -> list[Tensor]:
+    """What each model makes of a batch, (B, U)."""
     try:
-        rows = [recorder(recorder.own_copy(inputs)) for recorder in recorders]
-        if is_first:
-            for recorder in recorders:
-                check_batch_axis(recorder, inputs)
-        return rows
+        return [replay(inputs) for replay in replays]
     except RuntimeError as error:
         if inputs.is_floating_point() or isinstance(error, ReportedError):
             raise

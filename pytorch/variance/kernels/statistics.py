@@ -1,0 +1,362 @@
+"""The sums of a batch that the moments and the error bars follow from.
+
+Samples are taken group by group: ``order`` (B,) int64 sorts them, ``starts`` (G + 1,) int64 says where in it each group
+begins, and where the last one ends.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from pytorch.variance.influence import Expansion
+
+SAMPLES, UNITS = 16, 64
+"""What a program has in its registers at a time."""
+
+
+def sums_over_samples(values: Tensor, centres: Tensor, order: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
+    """Add up deviations from the centre of the group, and their squares, over the samples of each group.
+
+    Args:
+        values: (B, W) float32 or float64.
+        centres: (G, W) float64.
+        order: See above.
+        starts: See above.
+
+    Returns:
+        Both sums, (G, W) float64.
+    """
+    sums, squares = torch.empty_like(centres), torch.empty_like(centres)
+    groups, width = centres.shape
+    grid = triton.cdiv(width, UNITS), groups
+    _sums_over_samples[grid](values, centres, order, starts, sums, squares, width, samples=SAMPLES, tile=UNITS)
+    return sums, squares
+
+
+def sums_over_steps(
+    values: Tensor, first: Tensor, order: Tensor, starts: Tensor, about: list[tuple[Tensor, Tensor]],
+    sums: Tensor, squares: Tensor, scaled: list[Tensor],
+) -> list[Tensor]:  # fmt: skip
+    """Add up over C transformations, onto what is there from those before.
+
+    Args:
+        values: (B, C, U) float32 or float64.
+        first: (B, U), the activations under the first transformation of all.
+        order: See above.
+        starts: See above.
+        about: Means over samples, float64, and scales, float32: of each group (G, C·U), and of all samples (1, C·U).
+        sums: (B, U) float64, of deviations from ``first``.
+        squares: (B, U) float64, of their squares.
+        scaled: Twice (B, U) float32, of squared deviations from these means times the squared scales.
+
+    Returns:
+        For either of ``about``: those products squared, times the squared scales, summed over transformations and over
+        the samples of each group, (G, U) float32.
+    """
+    _, steps, units = values.shape
+    groups = len(starts) - 1
+    fourths = [torch.empty(groups, units, dtype=torch.float32, device=values.device) for _ in about]
+    grid = triton.cdiv(units, UNITS), groups
+    (class_means, class_scales), (means, scales) = about
+    _sums_over_steps[grid](
+        values, first, order, starts, class_means, class_scales, means, scales, sums, squares, *scaled, *fourths,
+        steps, units, samples=SAMPLES, tile=UNITS,
+    )  # fmt: skip
+    return fourths
+
+
+def dispersions(
+    sums: Tensor, squares: Tensor, steps: int, kind: str, order: Tensor, starts: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Compute the dispersion of each sample over the transformations, and add it up over the samples of each group.
+
+    Args:
+        sums: (B, U) float64, as ``sums_over_steps`` leaves them; they are used up.
+        squares: Likewise.
+        steps: T.
+        kind: ``"std"`` or ``"variance"``.
+        order: See above.
+        starts: See above.
+
+    Returns:
+        The dispersion (B, U), and its sums (G, U); float64.
+    """
+    groups, units = len(starts) - 1, sums.shape[1]
+    of_groups = sums.new_empty(groups, units)
+    grid = triton.cdiv(units, UNITS), groups
+    _dispersions[grid](
+        sums, squares, of_groups, order, starts, steps, units, is_std=kind == "std", samples=SAMPLES, tile=UNITS
+    )
+    return sums, of_groups
+
+
+def influences_on_layers(
+    dispersion: Tensor, scaled: list[Tensor], expansions: list[Expansion], in_every: Tensor, members: Tensor,
+    layer_starts: Tensor,
+) -> Tensor:  # fmt: skip
+    """Add up the influences of each sample on the units of each layer.
+
+    Args:
+        dispersion: (B, U) float64.
+        scaled: Twice (B, U) float32, as ``sums_over_steps`` leaves them.
+        expansions: Of the samples of each group, (G, U), and of all samples, (1, U).
+        in_every: (1, U) bool, the units that the last of the sums is of.
+        members: (B,) int64, the group of each sample.
+        layer_starts: (L + 1,) int64.
+
+    Returns:
+        (7, B, L) float64, as ``pytorch.variance.block.LayerSums.first``.
+    """
+    (samples, units), layers = dispersion.shape, len(layer_starts) - 1
+    sums = dispersion.new_empty(7, samples, layers)
+    of_class, of_all = (_fields(expansion) for expansion in expansions)
+    _influences_on_layers[triton.cdiv(samples, SAMPLES), layers](
+        dispersion, *scaled, *of_class, *of_all, in_every, members, layer_starts, sums, samples, units, layers,
+        at_once=SAMPLES, tile=UNITS,
+    )  # fmt: skip
+    return sums
+
+
+def products_of_influences(
+    dispersion: Tensor, scaled: list[Tensor], expansions: list[Expansion], order: Tensor, starts: Tensor
+) -> list[Tensor]:
+    """Add up relative influences on SV times influences on NV, over the samples of each group.
+
+    Arguments as those of ``influences_on_layers``.
+
+    Returns:
+        About the samples of the group, and about all samples, each (G, U) float64.
+    """
+    groups, units = len(starts) - 1, dispersion.shape[1]
+    products = [dispersion.new_empty(groups, units) for _ in expansions]
+    of_class, of_all = (_fields(expansion) for expansion in expansions)
+    grid = triton.cdiv(units, UNITS), groups
+    _products_of_influences[grid](
+        dispersion, *scaled, *of_class, *of_all, order, starts, *products, units, samples=SAMPLES, tile=UNITS
+    )
+    return products
+
+
+def sums_of_layers(values: Tensor, layer_starts: Tensor) -> Tensor:
+    """Sum (R, U), real numbers or truth values, over the units of each layer, (R, L) float64."""
+    layers = len(layer_starts) - 1
+    sums = torch.empty(len(values), layers, dtype=torch.float64, device=values.device)
+    if sums.numel():
+        _sums_of_layers[len(values), layers](
+            values.contiguous(), layer_starts, sums, values.shape[1], layers, tile=4 * UNITS
+        )
+    return sums
+
+
+def _fields(expansion: Expansion) -> tuple[Tensor, ...]:
+    return expansion.tv, expansion.centre, expansion.inverse, expansion.nv, expansion.known
+
+
+@triton.jit
+def _sums_over_samples(
+    values, centres, order, starts, sums, squares, width, samples: tl.constexpr, tile: tl.constexpr
+):  # fmt: skip
+    group = tl.program_id(1).to(tl.int64)
+    column = tl.program_id(0).to(tl.int64) * tile + tl.arange(0, tile)
+    inside = column < width
+    centre = tl.load(centres + group * width + column, mask=inside, other=0.0)
+    total = tl.zeros((samples, tile), tl.float64)
+    total_of_squares = tl.zeros((samples, tile), tl.float64)
+    end = tl.load(starts + group + 1)
+    for start in range(tl.load(starts + group), end, samples):
+        place = start + tl.arange(0, samples)
+        sample = tl.load(order + place, mask=place < end, other=0)
+        here = (place < end)[:, None] & inside[None, :]
+        read = tl.load(values + sample[:, None] * width + column[None, :], mask=here, other=0.0).to(tl.float64)
+        deviation = tl.where(here, read - centre[None, :], 0.0)
+        total += deviation
+        total_of_squares += deviation * deviation
+    where = group * width + column
+    tl.store(sums + where, tl.sum(total, axis=0), mask=inside)
+    tl.store(squares + where, tl.sum(total_of_squares, axis=0), mask=inside)
+
+
+@triton.jit
+def _squares_about(read, mean, scale, here):
+    deviation = (read - mean[None, :]).to(tl.float32) * scale[None, :]
+    return tl.where(here, deviation * deviation, 0.0)
+
+
+@triton.jit
+def _sums_over_steps(
+    values, firsts, order, starts, class_means, class_scales, means, scales,
+    sums, squares, class_squares, all_squares, class_fourths, all_fourths, steps, units,
+    samples: tl.constexpr, tile: tl.constexpr,
+):  # fmt: skip
+    group = tl.program_id(1).to(tl.int64)
+    unit = tl.program_id(0).to(tl.int64) * tile + tl.arange(0, tile)
+    inside = unit < units
+    class_fourth = tl.zeros((samples, tile), tl.float32)
+    all_fourth = tl.zeros((samples, tile), tl.float32)
+    end = tl.load(starts + group + 1)
+    for start in range(tl.load(starts + group), end, samples):
+        place = start + tl.arange(0, samples)
+        sample = tl.load(order + place, mask=place < end, other=0)
+        here = (place < end)[:, None] & inside[None, :]
+        where = sample[:, None] * units + unit[None, :]
+        first = tl.load(firsts + where, mask=here, other=0.0).to(tl.float64)
+        total = tl.load(sums + where, mask=here, other=0.0)
+        total_of_squares = tl.load(squares + where, mask=here, other=0.0)
+        about_class = tl.load(class_squares + where, mask=here, other=0.0)
+        about_all = tl.load(all_squares + where, mask=here, other=0.0)
+        for step in range(steps):
+            row = (sample[:, None] * steps + step) * units + unit[None, :]
+            read = tl.load(values + row, mask=here, other=0.0).to(tl.float64)
+            deviation = read - first
+            total += deviation
+            total_of_squares += deviation * deviation
+            column = step * units + unit
+            of_class = group * steps * units + column
+            scale = tl.load(class_scales + of_class, mask=inside, other=0.0)
+            square = _squares_about(read, tl.load(class_means + of_class, mask=inside, other=0.0), scale, here)
+            about_class += square
+            class_fourth += square * square * (scale * scale)[None, :]
+            scale = tl.load(scales + column, mask=inside, other=0.0)
+            square = _squares_about(read, tl.load(means + column, mask=inside, other=0.0), scale, here)
+            about_all += square
+            all_fourth += square * square * (scale * scale)[None, :]
+        tl.store(sums + where, total, mask=here)
+        tl.store(squares + where, total_of_squares, mask=here)
+        tl.store(class_squares + where, about_class, mask=here)
+        tl.store(all_squares + where, about_all, mask=here)
+    where = group * units + unit
+    tl.store(class_fourths + where, tl.sum(class_fourth, axis=0), mask=inside)
+    tl.store(all_fourths + where, tl.sum(all_fourth, axis=0), mask=inside)
+
+
+@triton.jit
+def _dispersions(
+    sums, squares, of_groups, order, starts, steps, units,
+    is_std: tl.constexpr, samples: tl.constexpr, tile: tl.constexpr,
+):  # fmt: skip
+    group = tl.program_id(1).to(tl.int64)
+    unit = tl.program_id(0).to(tl.int64) * tile + tl.arange(0, tile)
+    inside = unit < units
+    added = tl.zeros((samples, tile), tl.float64)
+    end = tl.load(starts + group + 1)
+    for start in range(tl.load(starts + group), end, samples):
+        place = start + tl.arange(0, samples)
+        sample = tl.load(order + place, mask=place < end, other=0)
+        here = (place < end)[:, None] & inside[None, :]
+        where = sample[:, None] * units + unit[None, :]
+        total = tl.load(sums + where, mask=here, other=0.0)
+        m2 = tl.load(squares + where, mask=here, other=0.0) - total * total / steps
+        dispersion = tl.where(m2 < 0, 0.0, m2) / (steps - 1)
+        if is_std:
+            dispersion = tl.sqrt(dispersion)
+        tl.store(sums + where, dispersion, mask=here)
+        added += dispersion
+    tl.store(of_groups + group * units + unit, tl.sum(added, axis=0), mask=inside)
+
+
+@triton.jit
+def _influences(dispersion, square, tvs, centres, inverses, nvs, knowns, where, here):
+    """On TV and SV, on SV divided by SV, and on NV, at these places of the expansion."""
+    inverse = tl.load(inverses + where, mask=here, other=0.0)
+    on_tv = dispersion - tl.load(tvs + where, mask=here, other=0.0)
+    on_sv = square.to(tl.float64) - tl.load(centres + where, mask=here, other=0.0)
+    relative = on_sv * inverse
+    on_nv = on_tv * inverse - relative * tl.load(nvs + where, mask=here, other=0.0)
+    known = tl.load(knowns + where, mask=here, other=0) != 0
+    return tl.where(here, on_tv, 0.0), tl.where(here, on_sv, 0.0), relative, tl.where(known, on_nv, 0.0)
+
+
+@triton.jit
+def _influences_on_layers(
+    dispersions, class_squares, all_squares,
+    class_tvs, class_centres, class_inverses, class_nvs, class_knowns, tvs, centres, inverses, nvs, knowns,
+    in_every, members, layer_starts, sums, samples, units, layers,
+    at_once: tl.constexpr, tile: tl.constexpr,
+):  # fmt: skip
+    sample = tl.program_id(0).to(tl.int64) * at_once + tl.arange(0, at_once)
+    layer = tl.program_id(1)
+    present = sample < samples
+    member = tl.load(members + sample, mask=present, other=0)
+    all_tv = tl.zeros((at_once, tile), tl.float64)
+    all_sv = tl.zeros((at_once, tile), tl.float64)
+    all_nv = tl.zeros((at_once, tile), tl.float64)
+    class_tv = tl.zeros((at_once, tile), tl.float64)
+    class_sv = tl.zeros((at_once, tile), tl.float64)
+    class_nv = tl.zeros((at_once, tile), tl.float64)
+    every_nv = tl.zeros((at_once, tile), tl.float64)
+    end = tl.load(layer_starts + layer + 1)
+    for start in range(tl.load(layer_starts + layer), end, tile):
+        unit = start + tl.arange(0, tile)
+        here = present[:, None] & (unit < end)[None, :]
+        where = sample[:, None] * units + unit[None, :]
+        dispersion = tl.load(dispersions + where, mask=here, other=0.0)
+        square = tl.load(all_squares + where, mask=here, other=0.0)
+        place = tl.zeros((at_once, tile), tl.int64) + unit[None, :]
+        on_tv, on_sv, _, on_nv = _influences(dispersion, square, tvs, centres, inverses, nvs, knowns, place, here)
+        all_tv += on_tv
+        all_sv += on_sv
+        all_nv += on_nv
+        square = tl.load(class_squares + where, mask=here, other=0.0)
+        place = member[:, None] * units + unit[None, :]
+        on_tv, on_sv, _, on_nv = _influences(
+            dispersion, square, class_tvs, class_centres, class_inverses, class_nvs, class_knowns, place, here
+        )
+        class_tv += on_tv
+        class_sv += on_sv
+        class_nv += on_nv
+        wanted = tl.load(in_every + unit, mask=unit < end, other=0) != 0
+        every_nv += tl.where(wanted[None, :], on_nv, 0.0)
+    where = sums + sample * layers + layer
+    step = samples.to(tl.int64) * layers
+    tl.store(where, tl.sum(all_tv, axis=1), mask=present)
+    tl.store(where + step, tl.sum(all_sv, axis=1), mask=present)
+    tl.store(where + 2 * step, tl.sum(all_nv, axis=1), mask=present)
+    tl.store(where + 3 * step, tl.sum(class_tv, axis=1), mask=present)
+    tl.store(where + 4 * step, tl.sum(class_sv, axis=1), mask=present)
+    tl.store(where + 5 * step, tl.sum(class_nv, axis=1), mask=present)
+    tl.store(where + 6 * step, tl.sum(every_nv, axis=1), mask=present)
+
+
+@triton.jit
+def _products_of_influences(
+    dispersions, class_squares, all_squares,
+    class_tvs, class_centres, class_inverses, class_nvs, class_knowns, tvs, centres, inverses, nvs, knowns,
+    order, starts, class_products, all_products, units, samples: tl.constexpr, tile: tl.constexpr,
+):  # fmt: skip
+    group = tl.program_id(1).to(tl.int64)
+    unit = tl.program_id(0).to(tl.int64) * tile + tl.arange(0, tile)
+    inside = unit < units
+    of_class = tl.zeros((samples, tile), tl.float64)
+    of_all = tl.zeros((samples, tile), tl.float64)
+    end = tl.load(starts + group + 1)
+    for start in range(tl.load(starts + group), end, samples):
+        number = start + tl.arange(0, samples)
+        sample = tl.load(order + number, mask=number < end, other=0)
+        here = (number < end)[:, None] & inside[None, :]
+        where = sample[:, None] * units + unit[None, :]
+        dispersion = tl.load(dispersions + where, mask=here, other=0.0)
+        square = tl.load(class_squares + where, mask=here, other=0.0)
+        place = tl.zeros((samples, tile), tl.int64) + (group * units + unit)[None, :]
+        _, _, relative, on_nv = _influences(
+            dispersion, square, class_tvs, class_centres, class_inverses, class_nvs, class_knowns, place, here
+        )
+        of_class += relative * on_nv
+        square = tl.load(all_squares + where, mask=here, other=0.0)
+        place = tl.zeros((samples, tile), tl.int64) + unit[None, :]
+        _, _, relative, on_nv = _influences(dispersion, square, tvs, centres, inverses, nvs, knowns, place, here)
+        of_all += relative * on_nv
+    where = group * units + unit
+    tl.store(class_products + where, tl.sum(of_class, axis=0), mask=inside)
+    tl.store(all_products + where, tl.sum(of_all, axis=0), mask=inside)
+
+
+@triton.jit
+def _sums_of_layers(values, layer_starts, sums, units, layers, tile: tl.constexpr):
+    row, layer = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    end = tl.load(layer_starts + layer + 1)
+    total = tl.zeros((tile,), tl.float64)
+    for start in range(tl.load(layer_starts + layer), end, tile):
+        unit = start + tl.arange(0, tile)
+        total += tl.load(values + row * units + unit, mask=unit < end, other=0.0).to(tl.float64)
+    tl.store(sums + row * layers + layer, tl.sum(total, axis=0))

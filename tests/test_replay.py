@@ -1,0 +1,119 @@
+"""Networks that are replayed on CUDA give what they give when they are called; those that cannot be are called."""
+
+import pytest
+import torch
+from torch import nn
+
+from pytorch.models import build_model
+from pytorch.transformations import rotations
+from pytorch.variance import measure_variance
+from pytorch.variance.activations import ActivationRecorder
+from pytorch.variance.replay import Replay
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+class Counted(nn.Module):
+    """A network that tells how often it was called, and does something besides."""
+
+    def __init__(self, besides=lambda network, values: values):
+        super().__init__()
+        self.conv, self.relu, self.calls, self.besides = nn.Conv2d(1, 4, 3), nn.ReLU(inplace=True), 0, besides
+
+    def forward(self, images):
+        self.calls += 1
+        return self.relu(self.besides(self, self.conv(images)))
+
+
+def replay_of(network, device, calls=6, batch=5):
+    """Rows of several batches, once by replaying and once by calling, and how many calls the first took."""
+    torch.manual_seed(0)
+    network = network.to(device).eval()
+    batches = [torch.rand(batch, 1, 6, 6, device=device) for _ in range(calls)]
+    with ActivationRecorder(network, "mean,max") as recorder:
+        replay = Replay(recorder)
+        replayed = [replay(images).clone() for images in batches]
+        needed = network.calls
+        called = [recorder(images.clone()).clone() for images in batches]
+    return replayed, called, needed
+
+
+def test_on_a_cpu_it_calls():
+    replayed, called, calls = replay_of(Counted(), "cpu")
+    assert all(map(torch.equal, replayed, called))
+    assert calls == 6
+
+
+@needs_cuda
+def test_on_cuda_it_calls_twice_and_captures_once():
+    replayed, called, calls = replay_of(Counted(), "cuda")
+    assert all(map(torch.equal, replayed, called))
+    assert not torch.equal(replayed[-1], replayed[-2])
+    assert calls == 3
+
+
+def waits(network, values):
+    return values + 1 if values.sum().item() > 0 else values - 1
+
+
+def waits_unnoticed(network, values):
+    torch.cuda.synchronize()
+    return values
+
+
+def counts(network, values):
+    return values + network.calls
+
+
+def fails_when_captured(network, values):
+    if torch.cuda.is_current_stream_capturing():
+        raise ValueError
+    return values
+
+
+@needs_cuda
+@pytest.mark.parametrize("besides", [waits, waits_unnoticed, fails_when_captured])
+def test_what_cannot_be_captured_is_called(besides):
+    replayed, called, calls = replay_of(Counted(besides), "cuda")
+    assert all(map(torch.equal, replayed, called))
+    assert calls >= 6
+    assert replay_of(Counted(), "cuda")[2] == 3  # others can
+
+
+@needs_cuda
+@pytest.mark.parametrize("besides", [counts, lambda network, values: values + torch.rand_like(values)])
+def test_what_is_not_the_same_every_time_is_called(besides):
+    replayed, _, calls = replay_of(Counted(besides), "cuda")
+    assert calls == 7
+    assert not torch.equal(replayed[-1], replayed[-2])
+
+
+@needs_cuda
+def test_batches_of_two_shapes_are_replayed():
+    network = Counted().cuda().eval()
+    sizes = [5, 5, 5, 5, 4, 4, 4, 4, 5, 4, 3, 3, 3, 3, 5]
+    with ActivationRecorder(network) as recorder:
+        replay = Replay(recorder)
+        for size in sizes:
+            images = torch.rand(size, 1, 6, 6, device="cuda")
+            found = replay(images).clone()
+            before = network.calls
+            assert torch.equal(found, recorder(images.clone()))
+            network.calls = before
+    assert network.calls == 3 + 3 + 4
+
+
+@needs_cuda
+@pytest.mark.parametrize("name", ["simple_conv", "resnet"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_measurement_is_the_same_without_it(monkeypatch, name, precision):
+    torch.manual_seed(0)
+    network = build_model(name, 1, 10).cuda().to(memory_format=torch.channels_last)
+    images, labels = torch.rand(40, 1, 32, 32), torch.arange(40) % 10
+    options = {"batch_size": 16, "precision": precision, "aggregation": "mean,max"}
+    replayed = measure_variance(network, images, labels, rotations(5), **options)
+    monkeypatch.setattr(Replay, "__call__", Replay._call)
+    called = measure_variance(network, images, labels, rotations(5), **options)
+    for how, result in replayed.items():
+        assert result.layer_means("stratified") == called[how].layer_means("stratified")
+        assert result.layer_means("all") == called[how].layer_means("all")
