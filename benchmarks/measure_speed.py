@@ -19,6 +19,7 @@ from workload import Workload, ratio, rounds, table_head
 
 from pytorch.allocation import keep_freed_memory
 from pytorch.models import MODELS
+from pytorch.precision import PRECISIONS
 
 DEFAULT_MODELS = ["simple_conv", "all_convolutional", "vgg16", "resnet"]
 
@@ -31,12 +32,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--samples", type=int, default=256)
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5, help="that count, after one that does not")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the networks, and of the floor")
     parser.add_argument("--bf16", action="store_true", help="also in bf16, its floor likewise")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args(arguments)
     keep_freed_memory()
     print(f"torch {torch.__version__}, {options.device}, {torch.get_num_threads()} threads, {options.steps} rotations, "
-          f"{options.samples} samples, {options.rounds} rounds")  # fmt: skip
+          f"{options.precision}, {options.samples} samples, {options.rounds} rounds")  # fmt: skip
     columns = ["model", "batch", "floor, s", "measure / floor", "with mean,max"]
     if options.bf16:
         columns += ["bf16: measure / floor", "fp32 / bf16, measure"]
@@ -51,9 +53,9 @@ def row(name: str, batch_size: int, options: argparse.Namespace) -> list[str]:
     work = Workload.build(name, options.samples, batch_size, options.steps, options.device)
     inputs = work.inputs()
     works = {
-        "floor": lambda: work.floor(inputs, "fp32"),
-        "mean": lambda: work.measure(),
-        "both": lambda: work.measure(aggregation="mean,max"),
+        "floor": lambda: work.floor(inputs, options.precision),
+        "mean": lambda: work.measure(precision=options.precision),
+        "both": lambda: work.measure(precision=options.precision, aggregation="mean,max"),
     }
     if options.bf16:
         works["floor bf16"] = lambda: work.floor(inputs, "bf16")

@@ -33,6 +33,16 @@ class Reusing(nn.Module):
         return self.relu(self.linear(self.pool(left * right).flatten(1)))
 
 
+@pytest.fixture(
+    params=[
+        "cpu",
+        pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")),
+    ]
+)
+def device(request):
+    return torch.device(request.param)
+
+
 @pytest.fixture
 def reusing_model():
     torch.manual_seed(3)

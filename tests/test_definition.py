@@ -20,16 +20,17 @@ SINGLE = 1e-5
 
 @pytest.mark.parametrize("aggregation", AGGREGATE)
 @pytest.mark.parametrize("batch_size", [1, 3, 8, 23, 64])
-def test_equals_the_definition(reusing_model, images, labels, aggregation, batch_size):
+def test_equals_the_definition(reusing_model, images, labels, aggregation, batch_size, device):
     transformations = rotations(5)
     result = measure_variance(
-        reusing_model, images, labels, transformations, aggregation=aggregation, batch_size=batch_size
+        reusing_model, images, labels, transformations, aggregation=aggregation, batch_size=batch_size, device=device
     )
     layers = st_matrices(reusing_model, images, transformations, aggregation=aggregation)
     assert_agrees(result, layers, labels, EXACT)
     assert result.classes == ["0", "1", "2"]
     assert result.class_counts.tolist() == [5, 7, 11]
     assert result.samples == 23
+    assert next(reusing_model.parameters()).device.type == "cpu"
 
 
 def test_dispersion_may_be_the_variance(reusing_model, images, labels):
@@ -236,10 +237,3 @@ def test_what_a_model_cannot_do_is_refused(reusing_model, images, labels):
     reusing_model.linear.to("meta")
     with pytest.raises(InputError, match=r"the model is on several devices \(cpu, meta\): move it to one of them"):
         measure_variance(reusing_model, images, labels, rotations(2))
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_equals_the_definition_on_cuda(reusing_model, images, labels):
-    result = measure_variance(reusing_model, images, labels, rotations(5), batch_size=9, device="cuda")
-    assert_agrees(result, st_matrices(reusing_model, images, rotations(5)), labels, EXACT)
-    assert next(reusing_model.parameters()).device.type == "cpu"

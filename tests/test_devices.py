@@ -14,13 +14,6 @@ from pytorch.transformations import rotations
 from pytorch.unit_examples import unit_examples
 from pytorch.variance import measure_variance
 
-CUDA = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))
-
-
-@pytest.fixture(params=["cpu", CUDA])
-def device(request):
-    return torch.device(request.param)
-
 
 @pytest.fixture(scope="module")
 def digits():
@@ -47,6 +40,18 @@ def test_a_measurement(network, digits, device, precision, within, options):
     for aggregation, layers in expected.items():
         assert found[aggregation] == pytest.approx(layers, abs=within)
     assert next(network.parameters()).device.type == "cpu"
+
+
+def test_bf16_leaves_probabilities_alone(network, digits, device):
+    """Those of a network that is not trained are alike but for less than a step of bfloat16."""
+    found, expected = (
+        measure_variance(
+            network, digits.test.images, digits.test.labels, rotations(3), digits.normalization, "mean", 20, device,
+            precision=precision,
+        ).layer_means("stratified")["log_softmax"]
+        for precision in ("bf16", "fp32")
+    )  # fmt: skip
+    assert found == pytest.approx(expected, abs=0.05)
 
 
 def test_a_measurement_without_aggregation_in_double_precision(network, digits, device):

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from pytorch.variance import accumulator as accumulator_module
+from pytorch.variance import activations
 from pytorch.variance.accumulator import VarianceAccumulator
+from pytorch.variance.activations import ActivationRecorder
 
 kernels = pytest.importorskip("pytorch.variance.kernels", reason="Triton is missing")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -115,3 +118,111 @@ def test_reductions_hide_nothing_that_is_not_finite(odd):
     kernels.reading.reduce_positions(activation.to(DEVICE), (2, 3), torch.float64, outs)
     torch.testing.assert_close(outs["mean"].cpu(), activation.mean((2, 3)), equal_nan=True)
     torch.testing.assert_close(outs["max"].cpu(), activation.amax((2, 3)), equal_nan=True)
+
+
+class Blocks(nn.Module):
+    """Batch norms with and without a ReLU after them, and one whose ReLU gets something else."""
+
+    def __init__(self, inplace):
+        super().__init__()
+        self.conv0, self.conv1, self.conv2, self.conv3 = (nn.Conv2d(channels, 5, 3) for channels in (1, 5, 5, 5))
+        self.norm1, self.norm2, self.norm3 = (nn.BatchNorm2d(5) for _ in range(3))
+        self.relu = nn.ReLU(inplace=inplace)
+        for number, norm in enumerate((self.norm1, self.norm2, self.norm3)):
+            norm.running_mean.data, norm.running_var.data = table(2, 5, seed=number).abs()
+            norm.weight.data, norm.bias.data = table(2, 5, seed=number + 7)
+
+    def forward(self, images):
+        values = self.relu(self.norm1(self.conv1(self.relu(self.conv0(images)))))
+        values = self.relu(self.norm2(self.conv2(values)) + 1)
+        return self.norm3(self.conv3(values))
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """A function that records batches, reading chains of layers together or each layer by itself."""
+
+    def run(together, network, batches, aggregation="mean"):
+        monkeypatch.setattr(activations, "kernels_for", lambda device: kernels if together else None)
+        with torch.no_grad(), ActivationRecorder(network, aggregation) as recorder:
+            return [recorder(batch.clone()).clone() for batch in batches]
+
+    return run
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("aggregation", ["mean", "max", "mean,max", "sum", "max,none"])
+def test_chains_of_layers(recorded, inplace, aggregation):
+    """The first call does not know yet what follows; the sizes of batches differ."""
+    network = Blocks(inplace).double().eval().to(DEVICE)
+    batches = [table(size, 1, 11, 11, seed=size).to(DEVICE) for size in (3, 3, 2, 3)]
+    found, expected = (recorded(together, network, batches, aggregation) for together in (True, False))
+    for part, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(part, other, rtol=1e-12, atol=1e-13)
+
+
+def test_chains_are_read_together(recorded, monkeypatch):
+    """The first has no batch norm, the last two no ReLU; what they have is written at once, and is not read again."""
+    read, outs = kernels.reading.read_chain, []
+
+    def watched(*arguments):
+        outs.append([units is not None for units in arguments[-1]])
+        read(*arguments)
+
+    monkeypatch.setattr(kernels.reading, "read_chain", watched)
+    network = Blocks(inplace=False).double().eval().to(DEVICE)
+    recorded(True, network, [table(3, 1, 11, 11).to(DEVICE)] * 2)
+    several = [each for each in outs if sum(each) > 1]
+    assert several == [[True, False, True], [True, True, True], [True, True, False], [True, True, False]]
+
+
+@pytest.mark.parametrize("changed", ["weight", "running_var", "place", "norm"])
+def test_chains_that_change_are_read_link_by_link(recorded, changed):
+    """Between the convolution and its batch norm, or to another one."""
+    network = Blocks(inplace=True).double().eval().to(DEVICE)
+    batches = [table(3, 1, 11, 11, seed=number).to(DEVICE) for number in range(3)]
+    calls = []
+
+    def change(module, inputs, output):
+        calls.append(module)
+        if changed in ("weight", "running_var"):
+            getattr(network.norm1, changed).mul_(len(calls))
+        elif changed == "place":
+            output.add_(len(calls) % 3)
+        else:
+            network.norm1.eps = 0.5 + len(calls) % 3
+
+    def run(together):
+        network.load_state_dict(state)
+        calls.clear()
+        return recorded(together, network, batches)
+
+    state = {name: values.clone() for name, values in network.state_dict().items()}
+    network.conv1.register_forward_hook(change)
+    for part, other in zip(run(True), run(False), strict=True):
+        torch.testing.assert_close(part, other, rtol=1e-12, atol=1e-13)
+
+
+def test_a_chain_rounds_as_the_network_does(recorded):
+    """The mean of what is rounded lies off that of what is not, ten times more than this allows."""
+    short = torch.bfloat16 if DEVICE == "cuda" else torch.float16  # to bfloat16 Triton's interpreter cuts off
+    network = Blocks(inplace=False).eval().float().to(DEVICE)
+    batches = [table(3, 1, 11, 11).to(DEVICE, short)] * 2
+    with torch.no_grad(), torch.autocast(DEVICE, short):
+        _, found = recorded(True, network, batches)
+        values = network.norm1(network.conv1(network.relu(network.conv0(batches[1]))))
+    assert values.dtype == short
+    rectified = network.relu(values).double().mean((2, 3))
+    torch.testing.assert_close(found[:, 20:25].double(), rectified, rtol=1e-5, atol=1e-6)
+
+
+def test_batch_norms_of_short_numbers_are_read(recorded):
+    """They round what they compute with."""
+    network = Blocks(inplace=False).eval().to(DEVICE, torch.bfloat16)
+    batches = [table(3, 1, 11, 11).to(DEVICE, torch.bfloat16)] * 2
+    _, found = recorded(True, network, batches)
+    with torch.no_grad():
+        values = network.norm1(network.conv1(network.relu(network.conv0(batches[1]))))
+    for start, expected in ((15, values), (20, network.relu(values))):
+        exact = expected.double().mean((2, 3))
+        torch.testing.assert_close(found[:, start : start + 5].double(), exact, rtol=1e-5, atol=1e-6)

@@ -38,10 +38,12 @@ def zoo_model(name):
         ("vit_b_16", ["mean", "max", "none"]),
     ],
 )
-def test_torchvision_models_as_they_come(name, aggregations):
+def test_torchvision_models_as_they_come(name, aggregations, device):
     model = zoo_model(name)
     images = torch.rand(7, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    results = measure_variance(model, images, LABELS, rotations(3), aggregation=aggregations, batch_size=4)
+    results = measure_variance(
+        model, images, LABELS, rotations(3), aggregation=aggregations, batch_size=4, device=device
+    )
     for aggregation, result in results.items():
         layers = st_matrices(model, images, rotations(3), aggregation=aggregation)
         assert_agrees(result, layers, LABELS, EXACT, ulps=16)
@@ -80,17 +82,18 @@ def test_tokens_are_aggregated_over_their_positions(images, labels):
 
 
 @pytest.mark.parametrize("aggregations", ["mean,max", ["none", "sum", "mean"]])
-def test_several_aggregations_in_one_pass(reusing_model, images, labels, aggregations):
+def test_several_aggregations_in_one_pass(reusing_model, images, labels, aggregations, device):
     passes = []
     handle = reusing_model.conv1.register_forward_hook(lambda *_: passes.append(1))
-    found = measure_variance(reusing_model, images, labels, rotations(4), aggregation=aggregations, batch_size=9)
+    options = {"batch_size": 9, "device": device, "replay": False}
+    found = measure_variance(reusing_model, images, labels, rotations(4), aggregation=aggregations, **options)
     handle.remove()
-    assert len(passes) == 4 * 3
+    assert len(passes) == 4 * 3 + (device.type == "cuda")  # what layers follow each other is known after one more
     assert list(found) == (aggregations.split(",") if isinstance(aggregations, str) else aggregations)
     for aggregation, result in found.items():
         layers = st_matrices(reusing_model, images, rotations(4), aggregation=aggregation)
         assert_agrees(result, layers, labels, EXACT)
-        alone = measure_variance(reusing_model, images, labels, rotations(4), aggregation=aggregation, batch_size=9)
+        alone = measure_variance(reusing_model, images, labels, rotations(4), aggregation=aggregation, **options)
         for name in ("all", "classes", "stratified", "bias_all", "bias_stratified"):
             # Parts of the influences are float32.
             np.testing.assert_allclose(getattr(result.errors, name), getattr(alone.errors, name), rtol=1e-4, atol=1e-9)

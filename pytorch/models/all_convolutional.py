@@ -9,6 +9,8 @@ from collections import OrderedDict
 
 from torch import nn
 
+from pytorch.models.log_softmax import LogSoftmax
+
 
 def all_convolutional(channels: int, classes: int) -> nn.Sequential:
     """Build All-CNN-C.
@@ -46,7 +48,7 @@ def all_convolutional(channels: int, classes: int) -> nn.Sequential:
             conv9=nn.Conv2d(192, classes, 1),
             pool=nn.AdaptiveAvgPool2d(1),
             flatten=nn.Flatten(),
-            log_softmax=nn.LogSoftmax(dim=1),
+            log_softmax=LogSoftmax(dim=1),
         )
     )
     for module in model:

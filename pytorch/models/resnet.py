@@ -13,6 +13,8 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
+from pytorch.models.log_softmax import LogSoftmax
+
 
 class Sum(nn.Module):
     """The sum of a residual and its shortcut, as a module, so that it can be measured."""
@@ -121,7 +123,7 @@ def resnet(channels: int, classes: int, block: type[BasicBlock | Bottleneck], de
     layers["pool"] = nn.AdaptiveAvgPool2d(1)
     layers["flatten"] = nn.Flatten()
     layers["linear"] = nn.Linear(inputs, classes)
-    layers["log_softmax"] = nn.LogSoftmax(dim=1)
+    layers["log_softmax"] = LogSoftmax(dim=1)
     return nn.Sequential(layers)
 
 

@@ -4,6 +4,8 @@ from collections import OrderedDict
 
 from torch import nn
 
+from pytorch.models.log_softmax import LogSoftmax
+
 
 def simple_conv(channels: int, classes: int, filters: int = 32) -> nn.Sequential:
     """Build the network; its five convolutions have 1, 1, 2, 2 and 4 times ``filters`` filters.
@@ -35,6 +37,6 @@ def simple_conv(channels: int, classes: int, filters: int = 32) -> nn.Sequential
             linear1=nn.Linear(4 * filters * 8 * 8, 4 * filters),
             relu6=nn.ReLU(),
             linear2=nn.Linear(4 * filters, classes),
-            log_softmax=nn.LogSoftmax(dim=1),
+            log_softmax=LogSoftmax(dim=1),
         )
     )

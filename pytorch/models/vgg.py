@@ -8,6 +8,8 @@ from collections import OrderedDict
 
 from torch import nn
 
+from pytorch.models.log_softmax import LogSoftmax
+
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Filters of the convolutions of each block; a max-pooling ends a block."""
 
@@ -35,7 +37,7 @@ def vgg16(channels: int, classes: int) -> nn.Sequential:
         layers[f"relu_linear{index}"] = nn.ReLU()
         layers[f"dropout{index}"] = nn.Dropout(0.5)
     layers["linear3"] = nn.Linear(512, classes)
-    layers["log_softmax"] = nn.LogSoftmax(dim=1)
+    layers["log_softmax"] = LogSoftmax(dim=1)
     for module in layers.values():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pytorch.errors import InputError
 from pytorch.variance.aggregation import aggregation_names
+from pytorch.variance.chains import Chains
 from pytorch.variance.derived_units import DerivedUnits
 from pytorch.variance.layers import (
     Layer,
@@ -23,6 +24,7 @@ from pytorch.variance.layers import (
 )
 from pytorch.variance.operations import Operations
 from pytorch.variance.places import Place, Places
+from pytorch.variance.triton_import import kernels_for
 
 
 class ActivationRecorder:
@@ -58,6 +60,7 @@ class ActivationRecorder:
         self._batch = 0
         self._running = False  # hooks of a module that others use too hear of calls that are not this recorder's
         self._derived = DerivedUnits()
+        self._chains: Chains | None = None
         self._to_finish: list[Callable[[], None]] = []
         self._calls: Counter[str] = Counter()
         self._called: set[str] = set()
@@ -138,6 +141,10 @@ class ActivationRecorder:
         self._calls.clear()
         self._to_finish.clear()
         self._derived.restart()
+        if not self.layers and (kernels := kernels_for(inputs.device)):
+            self._chains = Chains(self._derived, self._places, kernels)
+        if self._chains is not None:
+            self._chains.restart()
         self._batch = len(inputs)
         self._places.restart(self._batch)
         if self._operations:
@@ -231,12 +238,19 @@ class ActivationRecorder:
         return self._places.append(Place.of(name, caller, activation, axes, self._aggregations))
 
     def _fill(self, place: Place, activation: Tensor, module: nn.Module | None = None, inputs: tuple = ()) -> None:
+        if self._chains is not None and self._is_in_chain(place, activation, module, inputs):
+            self._derived.remember(activation, place)
+            return
         derived = self._derived.derivations(module, inputs, activation, place)
         place.fill(activation, but=derived)
         if "mean" in place.units and "mean" not in derived and activation.is_cpu:
             self._to_finish.append(place.finish)
         self._to_finish.extend(derived.values())
         self._derived.remember(activation, place)
+
+    def _is_in_chain(self, place: Place, activation: Tensor, module: nn.Module | None, inputs: tuple) -> bool:
+        """Whether an activation has been read before, or is read now, together with what follows it."""
+        return self._chains.has_written(module, inputs, activation, place) or self._chains.read(place, activation)
 
     def _settle(self) -> None:
         """Take the layers that the first call has found for those of every call."""

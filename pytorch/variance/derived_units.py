@@ -12,7 +12,7 @@ must be of rounded values, and are read.
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 import torch.nn.functional as F
@@ -56,23 +56,22 @@ class DerivedUnits:
         Returns:
             The aggregations whose units follow, and what writes them into their place once those of the activation
             before are in theirs. None follow if the input is not the activation before, or has been changed by an
-            operation in place; one that goes round PyTorch's count of these (``.data``, NumPy) is not noticed. On CUDA
-            all that is wanted of an activation follows, or nothing: to read it for one of them is to read it for all.
+            operation in place; one that goes round PyTorch's count of these (``.data``, NumPy) is not noticed. Nor on
+            CUDA, where layers are read together (see ``chains``).
         """
         hows, rule = RULES.get(type(module), ((), None))
         wanted = [how for how in hows if how in place.units]
-        if not wanted or not inputs or _is_altered(module):
+        if not wanted or not inputs or not output.is_cpu or is_altered(module):
             return {}
-        before = self._place_of(inputs[0], module)
+        before = self.place_of(inputs[0], module)
         if before is None or before.kind != place.kind:
             return {}
         found = rule(self, module, output, before, place)
-        found = {how: found[how] for how in wanted if how in found and how in before.units}
-        return found if output.is_cpu or len(found) == len(place.units) else {}
+        return {how: found[how] for how in wanted if how in found and how in before.units}
 
     def axes(self, module: nn.Module | None, inputs: tuple, activation: Tensor) -> tuple[int, ...]:
         """Along which axes the positions of an activation lie; where it has the shape of the one before, along its."""
-        before = self._place_of(inputs[0], module) if inputs else None
+        before = self.place_of(inputs[0], module) if inputs else None
         kept = before is not None and before.shape == activation.shape and not isinstance(module, CHANNELS_FIRST)
         return before.axes if kept else position_axes(activation, module)
 
@@ -92,7 +91,7 @@ class DerivedUnits:
             known = self._affine[module, kind] = Affine.of(numbers, versions, module.eps, kind)
         return known
 
-    def _place_of(self, inputs: Tensor, module: nn.Module) -> Place | None:
+    def place_of(self, inputs: Tensor, module: nn.Module) -> Place | None:
         """The place of the activation before, if that is what the module was given."""
         if self._before is None:
             return None
@@ -101,7 +100,7 @@ class DerivedUnits:
         return place if inputs is activation() and inputs._version == version + changes else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Affine:
     """What a batch norm does to each channel, and the numbers that it follows from, which a model may change.
 
@@ -110,7 +109,6 @@ class Affine:
         versions: Of those that are there.
         eps: What was added to the variance.
         scale, shift: (C,).
-        rises: Whether every scale is positive, and all numbers are finite.
     """
 
     numbers: tuple[Tensor | None, ...]
@@ -118,7 +116,6 @@ class Affine:
     eps: float
     scale: Tensor
     shift: Tensor
-    rises: bool
 
     @classmethod
     def of(cls, numbers: tuple[Tensor | None, ...], versions: list[int], eps: float, kind: torch.dtype) -> "Affine":
@@ -127,9 +124,12 @@ class Affine:
         scale = (variance + eps).rsqrt()
         scale = scale if weight is None else scale * weight
         shift = -mean * scale if bias is None else bias - mean * scale
-        scale, shift = scale.to(kind), shift.to(kind)
-        rises = bool(((scale > 0) & scale.isfinite() & shift.isfinite()).all())
-        return cls(numbers, versions, eps, scale, shift, rises)
+        return cls(numbers, versions, eps, scale.to(kind), shift.to(kind))
+
+    @cached_property
+    def rises(self) -> bool:
+        """Whether every scale is positive, and all numbers are finite."""
+        return bool(((self.scale > 0) & self.scale.isfinite() & self.shift.isfinite()).all())
 
     def is_of(self, numbers: tuple[Tensor | None, ...], versions: list[int], eps: float) -> bool:
         """Whether it follows from these numbers, as they are now."""
@@ -137,7 +137,7 @@ class Affine:
         return same and (versions, eps) == (self.versions, self.eps)
 
 
-def _is_altered(module: nn.Module) -> bool:
+def is_altered(module: nn.Module) -> bool:
     """Whether hooks or another function change what a module computes."""
     hooked = module._forward_pre_hooks or len(module._forward_hooks) > 1  # one is the recorder's
     return bool(
@@ -157,11 +157,8 @@ def _batch_norm(
 
 
 def _derive_affinely(how: str, affine: Affine, before: Place, place: Place) -> None:
-    units, derived = before.units[how].to(place.kind), place.units[how]
-    if derived.dtype == place.kind:
-        torch.addcmul(affine.shift, units, affine.scale, out=derived)
-    else:
-        derived.copy_(torch.addcmul(affine.shift, units, affine.scale))
+    units = before.units[how].to(place.kind)
+    place.units[how].copy_(torch.addcmul(affine.shift, units, affine.scale))
 
 
 def _relu(derived: DerivedUnits, module: nn.ReLU, output: Tensor, before: Place, place: Place) -> dict[str, Derivation]:

@@ -39,8 +39,8 @@ class FusedUnitBlock(UnitBlock):
         values, self._waiting = self._waiting, None
         if self._next == 0:
             self._first = values[:, 0].contiguous()
-            self._sum, self._squares = (torch.zeros_like(self._first, dtype=torch.float64) for _ in range(2))
-            self._scaled = [torch.zeros_like(self._first, dtype=torch.float32) for _ in range(2)]
+            self._sum, self._squares = (torch.empty_like(self._first, dtype=torch.float64) for _ in range(2))
+            self._scaled = [torch.empty_like(self._first, dtype=torch.float32) for _ in range(2)]
         moments = self.over_samples[self._next]
         of_class = self._add_to(moments, values.flatten(1))
         about = [(of_class.mean, self._of_class.scales(of_class))]
@@ -50,7 +50,15 @@ class FusedUnitBlock(UnitBlock):
             pooled = moments.pooled()
             about.append((pooled.mean, self._of_all.scales(pooled)))
         fourths = statistics().sums_over_steps(
-            values, self._first, self._order, self._group_starts, about, self._sum, self._squares, self._scaled
+            values,
+            self._first,
+            self._order,
+            self._group_starts,
+            about,
+            self._sum,
+            self._squares,
+            self._scaled,
+            anew=self._next == 0,
         )
         self._of_class.add_sums(self._scaled[0], fourths[0])
         if self._of_all is not self._of_class:

@@ -78,7 +78,7 @@ def measure_variance(
         shuffled: A control: under each transformation every sample stands in for another one of its batch, of 16 or
             more, whatever its class, so that NV must come out near 1.
         seed: Of the order of the samples, and of the shuffling.
-        replay: On CUDA, whether to replay the model as a CUDA graph after two calls with batches of a size,
+        replay: On CUDA, whether to replay the model as a CUDA graph after a call with a batch of that size,
             where that gives the same (see ``pytorch.variance.replay``): its Python code does not run then.
         progress: What to call the work on a progress bar; None: no bar.
 
@@ -202,21 +202,30 @@ def _check_weights(model: nn.Module) -> None:
 
     What is not trained may be infinite, as masks of attention are of 0 and -inf; but not NaN.
     """
-    counts = {name: _odd_count(values) for name, values in model.named_parameters()}
+    parameters = [
+        (name, values.detach())
+        for name, values in model.named_parameters()
+        if not isinstance(values, UninitializedParameter) and values.is_floating_point()
+    ]
+    # Sums, of all in one go: any that is not finite shows in them.
+    sums = [_exactly(values).sum().double() for _, values in parameters]
+    if not sums or torch.isfinite(torch.stack(sums)).all():
+        return
+    trained = {name for name, values in model.named_parameters() if values.requires_grad}
+    counts = {name: _odd_count(_exactly(values), trained=name in trained) for name, values in parameters}
     found = [f"{count} in {name}" for name, count in counts.items() if count]
     if found:
         more = f" and {len(found) - 3} others" if len(found) > 3 else ""
         raise InputError(f"the model has weights that are NaN or infinite: {', '.join(found[:3])}{more}")
 
 
-def _odd_count(values: nn.Parameter) -> int:
-    if isinstance(values, UninitializedParameter) or not values.is_floating_point():
-        return 0
-    numbers = values.detach()
-    numbers = numbers.float() if numbers.element_size() == 1 else numbers
-    if torch.isfinite(numbers.sum()):  # in one go, as any that is not would show in it
-        return 0
-    return int((~torch.isfinite(numbers) if values.requires_grad else torch.isnan(numbers)).sum())
+def _exactly(values: Tensor) -> Tensor:
+    """Numbers of a type that can be added up."""
+    return values.float() if values.element_size() == 1 else values
+
+
+def _odd_count(values: Tensor, *, trained: bool) -> int:
+    return int((~torch.isfinite(values) if trained else torch.isnan(values)).sum())
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -73,11 +73,13 @@ class Places:
 
     Attributes:
         layers: What the units of a row are, in order; empty until ``settle``.
+        named: The place of each, by its name; empty until ``settle``.
         row: (B, U), the units of all layers side by side.
     """
 
     def __init__(self) -> None:
         self.layers: list[Layer] = []
+        self.named: dict[str, Place] = {}
         self.row = torch.empty(0, 0)
         self._places: list[Place] = []
         self._next = 0
@@ -150,6 +152,7 @@ class Places:
             place.moved(batch, {how: next(stretches).view(batch, *part.shape[1:]) for how, part in place.units.items()})
             for place in self._places
         ]
+        self.named = {place.name: place for place in self._places}
 
 
 def _changed(name: str) -> InputError:

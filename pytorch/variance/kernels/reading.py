@@ -1,4 +1,6 @@
-"""From the positions of an activation to its units, in one reading for several aggregations."""
+"""From the positions of an activation to its units, in one reading for several aggregations, or several layers."""
+
+from collections.abc import Mapping, Sequence
 
 import torch
 import triton
@@ -7,21 +9,38 @@ from torch import Tensor
 
 KINDS = {torch.float32: tl.float32, torch.float64: tl.float64}
 
+Units = Mapping[str, Tensor]
+"""For each aggregation the memory of its units."""
+
 READABLE = (torch.bfloat16, torch.float16, *KINDS)
 """Types of activations that are read."""
 
-AT_ONCE = 8192
-"""Activations that a program has in its registers at a time, at most."""
 
-
-def reduce_positions(activation: Tensor, axes: tuple[int, ...], kind: torch.dtype, outs: dict[str, Tensor]) -> None:
+def reduce_positions(activation: Tensor, axes: tuple[int, ...], kind: torch.dtype, outs: Units) -> None:
     """Reduce the positions of an activation to its units.
 
     Args:
         activation: (B, ...), of one of the types of ``READABLE``.
         axes: Of the positions; side by side, not the first.
         kind: In which type to sum, float32 or float64.
-        outs: Where to write the units of ``"mean"`` or ``"sum"``, of ``"max"``, or of both, (B, C).
+        outs: Where to write the units of ``"mean"`` or ``"sum"``, of ``"max"``, or of both, (B, C), in rows of one
+            length.
+    """
+    read_chain(activation, axes, kind, None, [outs, None, None])
+
+
+def read_chain(
+    activation: Tensor, axes: tuple[int, ...], kind: torch.dtype, affine: tuple[Tensor, Tensor] | None,
+    outs: Sequence[Units | None],
+) -> None:  # fmt: skip
+    """Reduce the positions of an activation x, of y = scale · x + shift rounded to the type of x, and of max(y, 0).
+
+    Args:
+        activation: As for ``reduce_positions``.
+        axes: Likewise.
+        kind: Likewise.
+        affine: Scale and shift, both (C,) of type ``kind``; None: y is x.
+        outs: Likewise, of x, of y, and of max(y, 0); None: it is not wanted.
     """
     positions = activation.shape[axes[0] : axes[-1] + 1].numel()
     (kept,) = {*range(1, activation.ndim)} - {*axes}
@@ -31,29 +50,57 @@ def reduce_positions(activation: Tensor, axes: tuple[int, ...], kind: torch.dtyp
         values = values.view(-1, channels, positions)
     except RuntimeError:  # the positions do not lie at equal distances
         values = values.reshape(-1, channels, positions)
-    total, largest = outs.get("mean", outs.get("sum")), outs.get("max")
-    tile, at_once, warps = shape_of_programs(channels, positions, values.stride(1) == 1)
-    parts = triton.cdiv(channels, tile)
-    there = next(iter(outs.values()))
+    has_total, has_largest, has_normed, has_rectified = (
+        bool(outs[0].keys() - {"max"}), "max" in outs[0], affine is not None, outs[2] is not None,
+    )  # fmt: skip
+    sums = has_total * (1 + has_rectified) + has_largest * (1 + has_normed)
+    shape = shape_of_programs(channels, positions, sums, channels_last=values.stride(1) == 1)
+    parts = triton.cdiv(channels, shape["tile"])
+    total, there = ("sum" if "sum" in outs[0] else "mean"), next(iter(outs[0].values()))
+    pointers = [(units or {}).get(how, there) for units in outs for how in (total, "max")]
     _reduce_positions[(len(values) * parts,)](
-        values, there if total is None else total, there if largest is None else largest, positions, channels, parts,
-        *values.stride(), *(0 if out is None else out.stride(0) for out in (total, largest)),
-        with_total=total is not None, is_mean="mean" in outs, with_largest=largest is not None, kind=KINDS[kind],
-        at_once=at_once, tile=tile, num_warps=warps,
+        values, *pointers, *(affine or (there, there)), positions, channels, parts, *values.stride(), there.stride(0),
+        with_total=has_total, is_mean=total == "mean", with_largest=has_largest, with_normed=has_normed,
+        with_rectified=has_rectified,
+        whole=positions % shape["at_once"] == 0 and channels % shape["tile"] == 0, kind=KINDS[kind], **shape,
     )  # fmt: skip
 
 
-def shape_of_programs(channels: int, positions: int, channels_last: bool) -> tuple[int, int, int]:
-    """Choose what a program takes of a sample: so many channels, positions at a time, and warps (tuned on an H200).
+def shape_of_programs(
+    channels: int, positions: int, sums: int, *, channels_last: bool
+) -> dict[str, int]:  # fmt: skip
+    """Choose what a program takes of a sample (tuned on an H200).
 
-    >>> shape_of_programs(64, 1024, channels_last=True), shape_of_programs(512, 16, channels_last=True)
-    ((64, 128, 8), (128, 16, 2))
+    Few positions are added up within a thread, many by several at once; and what many sums are made of leaves fewer
+    registers to each.
+
+    Args:
+        channels: C.
+        positions: Of a channel.
+        sums: How many sums and maxima a program makes of each channel.
+        channels_last: Whether the channels of a position lie side by side, or the positions of a channel.
+
+    Returns:
+        Channels, positions at a time, how many such steps are begun together, and warps.
+
+    >>> shape_of_programs(512, 16, 1, channels_last=True)
+    {'tile': 256, 'at_once': 4, 'unroll': 4, 'num_warps': 1}
     """
-    small = positions <= 64
-    tile = min(triton.next_power_of_2(channels), (128 if small else 64) if channels_last else 4)
-    all_of_them = triton.next_power_of_2(positions)
-    at_once = min(AT_ONCE // tile, all_of_them, max(32, all_of_them // 4))
-    return tile, at_once, 2 if small else max(1, min(8, tile * at_once // 1024))
+    if not channels_last:
+        tile, at_once, unroll, warps = 4, 1024, 1, 4
+    elif positions <= 16:
+        tile, at_once, unroll, warps = 256, 4, 4, 1
+    elif positions <= 64:
+        tile, at_once, unroll, warps = 64, 16, 4, 1
+    elif positions <= 256:
+        tile, at_once, unroll, warps = (64, 64, 1, 4) if sums == 1 else (64, 16, 4, 2)
+    elif sums == 1:
+        tile, at_once, unroll, warps = 64, 128, 1, 8
+    else:
+        tile, at_once, unroll, warps = 64, 32, 4, 8 if sums == 2 else 4
+    needed = min(tile, triton.next_power_of_2(channels))
+    at_once = min(at_once * tile // needed, triton.next_power_of_2(positions))
+    return {"tile": needed, "at_once": at_once, "unroll": unroll, "num_warps": warps}
 
 
 @triton.jit
@@ -63,30 +110,58 @@ def _larger(one, other):
 
 @triton.jit
 def _reduce_positions(
-    values, totals, maxima, positions, channels, parts, of_sample, of_channel, of_position, of_totals, of_maxima,
-    with_total: tl.constexpr, is_mean: tl.constexpr, with_largest: tl.constexpr, kind: tl.constexpr,
-    at_once: tl.constexpr, tile: tl.constexpr,
+    values, totals, maxima, normed_totals, normed_maxima, rectified_totals, rectified_maxima, scales, shifts,
+    positions, channels, parts, of_sample, of_channel, of_position, of_row,
+    with_total: tl.constexpr, is_mean: tl.constexpr, with_largest: tl.constexpr, with_normed: tl.constexpr,
+    with_rectified: tl.constexpr, whole: tl.constexpr, kind: tl.constexpr, at_once: tl.constexpr, tile: tl.constexpr,
+    unroll: tl.constexpr,
 ):  # fmt: skip
-    # From the end, which has been written last and is still in the cache.
+    # From the end, which has been written last and may still be in the cache.
     program = tl.num_programs(0) - 1 - tl.program_id(0)
     sample = (program // parts).to(tl.int64)
     channel = (program % parts) * tile + tl.arange(0, tile)
     inside = channel < channels
-    where = values + sample * of_sample + channel.to(tl.int64) * of_channel
     total = tl.zeros((at_once, tile), kind)
-    largest = tl.full((at_once, tile), -float("inf"), kind)
-    for start in range(0, positions, at_once):
+    total_rectified = tl.zeros((at_once, tile), kind)
+    lowest = tl.full((at_once, tile), -float("inf"), kind)
+    largest = lowest
+    largest_normed = lowest
+    if with_normed:
+        scale = tl.load(scales + channel, mask=inside, other=0.0)[None, :]
+        shift = tl.load(shifts + channel, mask=inside, other=0.0)[None, :]
+    first = values + sample * of_sample
+    for start in tl.range(0, positions, at_once, loop_unroll_factor=unroll):
         position = start + tl.arange(0, at_once)
+        where = first + (position[:, None] * of_position + channel[None, :] * of_channel)
         here = (position < positions)[:, None] & inside[None, :]
-        read = tl.load(where[None, :] + (position.to(tl.int64) * of_position)[:, None], mask=here, other=0.0).to(kind)
+        read = tl.load(where) if whole else tl.load(where, mask=here, other=0.0)
+        value = read.to(kind)
         if with_total:
-            total += read
+            total += value
         if with_largest:
-            largest = _larger(largest, tl.where(here, read, -float("inf")))
+            largest = _larger(largest, value if whole else tl.where(here, value, lowest))
+        if with_normed:
+            value = (value * scale + shift).to(read.dtype).to(kind)
+            if with_largest:
+                largest_normed = _larger(largest_normed, value if whole else tl.where(here, value, lowest))
+        if with_rectified and with_total:
+            value = tl.where(value < 0, 0.0, value)
+            total_rectified += value if whole else tl.where(here, value, 0.0)
+    where = sample * of_row + channel
     if with_total:
         added = tl.sum(total, axis=0)
         if is_mean:
             added /= positions
-        tl.store(totals + sample * of_totals + channel, added, mask=inside)
+        tl.store(totals + where, added, mask=inside)
+        if with_normed:
+            tl.store(normed_totals + where, added * tl.sum(scale, axis=0) + tl.sum(shift, axis=0), mask=inside)
+        if with_rectified:
+            tl.store(rectified_totals + where, tl.sum(total_rectified, axis=0) / positions, mask=inside)
     if with_largest:
-        tl.store(maxima + sample * of_maxima + channel, tl.reduce(largest, 0, _larger), mask=inside)
+        most = tl.reduce(largest, 0, _larger)
+        tl.store(maxima + where, most, mask=inside)
+        if with_normed:
+            most = tl.reduce(largest_normed, 0, _larger)
+            tl.store(normed_maxima + where, most, mask=inside)
+        if with_rectified:
+            tl.store(rectified_maxima + where, tl.where(most < 0, 0.0, most), mask=inside)

@@ -11,8 +11,11 @@ from torch import Tensor
 
 from pytorch.variance.influence import Expansion
 
-SAMPLES, UNITS = 16, 64
-"""What a program has in its registers at a time."""
+SAMPLES, UNITS, WARPS = 8, 32, 4
+"""What a program has in its registers at a time, and its warps (tuned on an H200)."""
+
+FEW = {"samples": 4, "tile": 32, "num_warps": 1}
+"""The same, where little is done with what is read."""
 
 
 def sums_over_samples(values: Tensor, centres: Tensor, order: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
@@ -29,14 +32,14 @@ def sums_over_samples(values: Tensor, centres: Tensor, order: Tensor, starts: Te
     """
     sums, squares = torch.empty_like(centres), torch.empty_like(centres)
     groups, width = centres.shape
-    grid = triton.cdiv(width, UNITS), groups
-    _sums_over_samples[grid](values, centres, order, starts, sums, squares, width, samples=SAMPLES, tile=UNITS)
+    grid = triton.cdiv(width, FEW["tile"]), groups
+    _sums_over_samples[grid](values, centres, order, starts, sums, squares, width, **FEW)
     return sums, squares
 
 
 def sums_over_steps(
     values: Tensor, first: Tensor, order: Tensor, starts: Tensor, about: list[tuple[Tensor, Tensor]],
-    sums: Tensor, squares: Tensor, scaled: list[Tensor],
+    sums: Tensor, squares: Tensor, scaled: list[Tensor], *, anew: bool,
 ) -> list[Tensor]:  # fmt: skip
     """Add up over C transformations, onto what is there from those before.
 
@@ -49,6 +52,7 @@ def sums_over_steps(
         sums: (B, U) float64, of deviations from ``first``.
         squares: (B, U) float64, of their squares.
         scaled: Twice (B, U) float32, of squared deviations from these means times the squared scales.
+        anew: Whether there are none before: whatever is there is overwritten.
 
     Returns:
         For either of ``about``: those products squared, times the squared scales, summed over transformations and over
@@ -61,7 +65,7 @@ def sums_over_steps(
     (class_means, class_scales), (means, scales) = about
     _sums_over_steps[grid](
         values, first, order, starts, class_means, class_scales, means, scales, sums, squares, *scaled, *fourths,
-        steps, units, samples=SAMPLES, tile=UNITS,
+        steps, units, anew=anew, samples=SAMPLES, tile=UNITS, num_warps=WARPS,
     )  # fmt: skip
     return fourths
 
@@ -86,7 +90,17 @@ def dispersions(
     of_groups = sums.new_empty(groups, units)
     grid = triton.cdiv(units, UNITS), groups
     _dispersions[grid](
-        sums, squares, of_groups, order, starts, steps, units, is_std=kind == "std", samples=SAMPLES, tile=UNITS
+        sums,
+        squares,
+        of_groups,
+        order,
+        starts,
+        steps,
+        units,
+        is_std=kind == "std",
+        samples=SAMPLES,
+        tile=UNITS,
+        num_warps=WARPS,
     )
     return sums, of_groups
 
@@ -113,7 +127,7 @@ def influences_on_layers(
     of_class, of_all = (_fields(expansion) for expansion in expansions)
     _influences_on_layers[triton.cdiv(samples, SAMPLES), layers](
         dispersion, *scaled, *of_class, *of_all, in_every, members, layer_starts, sums, samples, units, layers,
-        at_once=SAMPLES, tile=UNITS,
+        at_once=SAMPLES, tile=UNITS, num_warps=WARPS,
     )  # fmt: skip
     return sums
 
@@ -133,7 +147,17 @@ def products_of_influences(
     of_class, of_all = (_fields(expansion) for expansion in expansions)
     grid = triton.cdiv(units, UNITS), groups
     _products_of_influences[grid](
-        dispersion, *scaled, *of_class, *of_all, order, starts, *products, units, samples=SAMPLES, tile=UNITS
+        dispersion,
+        *scaled,
+        *of_class,
+        *of_all,
+        order,
+        starts,
+        *products,
+        units,
+        samples=SAMPLES,
+        tile=UNITS,
+        num_warps=WARPS,
     )
     return products
 
@@ -144,7 +168,7 @@ def sums_of_layers(values: Tensor, layer_starts: Tensor) -> Tensor:
     sums = torch.empty(len(values), layers, dtype=torch.float64, device=values.device)
     if sums.numel():
         _sums_of_layers[len(values), layers](
-            values.contiguous(), layer_starts, sums, values.shape[1], layers, tile=4 * UNITS
+            values.contiguous(), layer_starts, sums, values.shape[1], layers, tile=8 * UNITS
         )
     return sums
 
@@ -187,7 +211,7 @@ def _squares_about(read, mean, scale, here):
 def _sums_over_steps(
     values, firsts, order, starts, class_means, class_scales, means, scales,
     sums, squares, class_squares, all_squares, class_fourths, all_fourths, steps, units,
-    samples: tl.constexpr, tile: tl.constexpr,
+    anew: tl.constexpr, samples: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
     group = tl.program_id(1).to(tl.int64)
     unit = tl.program_id(0).to(tl.int64) * tile + tl.arange(0, tile)
@@ -201,13 +225,19 @@ def _sums_over_steps(
         here = (place < end)[:, None] & inside[None, :]
         where = sample[:, None] * units + unit[None, :]
         first = tl.load(firsts + where, mask=here, other=0.0).to(tl.float64)
-        total = tl.load(sums + where, mask=here, other=0.0)
-        total_of_squares = tl.load(squares + where, mask=here, other=0.0)
-        about_class = tl.load(class_squares + where, mask=here, other=0.0)
-        about_all = tl.load(all_squares + where, mask=here, other=0.0)
+        if anew:
+            total = tl.zeros((samples, tile), tl.float64)
+            total_of_squares = tl.zeros((samples, tile), tl.float64)
+            about_class = tl.zeros((samples, tile), tl.float32)
+            about_all = tl.zeros((samples, tile), tl.float32)
+        else:
+            total = tl.load(sums + where, mask=here, other=0.0)
+            total_of_squares = tl.load(squares + where, mask=here, other=0.0)
+            about_class = tl.load(class_squares + where, mask=here, other=0.0)
+            about_all = tl.load(all_squares + where, mask=here, other=0.0)
+        rows = values + sample[:, None] * steps * units + unit[None, :]
         for step in range(steps):
-            row = (sample[:, None] * steps + step) * units + unit[None, :]
-            read = tl.load(values + row, mask=here, other=0.0).to(tl.float64)
+            read = tl.load(rows + step * units, mask=here, other=0.0).to(tl.float64)
             deviation = read - first
             total += deviation
             total_of_squares += deviation * deviation
