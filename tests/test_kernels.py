@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pytorch.variance import accumulator as accumulator_module
-from pytorch.variance import activations
+from pytorch.variance import activations, triton_import
 from pytorch.variance.accumulator import VarianceAccumulator
 from pytorch.variance.activations import ActivationRecorder
 
@@ -46,8 +46,7 @@ def assert_alike(found, expected):
 
 
 @pytest.mark.parametrize("dispersion", ["std", "variance"])
-@pytest.mark.parametrize("classes", [1, 3, 11])
-@pytest.mark.parametrize("at_once", [1, 2, 3])
+@pytest.mark.parametrize(("classes", "at_once"), [(1, 3), (3, 1), (3, 2), (11, 3)])
 def test_statistics(accumulated, dispersion, classes, at_once):
     """Of batches that lack some of the classes, the last one smaller."""
     values, labels = table(40, 3, sum(LAYERS)), torch.arange(40) ** 2 % classes
@@ -93,9 +92,12 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.float16, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("hows", [("mean",), ("max",), ("sum", "max"), ("mean", "max")], ids=",".join)
+@pytest.mark.parametrize(
+    ("layout", "kind", "hows"),
+    [(layout, torch.float32, ("mean", "max")) for layout in LAYOUTS]
+    + [("channels last", kind, ("mean", "max")) for kind in (torch.float64, torch.float16, torch.bfloat16)]
+    + [("channels last", torch.float32, hows) for hows in (("mean",), ("max",), ("sum", "max"))],
+)
 def test_reductions_of_positions(layout, kind, hows):
     activation, axes = LAYOUTS[layout]()
     activation = activation.to(DEVICE, kind)
@@ -226,3 +228,15 @@ def test_batch_norms_of_short_numbers_are_read(recorded):
     for start, expected in ((15, values), (20, network.relu(values))):
         exact = expected.double().mean((2, 3))
         torch.testing.assert_close(found[:, start : start + 5].double(), exact, rtol=1e-5, atol=1e-6)
+
+
+def test_where_triton_does_not_work_operations_do(monkeypatch):
+    """It may find no compiler, or no GPU that it knows."""
+
+    def fail():
+        raise RuntimeError("Failed to find C compiler.\nPlease specify via CC")
+
+    monkeypatch.setattr(kernels.reading, "try_out", fail)
+    with pytest.warns(UserWarning, match=r"Triton does not work \(Failed to find C compiler. Please specify via CC\)"):
+        assert triton_import.import_kernels.__wrapped__() is None
+    assert triton_import.kernels_for("cpu") is None

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pytorch.variance.activations import ActivationRecorder
+from pytorch.variance.triton_import import kernels_for
 
 SHAPES = 2
 """Of batches that are replayed, at most: a tensor is cut into batches of two sizes. Each takes memory of its own."""
@@ -36,7 +37,7 @@ class Replay:
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Return the activations of a batch, as the recorder does."""
-        if inputs.is_cuda and not self._recorder.layers:
+        if kernels_for(inputs.device) and not self._recorder.layers:
             self._call(inputs)  # later calls read layers together, and may differ from this one in the last digit
         shape = inputs.shape, inputs.dtype
         if shape in self._graphs:

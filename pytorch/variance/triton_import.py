@@ -1,21 +1,29 @@
-"""Importing the kernels, which are written in Triton, where there is Triton."""
+"""Importing the kernels, which are written in Triton, where Triton works."""
 
 import importlib
+import warnings
 from functools import cache
 from types import ModuleType
 
 import torch
 
 
+def kernels_for(device: torch.device | str) -> ModuleType | None:
+    """Return ``pytorch.variance.kernels`` if they run on a device; else operations of PyTorch must do."""
+    return import_kernels() if torch.device(device).type == "cuda" else None
+
+
 @cache
 def import_kernels() -> ModuleType | None:
-    """Return ``pytorch.variance.kernels``; None where Triton is missing (Windows, macOS, PyTorch without CUDA)."""
+    """Return the kernels, tried once; None, with a warning, where Triton is missing or does not work.
+
+    It is missing on Windows, it needs a C compiler, and a GPU that is not too old.
+    """
     try:
-        return importlib.import_module("pytorch.variance.kernels")
-    except ImportError:
+        kernels = importlib.import_module("pytorch.variance.kernels")
+        kernels.reading.try_out()
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        warnings.warn(f"Triton does not work ({reason}): measuring takes longer than it need", stacklevel=2)
         return None
-
-
-def kernels_for(device: torch.device | str) -> ModuleType | None:
-    """Return the kernels if there are any for a device."""
-    return import_kernels() if torch.device(device).type == "cuda" else None
+    return kernels
