@@ -240,3 +240,33 @@ def test_where_triton_does_not_work_operations_do(monkeypatch):
     with pytest.warns(UserWarning, match=r"Triton does not work \(Failed to find C compiler. Please specify via CC\)"):
         assert triton_import.import_kernels.__wrapped__() is None
     assert triton_import.kernels_for("cpu") is None
+
+
+def test_arguments_of_one_are_taken(accumulated, recorded):
+    """Triton compiles numbers of 1 into a kernel."""
+    values, labels = table(9, 2, sum(LAYERS)), torch.arange(9) % 2
+    assert_alike(accumulated(kernels, values, labels, batch=1), accumulated(None, values, labels, batch=1))
+
+
+@pytest.mark.parametrize("tiny", [1e-40, 1e-30])
+def test_tiny_activations_have_finite_errors(accumulated, tiny):
+    values, labels = (table(9, 2, sum(LAYERS)) * tiny).float(), torch.arange(9) % 2
+    _, errors = accumulated(kernels, values, labels)
+    assert all(np.isfinite(part).all() for part in errors)
+
+
+def test_what_is_no_plain_tensor_is_not_read():
+    plain = torch.zeros(1, 1, 2, 2)
+    assert kernels.reading.can_read(plain)
+    assert not kernels.reading.can_read(plain.int())
+    assert not kernels.reading.can_read(nn.Parameter(plain))
+    assert not kernels.reading.can_read(torch.zeros(1, 1, 2, 2, dtype=torch.complex64).conj().imag)
+
+
+def test_positions_far_apart_are_read():
+    """Further than 32 bits count, if only in name: nothing is that far apart here."""
+    values = table(2, 3, 4, 5)
+    outs = {"mean": torch.empty(2, 3, dtype=torch.float64, device=DEVICE)}
+    activation = values.to(DEVICE).as_strided((2, 3, 1, 1), (60, 20, 2**31, 2**31))
+    kernels.reading.reduce_positions(activation, (2, 3), torch.float64, outs)
+    torch.testing.assert_close(outs["mean"].cpu(), values[:, :, 0, 0])

@@ -122,7 +122,7 @@ def test_accumulators_of_other_work_are_not_merged(changes):
 def test_blocks_are_cut_for_the_first_batch(monkeypatch):
     sizes = []
 
-    def shape(units, batch, device):
+    def shape(units, batch, device, classes):
         sizes.append(batch)
         return units, 1
 

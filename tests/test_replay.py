@@ -9,7 +9,9 @@ from pytorch.transformations import rotations
 from pytorch.variance import measure_variance
 from pytorch.variance.activations import ActivationRecorder
 from pytorch.variance.replay import Replay
+from pytorch.variance.triton_import import kernels_for
 
+CALLS = 4 if kernels_for("cuda" if torch.cuda.is_available() else "cpu") else 3
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
@@ -45,11 +47,12 @@ def test_on_a_cpu_it_calls():
 
 
 @needs_cuda
-def test_on_cuda_it_calls_twice_and_captures_once():
+def test_on_cuda_it_calls_two_batches():
+    """The first twice, with kernels, and once more to capture it."""
     replayed, called, calls = replay_of(Counted(), "cuda")
     assert all(map(torch.equal, replayed, called))
     assert not torch.equal(replayed[-1], replayed[-2])
-    assert calls == 3
+    assert calls == CALLS
 
 
 def waits(network, values):
@@ -77,15 +80,26 @@ def test_what_cannot_be_captured_is_called(besides):
     replayed, called, calls = replay_of(Counted(besides), "cuda")
     assert all(map(torch.equal, replayed, called))
     assert calls >= 6
-    assert replay_of(Counted(), "cuda")[2] == 3  # others can
+    assert replay_of(Counted(), "cuda")[2] == CALLS  # others can
 
 
 @needs_cuda
 @pytest.mark.parametrize("besides", [counts, lambda network, values: values + torch.rand_like(values)])
 def test_what_is_not_the_same_every_time_is_called(besides):
     replayed, _, calls = replay_of(Counted(besides), "cuda")
-    assert calls == 6 + 2
+    assert calls == 6 + CALLS - 2
     assert not torch.equal(replayed[-1], replayed[-2])
+
+
+@needs_cuda
+def test_what_changes_between_batches_is_called():
+    network = Counted(lambda network, values: values * network.factor).cuda().eval()
+    images = torch.rand(5, 1, 6, 6, device="cuda")
+    with ActivationRecorder(network) as recorder:
+        replay = Replay(recorder)
+        for factor in (1, 2, 3, 4, 5):
+            network.factor = factor
+            assert torch.equal(replay(images).clone(), recorder(images.clone()))
 
 
 @needs_cuda
@@ -100,7 +114,33 @@ def test_batches_of_two_shapes_are_replayed():
             before = network.calls
             assert torch.equal(found, recorder(images.clone()))
             network.calls = before
-    assert network.calls == 1 + 2 + 2 + 4
+    assert network.calls == CALLS + 3 + len(sizes[8:])
+
+
+class Masked(nn.Module):
+    """Keeps a mask for the size of the batch, and makes it anew for another."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.norm, self.mask = nn.Linear(6, 4), nn.LayerNorm(4), torch.zeros(0)
+
+    def forward(self, images):
+        values = self.linear(images[:, 0])
+        if len(self.mask) != len(values):
+            self.mask = torch.linspace(0, 1, values.numel(), device=values.device).view(values.shape)
+        return self.norm(values * self.mask)
+
+
+@needs_cuda
+def test_what_a_network_keeps_of_one_size_is_not_replayed_after_another():
+    """The check that the first axis is the batch calls it with one sample more."""
+    torch.manual_seed(0)
+    network, images = Masked().cuda(), torch.rand(45, 1, 6, 6)
+    replayed, called = (
+        measure_variance(network, images, None, rotations(5), batch_size=10, replay=replay).layer_means("all")
+        for replay in (True, False)
+    )
+    assert replayed == called
 
 
 @needs_cuda

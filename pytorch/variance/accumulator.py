@@ -36,6 +36,7 @@ class VarianceAccumulator:
         device: Where the state lives.
         wholes: For each global mean the layers that it is taken over; None: one, over all.
         batch: Samples of a usual batch; the blocks of units are cut to suit it.
+        classes: How many labels there will be, if that is known.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class VarianceAccumulator:
         device: torch.device | str = "cpu",
         wholes: list[list[int]] | None = None,
         batch: int = 64,
+        classes: int = 1,
     ) -> None:
         self.labels: list[int] = []
         self.counts = torch.zeros(0, dtype=torch.int64)
@@ -54,7 +56,8 @@ class VarianceAccumulator:
         self._units = torch.tensor([layers], dtype=torch.float64, device=device)
         self._device = device
         self._transformations = transformations
-        width, at_once = shape_of_blocks(sum(layers), batch, torch.device(device).type)
+        width, at_once = shape_of_blocks(sum(layers), batch, torch.device(device).type, classes)
+        at_once = min(at_once, transformations)
         kind = FusedUnitBlock if kernels_for(device) else UnitBlock
         self._blocks = [kind(transformations, parts, dispersion, device, at_once) for parts in blocks(layers, width)]
         wholes = [list(range(len(layers)))] if wholes is None else wholes

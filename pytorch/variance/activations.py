@@ -250,7 +250,8 @@ class ActivationRecorder:
 
     def _is_in_chain(self, place: Place, activation: Tensor, module: nn.Module | None, inputs: tuple) -> bool:
         """Whether an activation has been read before, or is read now, together with what follows it."""
-        return self._chains.has_written(module, inputs, activation, place) or self._chains.read(place, activation)
+        follows = self._chains.follows(module, inputs, activation, place)
+        return follows or self._chains.read(place, activation)
 
     def _settle(self) -> None:
         """Take the layers that the first call has found for those of every call."""

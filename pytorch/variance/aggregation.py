@@ -139,17 +139,12 @@ def reduce_by_kernels(
         Those of ``outs`` that are left for ``reduce``.
     """
     kernels = kernels_for(activation.device)
-    if (
-        not axes
-        or kernels is None
-        or type(activation) is not Tensor
-        or activation.dtype not in kernels.reading.READABLE
-    ):
+    if not axes or kernels is None or not kernels.reading.can_read(activation):
         return outs
     total = next((how for how in ("mean", "sum") if how in outs), None)
     together = {how: outs[how] for how in (total, "max") if how in outs}
     if together:
-        kernels.reading.reduce_positions(activation.resolve_neg(), axes, kind, together)
+        kernels.reading.reduce_positions(activation, axes, kind, together)
     return {how: out for how, out in outs.items() if how not in together}
 
 

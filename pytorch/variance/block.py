@@ -25,20 +25,22 @@ FEW_SAMPLES = 64
 """Samples that a batch is taken to have at least: the state has a row for each class, as wide as the others."""
 
 CUDA_BLOCK, CUDA_UNITS_AT_ONCE = 2**17, 2**15
-"""Units of a block, and up to how many of them several transformations are taken at once; CUDA wants few and large
-operations."""
+"""Units of a block, and up to how many of them operations of PyTorch take several transformations at once; CUDA wants
+few and large ones."""
 
 CUDA_WAITING = 2**28
-"""Activations that wait at most for the kernels of CUDA, which take best all transformations at once."""
+"""Activations that wait at most for the kernels of CUDA, which take best all transformations at once; and means over
+samples, of all classes, that are computed together."""
 
 
-def shape_of_blocks(units: int, batch: int, device: str) -> tuple[int, int]:
+def shape_of_blocks(units: int, batch: int, device: str, classes: int = 1) -> tuple[int, int]:
     """Choose how the units are cut into blocks.
 
     Args:
         units: U, of all blocks together.
         batch: B.
         device: Its type.
+        classes: K, as far as they are known.
 
     Returns:
         Units of a block, and C, how many transformations are taken at once.
@@ -49,7 +51,7 @@ def shape_of_blocks(units: int, batch: int, device: str) -> tuple[int, int]:
     (8192, 1)
     """
     if device != "cpu":
-        together = CUDA_WAITING // (batch * units) if kernels_for(device) else CUDA_UNITS_AT_ONCE // units
+        together = CUDA_WAITING // (max(batch, classes) * units) if kernels_for(device) else CUDA_UNITS_AT_ONCE // units
         return CUDA_BLOCK, max(1, together)
     batch = max(batch, FEW_SAMPLES)
     of_a_sample = max(1, VALUES_AT_ONCE // batch)

@@ -56,7 +56,7 @@ class Chains:
     def read(self, place: Place, activation: Tensor) -> bool:
         """Write the units of an activation and of what follows it; or tell that nothing is known to follow it."""
         chain = self._chains.get(place.name)
-        if chain is None:
+        if chain is None or not self._kernels.reading.can_read(activation):
             return False
         affine = self._derived.affine(chain.norm, place.kind) if chain.norm else None
         if affine is None and chain.norm:
@@ -67,10 +67,10 @@ class Chains:
         self._written[place.name] = affine
         return True
 
-    def has_written(self, module: nn.Module | None, inputs: tuple, activation: Tensor, place: Place) -> bool:
-        """Whether the units of an activation have been written with those of the head of its chain.
+    def follows(self, module: nn.Module | None, inputs: tuple, activation: Tensor, place: Place) -> bool:
+        """Whether an activation follows in a chain, and its units have been written with those of the head.
 
-        Where it is the first time that a batch norm or a ReLU is seen to follow, it is remembered.
+        Where it is the first time that a batch norm or a ReLU is seen to follow a layer, it is remembered.
         """
         if type(module) not in (nn.BatchNorm2d, nn.ReLU) or not inputs or is_altered(module):
             return False

@@ -1,5 +1,6 @@
 """The statistics of some units on CUDA, by kernels."""
 
+import importlib
 from types import ModuleType
 
 import torch
@@ -8,7 +9,6 @@ from torch import Tensor
 from pytorch.variance.block import UnitBlock
 from pytorch.variance.influence import Expansion
 from pytorch.variance.moments import Groups, Moments
-from pytorch.variance.triton_import import import_kernels
 
 
 class FusedUnitBlock(UnitBlock):
@@ -91,8 +91,8 @@ class FusedUnitBlock(UnitBlock):
 
 
 def statistics() -> ModuleType:
-    """The kernels."""
-    return import_kernels().statistics
+    """The kernels; imported late, as there may be no Triton."""
+    return importlib.import_module("pytorch.variance.kernels").statistics
 
 
 def _starts(sizes: Tensor, device: torch.device | str) -> Tensor:

@@ -78,8 +78,8 @@ def measure_variance(
         shuffled: A control: under each transformation every sample stands in for another one of its batch, of 16 or
             more, whatever its class, so that NV must come out near 1.
         seed: Of the order of the samples, and of the shuffling.
-        replay: On CUDA, whether to replay the model as a CUDA graph after a call with a batch of that size,
-            where that gives the same (see ``pytorch.variance.replay``): its Python code does not run then.
+        replay: On CUDA, whether to replay the model as a CUDA graph after two calls with batches of a size, where
+            that gives the same (see ``pytorch.variance.replay``): its Python code does not run then.
         progress: What to call the work on a progress bar; None: no bar.
 
     Returns:

@@ -31,11 +31,16 @@ def memory_needed(
     Returns:
         The moments of every transformation and class and what is made of them in the end, (2 T + 4)·K·U numbers of 8
         bytes; and what the batch takes, 8·B·U of them, and C·B·U of 4 bytes that wait where C transformations are
-        taken at once; both with the gaps between them.
+        taken at once; both with the gaps between them. On CUDA these are many, and so count what is computed of them:
+        2·C·K·U numbers of 8 bytes, and 28 bytes for each of the C·U means of a class of the batch.
     """
-    steps = min(shape_of_blocks(units, batch, device)[1], transformations)
+    steps = min(shape_of_blocks(units, batch, device, classes)[1], transformations)
     waiting = 4 * steps * batch * units if steps > 1 else 0
-    return GAPS * 8 * units * (2 * transformations + 4) * classes, GAPS * (8 * 8 * batch * units + waiting)
+    state = units * (2 * transformations + 4) * classes
+    if device != "cpu":
+        state += 2 * steps * classes * units
+        waiting += 28 * steps * min(batch, classes) * units
+    return GAPS * 8 * state, GAPS * (8 * 8 * batch * units + waiting)
 
 
 def check_memory(units: list[int], transformations: int, classes: int, batch: int, device: torch.device) -> bool:

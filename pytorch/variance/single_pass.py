@@ -14,7 +14,6 @@ from pytorch.errors import InputError, ReportedError
 from pytorch.precision import autocast
 from pytorch.variance.accumulator import VarianceAccumulator
 from pytorch.variance.activations import ActivationRecorder
-from pytorch.variance.batch_axis import check_batch_axis
 from pytorch.variance.batches import Batch, Samples
 from pytorch.variance.memory import check_memory
 from pytorch.variance.replay import Replay
@@ -81,9 +80,6 @@ def _run(
             seen = _shuffle(images, generator) if options.shuffled else images
             inputs = _inputs(seen, transformation, options.preprocess, precisely)
             rows = _rows(replays, inputs)
-            if not accumulators:
-                for recorder in recorders:
-                    check_batch_axis(recorder, inputs)
             with precisely():
                 if not accumulators:
                     accumulators = _accumulators(recorders, rows, batch, options, device, samples)
@@ -174,6 +170,7 @@ def _accumulators(
             device,
             list(recorder.columns().values()),
             len(batch.labels),
+            known,
         )
         for recorder in recorders
     ]

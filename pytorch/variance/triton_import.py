@@ -21,7 +21,9 @@ def import_kernels() -> ModuleType | None:
     """
     try:
         kernels = importlib.import_module("pytorch.variance.kernels")
-        kernels.reading.try_out()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            kernels.reading.try_out()
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         warnings.warn(f"Triton does not work ({reason}): measuring takes longer than it need", stacklevel=2)

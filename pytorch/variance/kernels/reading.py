@@ -7,6 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from pytorch.variance.kernels.launch import launch
+
 KINDS = {torch.float32: tl.float32, torch.float64: tl.float64}
 
 Units = Mapping[str, Tensor]
@@ -16,11 +18,16 @@ READABLE = (torch.bfloat16, torch.float16, *KINDS)
 """Types of activations that are read."""
 
 
+def can_read(activation: Tensor) -> bool:
+    """Whether an activation is a plain tensor of numbers that the kernel takes."""
+    return type(activation) is Tensor and activation.dtype in READABLE and not activation.is_neg()
+
+
 def reduce_positions(activation: Tensor, axes: tuple[int, ...], kind: torch.dtype, outs: Units) -> None:
     """Reduce the positions of an activation to its units.
 
     Args:
-        activation: (B, ...), of one of the types of ``READABLE``.
+        activation: (B, ...), that ``can_read`` is true of.
         axes: Of the positions; side by side, not the first.
         kind: In which type to sum, float32 or float64.
         outs: Where to write the units of ``"mean"`` or ``"sum"``, of ``"max"``, or of both, (B, C), in rows of one
@@ -58,11 +65,13 @@ def read_chain(
     parts = triton.cdiv(channels, shape["tile"])
     total, there = ("sum" if "sum" in outs[0] else "mean"), next(iter(outs[0].values()))
     pointers = [(units or {}).get(how, there) for units in outs for how in (total, "max")]
-    _reduce_positions[(len(values) * parts,)](
-        values, *pointers, *(affine or (there, there)), positions, channels, parts, *values.stride(), there.stride(0),
-        with_total=has_total, is_mean=total == "mean", with_largest=has_largest, with_normed=has_normed,
-        with_rectified=has_rectified,
-        whole=positions % shape["at_once"] == 0 and channels % shape["tile"] == 0, kind=KINDS[kind], **shape,
+    farthest = positions * values.stride(2) + channels * values.stride(1)
+    launch(
+        _reduce_positions, (len(values) * parts,), values, *pointers, *(affine or (there, there)), positions, channels,
+        parts, *values.stride(), there.stride(0), with_total=has_total, is_mean=total == "mean",
+        with_largest=has_largest, with_normed=has_normed, with_rectified=has_rectified,
+        whole=positions % shape["at_once"] == 0 and channels % shape["tile"] == 0, is_wide=farthest >= 2**31,
+        kind=KINDS[kind], **shape,
     )  # fmt: skip
 
 
@@ -72,9 +81,7 @@ def try_out() -> None:
     reduce_positions(torch.zeros(1, 1, 2, 2, device="cuda"), (2, 3), torch.float32, outs)
 
 
-def shape_of_programs(
-    channels: int, positions: int, sums: int, *, channels_last: bool
-) -> dict[str, int]:  # fmt: skip
+def shape_of_programs(channels: int, positions: int, sums: int, *, channels_last: bool) -> dict[str, int]:
     """Choose what a program takes of a sample (tuned on an H200).
 
     Few positions are added up within a thread, many by several at once; and what many sums are made of leaves fewer
@@ -120,7 +127,7 @@ def _reduce_positions(
     positions, channels, parts, of_sample, of_channel, of_position, of_row,
     with_total: tl.constexpr, is_mean: tl.constexpr, with_largest: tl.constexpr, with_normed: tl.constexpr,
     with_rectified: tl.constexpr, whole: tl.constexpr, kind: tl.constexpr, at_once: tl.constexpr, tile: tl.constexpr,
-    unroll: tl.constexpr,
+    unroll: tl.constexpr, is_wide: tl.constexpr,
 ):  # fmt: skip
     # From the end, which has been written last and may still be in the cache.
     program = tl.num_programs(0) - 1 - tl.program_id(0)
@@ -138,7 +145,10 @@ def _reduce_positions(
     first = values + sample * of_sample
     for start in tl.range(0, positions, at_once, loop_unroll_factor=unroll):
         position = start + tl.arange(0, at_once)
-        where = first + (position[:, None] * of_position + channel[None, :] * of_channel)
+        if is_wide:
+            where = first + (position.to(tl.int64)[:, None] * of_position + channel.to(tl.int64)[None, :] * of_channel)
+        else:
+            where = first + (position[:, None] * of_position + channel[None, :] * of_channel)
         here = (position < positions)[:, None] & inside[None, :]
         read = tl.load(where) if whole else tl.load(where, mask=here, other=0.0)
         value = read.to(kind)

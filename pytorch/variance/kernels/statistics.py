@@ -10,9 +10,10 @@ import triton.language as tl
 from torch import Tensor
 
 from pytorch.variance.influence import Expansion
+from pytorch.variance.kernels.launch import launch
 
-SAMPLES, UNITS, WARPS = 8, 32, 4
-"""What a program has in its registers at a time, and its warps (tuned on an H200)."""
+USUAL = {"samples": 8, "tile": 32, "num_warps": 4}
+"""What a program takes at a time, and its warps (tuned on an H200)."""
 
 FEW = {"samples": 4, "tile": 32, "num_warps": 1}
 """The same, where little is done with what is read."""
@@ -33,7 +34,7 @@ def sums_over_samples(values: Tensor, centres: Tensor, order: Tensor, starts: Te
     sums, squares = torch.empty_like(centres), torch.empty_like(centres)
     groups, width = centres.shape
     grid = triton.cdiv(width, FEW["tile"]), groups
-    _sums_over_samples[grid](values, centres, order, starts, sums, squares, width, **FEW)
+    launch(_sums_over_samples, grid, values, centres, order, starts, sums, squares, width, **FEW)
     return sums, squares
 
 
@@ -61,11 +62,12 @@ def sums_over_steps(
     _, steps, units = values.shape
     groups = len(starts) - 1
     fourths = [torch.empty(groups, units, dtype=torch.float32, device=values.device) for _ in about]
-    grid = triton.cdiv(units, UNITS), groups
+    grid = triton.cdiv(units, USUAL["tile"]), groups
     (class_means, class_scales), (means, scales) = about
-    _sums_over_steps[grid](
+    launch(
+        _sums_over_steps, grid,
         values, first, order, starts, class_means, class_scales, means, scales, sums, squares, *scaled, *fourths,
-        steps, units, anew=anew, samples=SAMPLES, tile=UNITS, num_warps=WARPS,
+        steps, units, anew=anew, **USUAL,
     )  # fmt: skip
     return fourths
 
@@ -88,20 +90,9 @@ def dispersions(
     """
     groups, units = len(starts) - 1, sums.shape[1]
     of_groups = sums.new_empty(groups, units)
-    grid = triton.cdiv(units, UNITS), groups
-    _dispersions[grid](
-        sums,
-        squares,
-        of_groups,
-        order,
-        starts,
-        steps,
-        units,
-        is_std=kind == "std",
-        samples=SAMPLES,
-        tile=UNITS,
-        num_warps=WARPS,
-    )
+    grid = triton.cdiv(units, USUAL["tile"]), groups
+    arguments = sums, squares, of_groups, order, starts, steps, units
+    launch(_dispersions, grid, *arguments, is_std=kind == "std", **USUAL)
     return sums, of_groups
 
 
@@ -122,12 +113,12 @@ def influences_on_layers(
     Returns:
         (7, B, L) float64, as ``pytorch.variance.block.LayerSums.first``.
     """
-    (samples, units), layers = dispersion.shape, len(layer_starts) - 1
-    sums = dispersion.new_empty(7, samples, layers)
+    (count, units), layers = dispersion.shape, len(layer_starts) - 1
+    sums = dispersion.new_empty(7, count, layers)
     of_class, of_all = (_fields(expansion) for expansion in expansions)
-    _influences_on_layers[triton.cdiv(samples, SAMPLES), layers](
-        dispersion, *scaled, *of_class, *of_all, in_every, members, layer_starts, sums, samples, units, layers,
-        at_once=SAMPLES, tile=UNITS, num_warps=WARPS,
+    launch(
+        _influences_on_layers, (triton.cdiv(count, USUAL["samples"]), layers),
+        dispersion, *scaled, *of_class, *of_all, in_every, members, layer_starts, sums, count, units, layers, **USUAL,
     )  # fmt: skip
     return sums
 
@@ -145,20 +136,9 @@ def products_of_influences(
     groups, units = len(starts) - 1, dispersion.shape[1]
     products = [dispersion.new_empty(groups, units) for _ in expansions]
     of_class, of_all = (_fields(expansion) for expansion in expansions)
-    grid = triton.cdiv(units, UNITS), groups
-    _products_of_influences[grid](
-        dispersion,
-        *scaled,
-        *of_class,
-        *of_all,
-        order,
-        starts,
-        *products,
-        units,
-        samples=SAMPLES,
-        tile=UNITS,
-        num_warps=WARPS,
-    )
+    grid = triton.cdiv(units, USUAL["tile"]), groups
+    arguments = dispersion, *scaled, *of_class, *of_all, order, starts, *products, units
+    launch(_products_of_influences, grid, *arguments, **USUAL)
     return products
 
 
@@ -167,9 +147,8 @@ def sums_of_layers(values: Tensor, layer_starts: Tensor) -> Tensor:
     layers = len(layer_starts) - 1
     sums = torch.empty(len(values), layers, dtype=torch.float64, device=values.device)
     if sums.numel():
-        _sums_of_layers[len(values), layers](
-            values.contiguous(), layer_starts, sums, values.shape[1], layers, tile=8 * UNITS
-        )
+        arguments = values.contiguous(), layer_starts, sums, values.shape[1], layers
+        launch(_sums_of_layers, (len(values), layers), *arguments, tile=256)
     return sums
 
 
@@ -246,11 +225,13 @@ def _sums_over_steps(
             scale = tl.load(class_scales + of_class, mask=inside, other=0.0)
             square = _squares_about(read, tl.load(class_means + of_class, mask=inside, other=0.0), scale, here)
             about_class += square
-            class_fourth += square * square * (scale * scale)[None, :]
+            square *= scale[None, :]  # before it is squared: the scale may be large, and what it multiplies small
+            class_fourth += square * square
             scale = tl.load(scales + column, mask=inside, other=0.0)
             square = _squares_about(read, tl.load(means + column, mask=inside, other=0.0), scale, here)
             about_all += square
-            all_fourth += square * square * (scale * scale)[None, :]
+            square *= scale[None, :]
+            all_fourth += square * square
         tl.store(sums + where, total, mask=here)
         tl.store(squares + where, total_of_squares, mask=here)
         tl.store(class_squares + where, about_class, mask=here)
@@ -301,20 +282,20 @@ def _influences(dispersion, square, tvs, centres, inverses, nvs, knowns, where, 
 def _influences_on_layers(
     dispersions, class_squares, all_squares,
     class_tvs, class_centres, class_inverses, class_nvs, class_knowns, tvs, centres, inverses, nvs, knowns,
-    in_every, members, layer_starts, sums, samples, units, layers,
-    at_once: tl.constexpr, tile: tl.constexpr,
+    in_every, members, layer_starts, sums, count, units, layers,
+    samples: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
-    sample = tl.program_id(0).to(tl.int64) * at_once + tl.arange(0, at_once)
+    sample = tl.program_id(0).to(tl.int64) * samples + tl.arange(0, samples)
     layer = tl.program_id(1)
-    present = sample < samples
+    present = sample < count
     member = tl.load(members + sample, mask=present, other=0)
-    all_tv = tl.zeros((at_once, tile), tl.float64)
-    all_sv = tl.zeros((at_once, tile), tl.float64)
-    all_nv = tl.zeros((at_once, tile), tl.float64)
-    class_tv = tl.zeros((at_once, tile), tl.float64)
-    class_sv = tl.zeros((at_once, tile), tl.float64)
-    class_nv = tl.zeros((at_once, tile), tl.float64)
-    every_nv = tl.zeros((at_once, tile), tl.float64)
+    all_tv = tl.zeros((samples, tile), tl.float64)
+    all_sv = tl.zeros((samples, tile), tl.float64)
+    all_nv = tl.zeros((samples, tile), tl.float64)
+    class_tv = tl.zeros((samples, tile), tl.float64)
+    class_sv = tl.zeros((samples, tile), tl.float64)
+    class_nv = tl.zeros((samples, tile), tl.float64)
+    every_nv = tl.zeros((samples, tile), tl.float64)
     end = tl.load(layer_starts + layer + 1)
     for start in range(tl.load(layer_starts + layer), end, tile):
         unit = start + tl.arange(0, tile)
@@ -322,7 +303,7 @@ def _influences_on_layers(
         where = sample[:, None] * units + unit[None, :]
         dispersion = tl.load(dispersions + where, mask=here, other=0.0)
         square = tl.load(all_squares + where, mask=here, other=0.0)
-        place = tl.zeros((at_once, tile), tl.int64) + unit[None, :]
+        place = tl.zeros((samples, tile), tl.int64) + unit[None, :]
         on_tv, on_sv, _, on_nv = _influences(dispersion, square, tvs, centres, inverses, nvs, knowns, place, here)
         all_tv += on_tv
         all_sv += on_sv
@@ -338,7 +319,7 @@ def _influences_on_layers(
         wanted = tl.load(in_every + unit, mask=unit < end, other=0) != 0
         every_nv += tl.where(wanted[None, :], on_nv, 0.0)
     where = sums + sample * layers + layer
-    step = samples.to(tl.int64) * layers
+    step = tl.cast(count, tl.int64) * layers
     tl.store(where, tl.sum(all_tv, axis=1), mask=present)
     tl.store(where + step, tl.sum(all_sv, axis=1), mask=present)
     tl.store(where + 2 * step, tl.sum(all_nv, axis=1), mask=present)
