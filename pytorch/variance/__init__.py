@@ -6,8 +6,8 @@ In reading order: ``layers`` (what is recorded, by what name) with ``operations`
 (both, for some units), ``accumulator`` (for all); ``order``, ``batches`` and ``memory``, ``stopping`` (when enough
 samples have been seen), ``single_pass`` and ``measure`` (the pass, and what a caller sees of it), ``errors``,
 ``result`` and ``outcome`` (what came out). On CUDA besides: ``kernels``, got by ``triton_import``, ``fused_block`` (a
-block of them), ``chains`` (layers that are read together) and ``capture`` and ``replay`` (networks as CUDA graphs). Nothing here knows
-the project's models, datasets or figures.
+block of them), ``chains`` (layers that are read together), ``capture`` and ``replay`` (networks as CUDA graphs).
+Nothing here knows the project's models, datasets or figures.
 """
 
 from pytorch.variance.measure import measure_variance, measure_variances
