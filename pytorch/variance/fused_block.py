@@ -49,7 +49,7 @@ class FusedUnitBlock(UnitBlock):
         else:
             pooled = moments.pooled()
             about.append((pooled.mean, self._of_all.scales(pooled)))
-        fourths = statistics().sums_over_steps(
+        fourths = kernels().sums.sums_over_steps(
             values,
             self._first,
             self._order,
@@ -66,11 +66,11 @@ class FusedUnitBlock(UnitBlock):
 
     def _add_to(self, moments: Moments, observations: Tensor) -> Moments:
         part = moments.opened(observations, self._groups)
-        sums = statistics().sums_over_samples(observations, part.mean, self._order, self._group_starts)
+        sums = kernels().sums.sums_over_samples(observations, part.mean, self._order, self._group_starts)
         return moments.taken(part, *sums, self._groups)
 
     def _dispersions(self) -> tuple[Tensor, Tensor]:
-        return statistics().dispersions(
+        return kernels().sums.dispersions(
             self._sum, self._squares, self._transformations, self._dispersion, self._order, self._group_starts
         )
 
@@ -78,21 +78,21 @@ class FusedUnitBlock(UnitBlock):
         self, dispersion: Tensor, of_class: Expansion, of_all: Expansion, in_every: Tensor
     ) -> tuple[list[Tensor], list[Tensor]]:
         about = [of_class, of_all]
-        first = statistics().influences_on_layers(
+        first = kernels().influences.influences_on_layers(
             dispersion, self._scaled, about, in_every, self._groups.members, self._layer_starts
         )
-        on_class, on_all = statistics().products_of_influences(
+        on_class, on_all = kernels().influences.products_of_influences(
             dispersion, self._scaled, about, self._order, self._group_starts
         )
         return list(first), [of_all.second(on_all.sum(dim=0, keepdim=True)), of_class.second(on_class)]
 
     def _by_layer(self, values: Tensor) -> Tensor:
-        return statistics().sums_of_layers(values, self._layer_starts)
+        return kernels().influences.sums_of_layers(values, self._layer_starts)
 
 
-def statistics() -> ModuleType:
+def kernels() -> ModuleType:
     """The kernels; imported late, as there may be no Triton."""
-    return importlib.import_module("pytorch.variance.kernels").statistics
+    return importlib.import_module("pytorch.variance.kernels")
 
 
 def _starts(sizes: Tensor, device: torch.device | str) -> Tensor:

@@ -4,6 +4,6 @@ PyTorch brings Triton along where it is built for CUDA on Linux. ``TRITON_INTERP
 imported, runs the kernels on a CPU, slowly.
 """
 
-from pytorch.variance.kernels import reading, statistics
+from pytorch.variance.kernels import influences, reading, sums
 
-__all__ = ["reading", "statistics"]
+__all__ = ["influences", "reading", "sums"]
