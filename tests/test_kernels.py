@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pytorch.variance import accumulator as accumulator_module
-from pytorch.variance import activations, triton_import
+from pytorch.variance import activations, block, triton_import
 from pytorch.variance.accumulator import VarianceAccumulator
 from pytorch.variance.activations import ActivationRecorder
 
@@ -62,6 +62,7 @@ def test_statistics_of_single_precision_in_several_blocks(accumulated):
 def test_constant_units_are_constant_exactly(accumulated):
     values, labels = table(50, 2, sum(LAYERS)).float() + 1000, torch.arange(50) % 4
     values[..., 5], values[..., 7], values[:, :, 9] = 0.1, values[:, :1, 7], values[:1, :, 9]
+    values[labels == 2, :, 11] = values[:1, :, 11]  # a ratio in every class but this one
     (tv, _, sv, _, constant, _), _ = found = accumulated(kernels, values, labels)
     assert_alike(found, accumulated(None, values, labels))
     assert (tv[5], sv[5], tv[7], sv[9]) == (0, 0, 0, 0)
@@ -130,12 +131,15 @@ class Blocks(nn.Module):
         self.conv0, self.conv1, self.conv2, self.conv3 = (nn.Conv2d(channels, 5, 3) for channels in (1, 5, 5, 5))
         self.norm1, self.norm2, self.norm3 = (nn.BatchNorm2d(5) for _ in range(3))
         self.relu = nn.ReLU(inplace=inplace)
+        self.between = lambda values: None
         for number, norm in enumerate((self.norm1, self.norm2, self.norm3)):
             norm.running_mean.data, norm.running_var.data = table(2, 5, seed=number).abs()
             norm.weight.data, norm.bias.data = table(2, 5, seed=number + 7)
 
     def forward(self, images):
-        values = self.relu(self.norm1(self.conv1(self.relu(self.conv0(images)))))
+        values = self.conv1(self.relu(self.conv0(images)))
+        self.between(values)
+        values = self.relu(self.norm1(values))
         values = self.relu(self.norm2(self.conv2(values)) + 1)
         return self.norm3(self.conv3(values))
 
@@ -185,12 +189,12 @@ def test_chains_that_change_are_read_link_by_link(recorded, changed):
     batches = [table(3, 1, 11, 11, seed=number).to(DEVICE) for number in range(3)]
     calls = []
 
-    def change(module, inputs, output):
-        calls.append(module)
+    def change(values):
+        calls.append(values)
         if changed in ("weight", "running_var"):
             getattr(network.norm1, changed).mul_(len(calls))
         elif changed == "place":
-            output.add_(len(calls) % 3)
+            values.add_(len(calls) % 3)
         else:
             network.norm1.eps = 0.5 + len(calls) % 3
 
@@ -200,7 +204,7 @@ def test_chains_that_change_are_read_link_by_link(recorded, changed):
         return recorded(together, network, batches)
 
     state = {name: values.clone() for name, values in network.state_dict().items()}
-    network.conv1.register_forward_hook(change)
+    network.between = change
     for part, other in zip(run(True), run(False), strict=True):
         torch.testing.assert_close(part, other, rtol=1e-12, atol=1e-13)
 
@@ -270,3 +274,11 @@ def test_positions_far_apart_are_read():
     activation = values.to(DEVICE).as_strided((2, 3, 1, 1), (60, 20, 2**31, 2**31))
     kernels.reading.reduce_positions(activation, (2, 3), torch.float64, outs)
     torch.testing.assert_close(outs["mean"].cpu(), values[:, :, 0, 0])
+
+
+def test_as_many_transformations_are_taken_together_as_memory_allows(monkeypatch):
+    """That of the samples of a batch, or of the classes."""
+    monkeypatch.setattr(block, "kernels_for", lambda device: kernels)
+    assert block.shape_of_blocks(16_000, 64, "cuda") == (2**17, 262)
+    assert block.shape_of_blocks(16_000, 64, "cuda", classes=1_000) == (2**17, 16)
+    assert block.shape_of_blocks(16_000_000, 64, "cuda") == (2**17, 1)
