@@ -1,6 +1,7 @@
 """The statistics of some units on CUDA, by kernels."""
 
 import importlib
+from functools import cached_property
 from types import ModuleType
 
 import torch
@@ -18,16 +19,9 @@ class FusedUnitBlock(UnitBlock):
     forward pass of a network. Arguments as there.
     """
 
-    def __init__(
-        self,
-        transformations: int,
-        layers: list[tuple[int, int]],
-        dispersion: str,
-        device: torch.device | str,
-        at_once: int = 1,
-    ) -> None:
-        super().__init__(transformations, layers, dispersion, device, at_once)
-        self._layer_starts = _starts(torch.tensor(self._widths), device)
+    @cached_property
+    def _layer_starts(self) -> Tensor:
+        return _starts(torch.tensor(self._widths), self.dispersion_sum.device)
 
     def begin(self, groups: Groups, everyone: Groups) -> None:
         """Open a batch; as that of a ``UnitBlock``."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pytorch.variance.influence import Expansion
 from pytorch.variance.kernels.launch import launch
-from pytorch.variance.kernels.sums import USUAL
+from pytorch.variance.kernels.sums import USUAL, samples_of_group
 
 
 def influences_on_layers(
@@ -149,9 +149,7 @@ def _products_of_influences(
     of_all = tl.zeros((samples, tile), tl.float64)
     end = tl.load(starts + group + 1)
     for start in range(tl.load(starts + group), end, samples):
-        number = start + tl.arange(0, samples)
-        sample = tl.load(order + number, mask=number < end, other=0)
-        here = (number < end)[:, None] & inside[None, :]
+        sample, here = samples_of_group(order, start, end, inside, samples)
         where = sample[:, None] * units + unit[None, :]
         dispersion = tl.load(dispersions + where, mask=here, other=0.0)
         square = tl.load(class_squares + where, mask=here, other=0.0)

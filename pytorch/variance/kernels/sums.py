@@ -96,6 +96,14 @@ def dispersions(
 
 
 @triton.jit
+def samples_of_group(order, start, end, inside, samples: tl.constexpr):
+    """The next samples of a group, and which of them there are, with which units."""
+    place = start + tl.arange(0, samples)
+    sample = tl.load(order + place, mask=place < end, other=0)
+    return sample, (place < end)[:, None] & inside[None, :]
+
+
+@triton.jit
 def _sums_over_samples(
     values, centres, order, starts, sums, squares, width, samples: tl.constexpr, tile: tl.constexpr
 ):  # fmt: skip
@@ -107,9 +115,7 @@ def _sums_over_samples(
     total_of_squares = tl.zeros((samples, tile), tl.float64)
     end = tl.load(starts + group + 1)
     for start in range(tl.load(starts + group), end, samples):
-        place = start + tl.arange(0, samples)
-        sample = tl.load(order + place, mask=place < end, other=0)
-        here = (place < end)[:, None] & inside[None, :]
+        sample, here = samples_of_group(order, start, end, inside, samples)
         read = tl.load(values + sample[:, None] * width + column[None, :], mask=here, other=0.0).to(tl.float64)
         deviation = tl.where(here, read - centre[None, :], 0.0)
         total += deviation
@@ -138,9 +144,7 @@ def _sums_over_steps(
     all_fourth = tl.zeros((samples, tile), tl.float32)
     end = tl.load(starts + group + 1)
     for start in range(tl.load(starts + group), end, samples):
-        place = start + tl.arange(0, samples)
-        sample = tl.load(order + place, mask=place < end, other=0)
-        here = (place < end)[:, None] & inside[None, :]
+        sample, here = samples_of_group(order, start, end, inside, samples)
         where = sample[:, None] * units + unit[None, :]
         first = tl.load(firsts + where, mask=here, other=0.0).to(tl.float64)
         if anew:
@@ -191,9 +195,7 @@ def _dispersions(
     added = tl.zeros((samples, tile), tl.float64)
     end = tl.load(starts + group + 1)
     for start in range(tl.load(starts + group), end, samples):
-        place = start + tl.arange(0, samples)
-        sample = tl.load(order + place, mask=place < end, other=0)
-        here = (place < end)[:, None] & inside[None, :]
+        sample, here = samples_of_group(order, start, end, inside, samples)
         where = sample[:, None] * units + unit[None, :]
         total = tl.load(sums + where, mask=here, other=0.0)
         m2 = tl.load(squares + where, mask=here, other=0.0) - total * total / steps
