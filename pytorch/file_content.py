@@ -45,12 +45,15 @@ def check_trained(trained: TrainedModel) -> TrainedModel:
 
 
 def check_measured(pair: VariancePair) -> VariancePair:
-    """Check a measurement that a file brought, and return it.
+    """Check a measurement that a file brought, or is to keep, and return it.
 
     Raises:
         ValueError: It cannot have been measured; the message says why.
     """
-    _check_lengths([pair.model, pair.dataset, pair.transformation, pair.aggregation], LONGEST_PART)
+    _demand(pair.is_complete, "it is of one model alone")
+    _check_lengths(
+        [pair.model, pair.dataset, pair.transformation, pair.aggregation, *pair.names.values()], LONGEST_PART
+    )
     for result in pair.results.values():
         _check_result(result)
     classes = len(pair.any_result.classes)

@@ -25,7 +25,7 @@ from pytorch.variance_pair import VariancePair
 
 MODEL_FORMAT = Format("variance-experiments model", version=4, oldest=2, sealed_since=3)
 CHECKPOINT_FORMAT = Format("variance-experiments checkpoint", version=2, oldest=2, sealed_since=2)
-VALUES_FORMAT = Format("variance-experiments values", version=4, oldest=3, sealed_since=4)
+VALUES_FORMAT = Format("variance-experiments values", version=5, oldest=3, sealed_since=4)
 
 Content = TypeVar("Content")
 
@@ -148,8 +148,12 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def save_values(path: Path, pair: VariancePair) -> None:
-    """Write the measurements of a pair."""
-    _save(path, VALUES_FORMAT, pair.to_dict(), safe_pickle.dumps)
+    """Write the measurements of a pair, or of a control.
+
+    Raises:
+        ValueError: It is none that ``load_values`` would read.
+    """
+    _save(path, VALUES_FORMAT, check_measured(pair).to_dict(), safe_pickle.dumps)
 
 
 def load_values(path: Path) -> VariancePair:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pytorch.checked_fields import Setting, check_fields
@@ -30,6 +30,7 @@ class VariancePair:
         command: That made the measurement.
         machine: It was made on, and ``date`` and ``seconds``: when, and in what time.
         versions: Of Python and of the libraries.
+        names: Likewise: what figures call the models, where that is not ``"unrotated model"`` and so on.
     """
 
     model: str
@@ -48,30 +49,38 @@ class VariancePair:
     date: str
     seconds: float
     versions: dict[str, str]
+    names: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_results(
         cls, results: dict[str, VarianceResult], model: str, dataset: str, transformation: str | None = None
     ) -> "VariancePair":
-        """Put two measurements of one's own side by side, for drawing and keeping.
+        """Put two measurements of one's own side by side, for drawing and keeping; or take one, for drawing.
 
         Args:
-            results: ``"unrotated"`` and ``"rotated"``: of the same layers, transformations, classes and samples, in the
-                same precision; both shuffled, a control, or neither.
+            results: By what figures call them, of the same layers, transformations, classes and samples, in the same
+                precision; both shuffled, a control, or neither. The difference is the second less the first. The names
+                ``"unrotated"`` and ``"rotated"``, in either order, are those of the models of a pair.
             model: What figures call the network.
             dataset: What they call the data.
             transformation: What they call the transformations; None: rotations if they are ours, masked or not.
 
         Raises:
-            ValueError: The two do not belong together, or a name cannot be that of a file.
+            ValueError: There are none, or more than two; they do not belong together; or a name cannot be that of a
+                file.
         """
+        if not 1 <= len(results) <= len(PAIR):
+            raise ValueError(f"{len(results)} results: one or two are drawn, side by side")
+        own_names = {} if results.keys() <= set(PAIR) else dict(zip(PAIR, results, strict=False))
+        places = own_names or {name: name for name in PAIR if name in results}
+        results = {place: results[name] for place, name in places.items()}
         first = next(iter(results.values()))
         _check_alike(results, ["precision", "shuffled", *([] if first.tolerance else ["samples"])])
         transformation = transformation or _kind(first.transformations)
         return cls(
             model, dataset, transformation, SHUFFLED if first.shuffled else None, results, accuracy={}, angle_curves={},
             training={name: {} for name in results}, weights=dict.fromkeys(results, ""), source=dataset, seed=0,
-            command="", machine="", date="", seconds=0.0, versions={},
+            command="", machine="", date="", seconds=0.0, versions={}, names=own_names,
         )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -80,11 +89,14 @@ class VariancePair:
         Raises:
             ValueError: A name has a path separator in it, or begins with a dot; a field has another type; or there
                 are results of other models than those of a pair, or of the control, or of other layers, classes or
-                transformations.
+                transformations; or names of others.
         """
         check_fields(self)
-        if self.control not in (None, *CONTROLS) or tuple(self.results) != CONTROLS.get(self.control, PAIR):
+        known = CONTROLS.get(self.control, PAIR) if self.control in (None, *CONTROLS) else ()
+        if tuple(self.results) not in (known, known[:1], known[1:]) or not self.results:
             raise ValueError(f"results of {', '.join(self.results)} for the control {self.control}")
+        if not self.names.keys() <= self.results.keys():
+            raise ValueError("it names models that were not measured")
         alike = ["layer_names", "layer_shapes", "classes", "transformations", "aggregation", "dispersion"]
         _check_alike(self.results, alike)
         check_names(self.model, self.transformation, self.aggregation, self.dataset)
@@ -98,6 +110,19 @@ class VariancePair:
     def any_result(self) -> VarianceResult:
         """One of the results, for what they have in common."""
         return next(iter(self.results.values()))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all is there that belongs to a pair, or to the control; what one measured by oneself need not be."""
+        return tuple(self.results) == CONTROLS.get(self.control, PAIR)
+
+    def name(self, model: str) -> str:
+        """What to call one of the models among them: ``"rotated"``."""
+        return self.names.get(model, model)
+
+    def title(self, model: str) -> str:
+        """What to call one of the models where it stands alone: ``"rotated model"``."""
+        return self.names.get(model, f"{model} model")
 
     @property
     def training_seed(self) -> int | None:
@@ -131,10 +156,10 @@ def _check_alike(results: dict[str, VarianceResult], fields: Sequence[str]) -> N
     Raises:
         ValueError: They differ in one.
     """
-    for field in fields:
-        first, *others = (getattr(result, field) for result in results.values())
+    for each in fields:
+        first, *others = (getattr(result, each) for result in results.values())
         if any(other != first for other in others):
-            raise ValueError(f"its two results differ in their {field.replace('_', ' ')}")
+            raise ValueError(f"its two results differ in their {each.replace('_', ' ')}")
 
 
 def _kind(transformations: Sequence[str]) -> str:

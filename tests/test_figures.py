@@ -3,6 +3,7 @@
 import itertools
 import pickle
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from pytorch.figures.cells import pair_scales
 from pytorch.figures.layer_axis import name_blocks
 from pytorch.report.findings import Findings, Measured
 from pytorch.report.gallery import Look, plan
+from pytorch.storage import load_values, save_values
 from pytorch.variance_pair import VariancePair
 
 
@@ -126,6 +128,50 @@ def test_results_of_ones_own_are_drawn_as_what_they_are():
         with pytest.raises(ValueError, match=f"its two results differ in their {name}"):
             own(plain, **{name: value})
     assert own(replace(plain, tolerance=0.1), samples=plain.samples + 1).control is None
+
+
+def test_results_of_ones_own_go_by_their_own_names(pair, tmp_path):  # noqa: F811
+    names = ["before $pruning$", "_after"]
+    own = VariancePair.of_results({name: result() for name in names}, "mine", "digits")
+    with_curves = replace(own, angle_curves=pair.angle_curves)
+    for draw in (partial(heatmap_figure, group="all"), layers_figure, classes_figure, class_layers_figure,
+                 class_units_figure, accuracy_and_layers_figure):  # fmt: skip
+        figure = draw(with_curves)
+        said = texts(figure)
+        assert r"before \$pruning\$" in said
+        assert " _after" in said
+        assert "rotated" not in said
+        save_figure(figure, tmp_path / "figure.png")
+    assert r" _after − before \$pruning\$ (blue: less)" in texts(heatmap_figure(own, "all"))
+    assert r" _after − before \$pruning\$ by rank" in texts(heatmap_figure(own, "all", sort=True))
+    save_values(tmp_path / "own.pickle", own)
+    assert [load_values(tmp_path / "own.pickle").title(name) for name in ("unrotated", "rotated")] == names
+
+
+def test_the_models_of_a_pair_stand_in_its_order():
+    first, second = result(), replace(result(), never_called=["x"])
+    own = VariancePair.of_results({"rotated": second, "unrotated": first}, "mine", "digits")
+    assert list(own.results.items()) == [("unrotated", first), ("rotated", second)]
+    assert "rotated − unrotated (blue: less)" in texts(heatmap_figure(own, "all"))
+    assert "unrotated model, all samples" in texts(layers_figure(own))
+
+
+def test_one_result_is_drawn_by_itself(tmp_path):
+    alone = VariancePair.of_results({"my network": result()}, "mine", "digits")
+    for figure in (heatmap_figure(alone, "stratified"), layers_figure(alone), classes_figure(alone),
+                   class_layers_figure(alone), class_units_figure(alone)):  # fmt: skip
+        save_figure(figure, tmp_path / "figure.png")
+        assert "my network" in texts(figure)
+        assert "blue: less" not in texts(figure)
+    with pytest.raises(ValueError, match="it is of one model alone"):
+        save_values(tmp_path / "alone.pickle", alone)
+    assert not (tmp_path / "alone.pickle").exists()
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_other_numbers_of_results_are_no_pair(count):
+    with pytest.raises(ValueError, match=f"{count} results: one or two are drawn"):
+        VariancePair.of_results({f"network {index}": result() for index in range(count)}, "mine", "digits")
 
 
 def test_a_figure_is_saved_by_a_path_in_any_form(pair, tmp_path):  # noqa: F811

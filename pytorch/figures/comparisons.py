@@ -92,7 +92,7 @@ def accuracy_and_layers_figure(pair: VariancePair, width: float | None = None) -
         found = pair.angle_curves[trained_on]
         curve.plot(found.degrees, 100 * found.accuracy, color=colour, marker="o", ms=2.5, lw=1.2)
         group = STRATIFIED if result.classes else ALL
-        draw_means(means, result, group, colour, f"{trained_on} model")
+        draw_means(means, result, group, colour, plain(pair.title(trained_on)))
     curve.set_xlabel("turn of the test data (degrees)", fontsize=8)
     curve.set_ylabel("accuracy (%)", fontsize=8)
     curve.set_xticks(range(-180, 181, 90))

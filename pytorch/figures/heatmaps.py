@@ -27,7 +27,15 @@ from pytorch.figures.cells import (
     stack_columns,
 )
 from pytorch.figures.layer_axis import name_blocks, name_layers
-from pytorch.figures.style import DIFFERENCE_COLOURS, MODEL_COLOURS, SCALE_COLOURS, group_title, set_title
+from pytorch.figures.style import (
+    DIFFERENCE_COLOURS,
+    MODEL_COLOURS,
+    SCALE_COLOURS,
+    difference_title,
+    group_title,
+    plain,
+    set_title,
+)
 from pytorch.variance import VarianceResult
 from pytorch.variance_pair import VariancePair
 
@@ -98,11 +106,11 @@ def heatmap_figure(
     cells = {name: layer_cells(result, group) for name, result in pair.results.items()}
     if sort:
         cells = {name: sorted_cells(found) for name, found in cells.items()}
-    panels = [_model_panel(name, result, group, cells[name], norm) for name, result in pair.results.items()]
+    panels = [_model_panel(pair, name, group, cells[name], norm) for name in pair.results]
     scale = None
     if scales.difference is not None and tuple(pair.results) == PAIR:
         scale = Normalize(-scales.difference, scales.difference)
-        panels.append(_difference_panel(panels, cells, scale, sort))
+        panels.append(_difference_panel(pair, panels, cells, scale, sort))
     figure, axes, pitch = _canvas(pair, len(panels), width)
     for panel, places in zip(panels, axes, strict=True):
         _draw_panel(panel, *places, pair.any_result, pitch)
@@ -115,10 +123,11 @@ def heatmap_figure(
     return figure
 
 
-def _model_panel(name: str, result: VarianceResult, group: str, cells: Cells, norm: Normalize) -> Panel:
+def _model_panel(pair: VariancePair, name: str, group: str, cells: Cells, norm: Normalize) -> Panel:
+    result = pair.results[name]
     coloured = [colour_cells(values, constant, norm, colormaps[SCALE_COLOURS]) for values, constant in cells]
     return Panel(
-        title=f"{name} model: global mean {result.global_mean(group):.3f}",
+        title=f"{plain(pair.title(name))}: global mean {result.global_mean(group):.3f}",
         colour=MODEL_COLOURS[name],
         picture=stack_columns([colours for colours, _ in coloured]),
         means=list(result.layer_means(group).values()),
@@ -127,7 +136,9 @@ def _model_panel(name: str, result: VarianceResult, group: str, cells: Cells, no
     )
 
 
-def _difference_panel(panels: list[Panel], cells: dict[str, Cells], scale: Normalize, sort: bool) -> Panel:
+def _difference_panel(
+    pair: VariancePair, panels: list[Panel], cells: dict[str, Cells], scale: Normalize, sort: bool
+) -> Panel:
     colours = colormaps[DIFFERENCE_COLOURS]
     columns = []
     both = zip(cells[UNROTATED], cells[ROTATED], strict=True)
@@ -139,7 +150,7 @@ def _difference_panel(panels: list[Panel], cells: dict[str, Cells], scale: Norma
         columns.append(picture)
     before, after = (np.array(panel.means) for panel in panels)
     return Panel(
-        title=f"rotated − unrotated{' by rank' if sort else ''} (blue: less)",
+        title=difference_title(pair, " by rank" if sort else ""),
         colour="#555555",
         picture=stack_columns(columns),
         means=list(after - before),

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from pytorch.experiment import RANDOM_WEIGHTS, ROTATED, SHUFFLED, UNROTATED, UNTRAINED
+from pytorch.experiment import PAIR, RANDOM_WEIGHTS, ROTATED, SHUFFLED, UNROTATED, UNTRAINED
 from pytorch.variance.result import ALL, STRATIFIED
 from pytorch.variance_pair import VariancePair
 
@@ -63,6 +63,12 @@ def set_title(figure: Figure, pair: VariancePair, shown: str, samples: int) -> N
         f"{samples:,} samples",
     )
     figure.suptitle("\n".join(fit(line, figure) for line in lines), fontsize=title_size(figure))
+
+
+def difference_title(pair: VariancePair, how: str = "") -> str:
+    """Say which model of a pair is subtracted from which, and what the colours of the difference tell."""
+    first, second = (plain(pair.name(name)) for name in PAIR)
+    return f"{second} − {first}{how} (blue: less)"
 
 
 def transformation_title(pair: VariancePair) -> str:

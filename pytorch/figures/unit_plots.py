@@ -99,8 +99,8 @@ def units_figure(
     for column, (name, result) in enumerate(pair.results.items()):
         x, y = MARGIN + column * (HALF + GAP), top
         for heading, units, count in zip(HEADINGS, chosen[name], rows, strict=True):
-            none = "" if units else ": none"
-            sheet.text(x, y + 0.16, f"{name} model, {heading}{none}", fontsize=HEADING_SIZE, color=MODEL_COLOURS[name])
+            head = f"{plain(pair.title(name))}, {heading}{'' if units else ': none'}"
+            sheet.text(x, y + 0.16, head, fontsize=HEADING_SIZE, color=MODEL_COLOURS[name])
             y += HEADING
             for row, unit in enumerate(units):
                 sheet.text(x, y + ROW * row, _numbers(result, layer, unit), fontsize=TEXT_SIZE)
