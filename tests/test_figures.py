@@ -30,6 +30,7 @@ from pytorch.figures import (
 )
 from pytorch.figures.cells import pair_scales
 from pytorch.figures.layer_axis import name_blocks
+from pytorch.report.encoding import embedded
 from pytorch.report.findings import Findings, Measured
 from pytorch.report.gallery import Look, plan
 from pytorch.storage import load_values, save_values
@@ -144,6 +145,7 @@ def test_results_of_ones_own_go_by_their_own_names(pair, tmp_path):  # noqa: F81
         save_figure(figure, tmp_path / "figure.png")
     assert r" _after − before \$pruning\$ (blue: less)" in texts(heatmap_figure(own, "all"))
     assert r" _after − before \$pruning\$ by rank" in texts(heatmap_figure(own, "all", sort=True))
+    assert [(model["short"], model["title"]) for model in embedded(own)["models"]] == [(name, name) for name in names]
     save_values(tmp_path / "own.pickle", own)
     assert [load_values(tmp_path / "own.pickle").title(name) for name in ("unrotated", "rotated")] == names
 
