@@ -36,6 +36,8 @@ demo: install
 	@echo "  rotation_mean_heatmap_all.png        a column for each layer, a cell for each unit, over all samples"
 	@echo "  rotation_mean_heatmap_stratified.png the mean over classes, each class by itself"
 	@echo "  rotation_mean_heatmap_class*.png     one class"
+	@echo "Beside that folder:"
+	@echo "  digits_rotation_mean_depth.png       the layers of all networks on a data set, here of one, against depth"
 	@echo "Everything on one page: demo/plots/index.html"
 
 # What the tables of the paper need, as far as it is missing; PAPER="--datasets mnist --seeds 3" and the like say what.

@@ -214,8 +214,8 @@ def _is_measured(
     differences = [f"{name} {found[name]}, not {asked[name]}" for name in found if found[name] != asked[name]]
     if differences:
         raise InputError(
-            f"{path} was measured with {'; '.join(differences)}: "
-            "--overwrite replaces it, another --results-dir keeps both"
+            f"{path} was measured with {'; '.join(differences)}: --overwrite replaces it, "
+            "a copy of the trained models in another --results-dir keeps both"
         )
     if old.weights != weights:
         print(f"{path} is of models that were since replaced: it will be, too")

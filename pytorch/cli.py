@@ -34,6 +34,22 @@ class Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"{self.prog}: error: {one_line(message)} (--help lists the options)\n")
 
 
+class _Once(argparse.Action):
+    """Stores the value of an option that has but one, and of which several could be thought to be meant."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: Any, option: str | None = None
+    ) -> None:
+        """Take the value.
+
+        Raises:
+            argparse.ArgumentError: There is one already.
+        """
+        if getattr(namespace, self.dest) not in (None, value):
+            raise argparse.ArgumentError(self, "takes one value: run the script once for each")
+        setattr(namespace, self.dest, value)
+
+
 def experiment_parser(description: str) -> Parser:
     """Build a parser with the arguments of an experiment on one model and one data set."""
     parser = Parser(description=description)
@@ -104,7 +120,7 @@ def add_measuring_options(parser: argparse.ArgumentParser) -> None:
         help="stop as soon as every layer mean is known to this half-width, 95 %% (default: use all samples)",
     )  # fmt: skip
     parser.add_argument(
-        "--control", choices=CONTROLS,
+        "--control", choices=CONTROLS, action=_Once,
         help="measure, to compare with: the network before its training, or with samples permuted across "
         "transformations, where the global mean of NV comes out near 1",
     )  # fmt: skip

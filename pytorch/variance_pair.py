@@ -66,11 +66,14 @@ class VariancePair:
             transformation: What they call the transformations; None: rotations if they are ours, masked or not.
 
         Raises:
+            TypeError: They are none, but results of several aggregations, say.
             ValueError: There are none, or more than two; they do not belong together; or a name cannot be that of a
                 file.
         """
         if not 1 <= len(results) <= len(PAIR):
             raise ValueError(f"{len(results)} results: one or two are drawn, side by side")
+        if not all(isinstance(result, VarianceResult) for result in results.values()):
+            raise TypeError("these are not two results, one of each network: of several aggregations choose one")
         own_names = {} if results.keys() <= set(PAIR) else dict(zip(PAIR, results, strict=False))
         places = own_names or {name: name for name in PAIR if name in results}
         results = {place: results[name] for place, name in places.items()}

@@ -288,7 +288,7 @@ def test_what_is_not_named_as_an_image_is_counted(script, image_folder):
     (image_folder / "test" / "loop").symlink_to(image_folder / "test" / "cat")
     (image_folder / "train" / "loop").symlink_to(image_folder / "train" / "cat")
     _, told, _ = script("train", "simple_conv", image_folder, *ONE_EPOCH)
-    assert f"{image_folder / 'train'}: 2 files are not named as images and left out" in told
+    assert f"{image_folder / 'train'}: files left out that are not named as images: 2" in told
     os.mkfifo(image_folder / "train" / "dog" / "pipe.png")
     code, told, _ = script("train", "simple_conv", image_folder, *ONE_EPOCH)
     assert (code, len(errors(told))) == (1, 1)

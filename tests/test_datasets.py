@@ -179,7 +179,7 @@ def test_a_class_that_cannot_be_named(image_folder):
 def test_files_that_are_no_images_are_left_out_and_it_is_said(image_folder, capsys):
     (image_folder / "train" / "cat" / "notes.txt").write_text("mine")
     assert len(load_dataset(str(image_folder), None).train) == 12
-    assert "train: 1 files are not named as images and left out" in capsys.readouterr().err
+    assert "train: files left out that are not named as images: 1" in capsys.readouterr().err
 
 
 def test_photographs_are_turned_as_their_camera_noted(image_folder):

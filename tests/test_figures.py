@@ -150,6 +150,28 @@ def test_results_of_ones_own_go_by_their_own_names(pair, tmp_path):  # noqa: F81
     assert [load_values(tmp_path / "own.pickle").title(name) for name in ("unrotated", "rotated")] == names
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "aggregation mean, 6 samples"),
+        ({"dispersion": "variance"}, "aggregation mean, dispersion variance, 6 samples"),
+        ({"precision": "bf16", "tolerance": 0.05}, "aggregation mean, precision bf16, tolerance 0.05, 6 samples"),
+    ],
+)
+def test_a_figure_says_how_it_was_measured_where_that_is_not_the_usual_way(changes, told):
+    own = VariancePair.of_results({name: result(**changes) for name in PAIR}, "mine", "digits")
+    for figure in (heatmap_figure(own, "all"), layers_figure(own)):
+        assert f"2 transformations, {told}" in " ".join(figure.get_suptitle().split())
+
+
+def test_what_is_not_known_of_results_of_ones_own_is_told():
+    own = VariancePair.of_results({"a": result(), "b": result()}, "mine", "digits")
+    with pytest.raises(ValueError, match="accuracy against the angle of the test data is not known"):
+        accuracy_and_layers_figure(own)
+    with pytest.raises(TypeError, match="of several aggregations choose one"):
+        VariancePair.of_results({"mean": result(), "both": {"mean": result()}}, "mine", "digits")
+
+
 def test_the_models_of_a_pair_stand_in_its_order():
     first, second = result(), replace(result(), never_called=["x"])
     own = VariancePair.of_results({"rotated": second, "unrotated": first}, "mine", "digits")

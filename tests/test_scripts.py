@@ -434,6 +434,11 @@ def test_the_measure_normalizes_by_the_training_split(image_folder, tmp_path, mo
         (("experiment_variance.py", "resnet", "digits", "--precision", "fp8"), 2, ["invalid choice: 'fp8'"]),
         (("experiment_variance.py", "resnet", "digits", "--aggregation", "max,max"), 2, ["name each aggregation once"]),
         (("experiment_variance.py", "resnet", "digits", "--control", "luck"), 2, ["invalid choice: 'luck'"]),
+        (
+            ("experiment_variance.py", "resnet", "digits", "--control", "random-weights", "--control", "shuffled"),
+            2,
+            ["argument --control: takes one value"],
+        ),
         (("experiment_variance.py", "resnet", "digits", "--transformation", "flip"), 2, ["invalid choice: 'flip'"]),
         (("plot_variances_models.py",), 1, ["no measurement in", "experiment_variance.py"]),
         (("plot_variances_models.py", "--results-dir", "/dev/null"), 1, ["/dev/null/values cannot be read: Not a dir"]),

@@ -243,6 +243,19 @@ def test_a_unit_that_no_upright_image_drives_has_no_images(drawn):
     assert [text.get_text() for text in figure.texts].count("0.25 on every upright image") == 2
 
 
+@pytest.mark.parametrize(("factor", "power"), [(1, ""), (1e-6, "e−06"), (1e8, "e+08")])
+def test_activations_of_any_size_are_written_out(drawn, factor, power):
+    """And not divided by a factor that would stand above their curves."""
+    of_one = drawn["examples"]["unrotated"]
+    scaled_by = {name: factor * getattr(of_one, name) for name in ("activations", "mean", "sd")}
+    examples = dict.fromkeys(drawn["examples"], replace(of_one, **scaled_by))
+    figure = units_figure(**{**drawn, "examples": examples})
+    figure.draw_without_rendering()
+    axis = panels(figure)[1][0].yaxis
+    assert axis.get_offset_text().get_text() == ""
+    assert f"−6{power}" in [label.get_text() for label in axis.get_ticklabels()]
+
+
 def test_drawing_units_changes_no_bit_of_a_result(drawn, tmp_path):
     content = drawn["pair"].to_dict(), [vars(examples) for examples in drawn["examples"].values()], drawn["chosen"]
     before = pickle.dumps((content, drawn["images"].numpy()))

@@ -160,6 +160,37 @@ def test_functional_operations(outer, images, labels):
             np.testing.assert_allclose(found[name], expected, rtol=EXACT, err_msg=name)
 
 
+class Namesakes(nn.Module):
+    """Functions called like the modules beside them."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.relu = nn.Conv2d(2, 4, 3), nn.ReLU()
+
+    def forward(self, inputs):
+        first = self.relu(self.conv(inputs))
+        second = F.relu(first - 0.1)
+        return F.relu(self.relu(second - 0.1) - 0.1)
+
+
+def test_functions_and_modules_of_one_name_are_told_apart(images, labels):
+    """Each goes by the same name, and is the same, however it was chosen."""
+    torch.manual_seed(0)
+    network = Namesakes().double()
+
+    def measured(layers):
+        return measure_variance(network, images, labels, rotations(3), layers=layers).transformation_variance()
+
+    whole = measured("operations")
+    assert list(whole) == ["conv", "relu", "sub", "relu()", "sub#2", "relu#2", "sub#3", "relu()#2"]
+    assert list(measured(lambda name, module: module is None)) == ["sub", "relu()", "sub#2", "sub#3", "relu()#2"]
+    assert list(measured(None)) == ["conv", "relu", "relu#2"]
+    assert list(measured(["relu()"])) == ["relu()", "relu()#2"]
+    for names in (None, *([name] for name in whole), lambda name, module: module is None):
+        for name, found in measured(names).items():
+            np.testing.assert_allclose(found, whole[name], rtol=EXACT, err_msg=name)
+
+
 @pytest.mark.parametrize(
     ("layers", "names"),
     [
@@ -202,5 +233,7 @@ def test_modules_that_are_never_called_are_named(images):
     model[0].register_module("spare", None)
     outer = nn.Module()
     outer.used, outer.spare = model, nn.Linear(2, 2)
-    outer.forward = lambda inputs: outer.used(inputs)
-    assert measure_variance(outer, images, None, rotations(2)).never_called == ["spare"]
+    outer.shortcut, outer.unused = nn.Sequential(), nn.Sequential()  # neither computes anything, called or not
+    outer.forward = lambda inputs: outer.shortcut(outer.used(inputs))
+    found = measure_variance(outer, images, None, rotations(2))
+    assert (found.layer_names, found.never_called) == (["used.0"], ["spare"])

@@ -80,7 +80,7 @@ def _list(folder: Path) -> tuple[list[str], list[Path], Tensor]:
     walks = [os.walk(folder / name, followlinks=True) for name in listing.classes]  # as the listing does
     others = sum(len(names) for walk in walks for _, _, names in walk) - len(files)
     if others:
-        print(f"{folder}: {others} files are not named as images and left out", file=sys.stderr)
+        print(f"{folder}: files left out that are not named as images: {others}", file=sys.stderr)
     return listing.classes, files, torch.tensor(listing.targets)
 
 

@@ -79,7 +79,12 @@ def accuracy_and_layers_figure(pair: VariancePair, width: float | None = None) -
     Args:
         pair: What was measured, with its angle curves.
         width: Of the figure, in inches.
+
+    Raises:
+        ValueError: The accuracy of a model is not known, as that of results of one's own.
     """
+    if pair.angle_curves.keys() != pair.results.keys():
+        raise ValueError("the accuracy against the angle of the test data is not known of what was measured")
     layers = pair.any_result.layer_names
     width = width or max(9, CURVE_WIDTH + MARGINS + min(0.2, 10 / len(layers)) * len(layers))
     narrow = width < NARROW

@@ -57,10 +57,22 @@ def group_title(group: str) -> str:
 def set_title(figure: Figure, pair: VariancePair, shown: str, samples: int) -> None:
     """Say above a figure what was measured and which part of it is shown, in lines that fit its width."""
     control = f" ({CONTROL_TITLES[pair.control]})" if pair.control else ""
+    result = pair.any_result
+    unusual = [
+        *([] if result.dispersion == "std" else [f"dispersion {result.dispersion}"]),
+        *([] if result.precision == "fp32" else [f"precision {result.precision}"]),
+        *([] if result.tolerance is None else [f"tolerance {result.tolerance:g}"]),
+    ]
     lines = (
         f"{pair.model} on {pair.dataset}{control}: {shown}",
-        f"{len(pair.any_result.transformations)} {transformation_title(pair)}, aggregation {pair.aggregation}, "
-        f"{samples:,} samples",
+        ", ".join(
+            [
+                f"{len(result.transformations)} {transformation_title(pair)}",
+                f"aggregation {pair.aggregation}",
+                *unusual,
+                f"{samples:,} samples",
+            ]
+        ),
     )
     figure.suptitle("\n".join(fit(line, figure) for line in lines), fontsize=title_size(figure))
 

@@ -29,6 +29,9 @@ HEADING, ROW, NAME, STRIP = 0.42, 1.32, 0.24, 0.78
 IMAGES, TICKS = 2.1, 0.6
 """Widths of the images of a unit together, and of the labels of its activations, in inches."""
 
+SMALLEST, LARGEST = 1e-3, 1e5
+"""Activations are written out between these."""
+
 FEW = 40
 """Transformations that are each marked on a curve."""
 
@@ -151,6 +154,8 @@ def _draw_unit(sheet: _Sheet, x: float, y: float, examples: UnitExamples, unit: 
                   marker="o" if len(values) < FEW else "", markersize=2.5)  # fmt: skip
     _name_transformations(axes, examples.activations.shape[2], sheet.degrees)
     axes.yaxis.set_major_locator(MaxNLocator(3))
+    if not SMALLEST <= np.abs(axes.get_ylim()).max() < LARGEST:  # else a factor would stand above, in the text
+        axes.yaxis.set_major_formatter("{x:.2g}")
     axes.tick_params(labelsize=SMALL_SIZE, length=2, pad=2)
     axes.spines[["top", "right"]].set_visible(False)
 

@@ -165,20 +165,17 @@ class ActivationRecorder:
         return self._places.row
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
-        # An operation may have the name of a module: then both are counted, which the short way does not do.
-        quick = self._operations is None
-
         def record(module: nn.Module, inputs: Any, output: Any) -> None:
             if not self._running:
                 return
             # Between two layers the caches are full of activations, and every line of this takes its time.
-            place = self._places.take(name, output) if quick else None
+            place = self._places.take(name, output)
             if place is not None:
                 self._fill(place, output, module, inputs)
             else:
                 self._record_parts(name, module, inputs, output)
 
-        return record if quick else self._quietly(record)
+        return record if self._operations is None else self._quietly(record)
 
     def _quietly(self, hook: Callable[..., None]) -> Callable[..., None]:
         """Keep what a hook computes from being taken for operations of the model."""

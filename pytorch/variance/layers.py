@@ -22,6 +22,9 @@ COPYING_MODULES = (
 )  # fmt: skip
 """Modules that in evaluation mode repeat their input: their layer would be a copy of the one before it."""
 
+CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+"""Modules that compute nothing of their own."""
+
 LayerPredicate = Callable[[str, nn.Module | None], bool]
 LayerChoice = None | str | Iterable[str] | LayerPredicate
 """``None``, ``"operations"``, names, or a function of a name and its module, or None for an operation."""
@@ -58,8 +61,9 @@ class LayerSelection:
         model: Any module.
         layers: None: the leaf modules. ``"operations"``: and every functional operation. Names, as results have
             them: of any module, leaf or block, of one of its calls (``relu#2``) or of one part of its output
-            (``lstm[0]``), or of an operation (``layer1.0.add``). Or a function of a name and a module, None for an
-            operation, that says whether to record it.
+            (``lstm[0]``), or of an operation (``layer1.0.add``; ``relu()`` where a module is called ``relu``). Or a
+            function of a name and a module, None for an operation, that says whether to record it; it is asked about
+            modules of every kind, blocks too.
 
     Raises:
         InputError: ``layers`` is of another kind, or empty.
@@ -136,7 +140,8 @@ def leaf_modules(model: nn.Module, *, copying: bool = False) -> Iterator[tuple[s
         model: Any module.
         copying: Whether to include those that repeat their input.
 
-    >>> model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(2, 2)), nn.Sequential(nn.ReLU()))
+    >>> linear = nn.utils.parametrizations.weight_norm(nn.Linear(2, 2))
+    >>> model = nn.Sequential(linear, nn.Sequential(nn.ReLU()), nn.Sequential())
     >>> [name for name, _ in leaf_modules(model)]
     ['0', '1.0']
     """
@@ -144,6 +149,8 @@ def leaf_modules(model: nn.Module, *, copying: bool = False) -> Iterator[tuple[s
     for name, module in model.named_modules():
         if name in inner or name.rpartition(".")[0] in inner:
             inner.add(name)
+            continue
+        if type(module) in CONTAINERS and len(module) == 0:
             continue
         children = {child for child, _ in module.named_children()}
         if children <= {"parametrizations"} or isinstance(module, nn.MultiheadAttention):

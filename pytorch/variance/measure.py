@@ -76,7 +76,8 @@ def measure_variance(
         tolerance: Stop as soon as every layer mean of NV, over all samples and stratified, is known to this
             half-width (95 %; see ``pytorch.variance.stopping``); None: use all samples.
         shuffled: A control: under each transformation every sample stands in for another one of its batch, of 16 or
-            more, whatever its class, so that NV must come out near 1.
+            more, whatever its class, so that NV must come out near 1, above it as far as a transformation shifts the
+            activations of all samples alike.
         seed: Of the order of the samples, and of the shuffling.
         replay: On CUDA, whether to replay the model as a CUDA graph after two calls with batches of a size, where
             that gives the same (see ``pytorch.variance.replay``): its Python code does not run then.
@@ -195,6 +196,8 @@ def _check_place(model: nn.Module, device: torch.device | str | None) -> None:
     for place in (device, *places):
         if place is not None and torch.device(place).type not in ("cpu", "cuda"):
             raise InputError(f"device {place}: only cpu and cuda have the float64 that the measure needs")
+    if device is not None and torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device {device}: there is no CUDA device, or PyTorch was built without CUDA")
 
 
 def _check_weights(model: nn.Module) -> None:

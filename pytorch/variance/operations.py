@@ -28,7 +28,8 @@ FILLING_OPERATIONS = re.compile(r"new_.*|.*_like")
 class Operations(TorchFunctionMode):
     """Tells of every functional operation of a model that computes something new.
 
-    Names are the qualified name of the innermost module that is running and the operation's own (``layer1.0.add``).
+    Names are the qualified name of the innermost module that is running and the operation's own (``layer1.0.add``),
+    with parentheses where a module has that name (``relu()`` beside ``relu``).
 
     Attributes:
         paused: While it is true, nothing is told.
@@ -45,6 +46,7 @@ class Operations(TorchFunctionMode):
         self.paused = False
         self._running: list[str] = []
         self._leaf: str | None = None
+        self._modules = {name for name, _ in model.named_modules()}
         self._leaves = {name for name, _ in leaf_modules(model, copying=True)} - {""}
 
     def hook(self) -> list[Any]:
@@ -71,7 +73,8 @@ class Operations(TorchFunctionMode):
         repeats = name in COPYING_OPERATIONS or FILLING_OPERATIONS.fullmatch(name)
         if not repeats and self._is_new(func, result, args, kwargs or {}):
             scope = self._running[-1] if self._running else ""
-            self._tell(f"{scope}.{name}".removeprefix("."), result)
+            name = f"{scope}.{name}".removeprefix(".")
+            self._tell(f"{name}()" if name in self._modules else name, result)
         return result
 
     @staticmethod
