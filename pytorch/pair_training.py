@@ -129,7 +129,8 @@ class PairTraining:
         )
         save_model(self._target(trained_on), trained)
         self._checkpoint(trained_on).unlink(missing_ok=True)
-        self.say(f"{name}: {self._target(trained_on)}")
+        place = self.folder / f"{trained_on}.pt"
+        self.say(f"{name}: {place}{', once both are trained' if self.overwrite else ''}")
         return trained
 
     def _name(self, trained_on: str) -> str:

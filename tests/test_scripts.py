@@ -187,7 +187,7 @@ def test_a_trial_does_not_replace_a_measurement(home):
     assert_one_line(process, 1, "was measured with seed 0, not 1: ")
 
 
-def test_the_old_pair_stays_until_the_new_one_is_complete(home, tmp_path, monkeypatch):
+def test_the_old_pair_stays_until_the_new_one_is_complete(home, tmp_path, monkeypatch, capsys):
     shutil.copytree(home / "variance_results", tmp_path / "variance_results")
     models = tmp_path / "variance_results" / "models" / "simple_conv_digits"
     before = {path.name: path.read_bytes() for path in models.iterdir()}
@@ -207,6 +207,7 @@ def test_the_old_pair_stays_until_the_new_one_is_complete(home, tmp_path, monkey
         experiment_rotation.main(command)
     assert {name: (models / name).read_bytes() for name in before} == before
     assert {path.name for path in models.iterdir()} == {*before, "unrotated.new", "rotated.checkpoint"}
+    assert f"unrotated model: {models / 'unrotated.pt'}, once both are trained\n" in capsys.readouterr().out
     monkeypatch.undo()
     experiment_rotation.main(["simple_conv", "digits", *SMALL, *folders])
     assert {name: (models / name).read_bytes() for name in before} == before, "half of a new pair took its place"
