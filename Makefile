@@ -66,4 +66,4 @@ lint: install
 	$(RUN) -m ruff format --check .
 
 clean:
-	rm -rf $(VENV) demo .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo build *.egg-info .pytest_cache .ruff_cache

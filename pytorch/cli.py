@@ -35,7 +35,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class _Once(argparse.Action):
-    """Stores the value of an option that has but one, and of which several could be thought to be meant."""
+    """Stores the value of an option that has one alone, where two values could be taken for two measurements."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: Any, option: str | None = None

@@ -50,10 +50,8 @@ def check_measured(pair: VariancePair) -> VariancePair:
     Raises:
         ValueError: It cannot have been measured; the message says why.
     """
-    _demand(pair.is_complete, "it is of one model alone")
-    _check_lengths(
-        [pair.model, pair.dataset, pair.transformation, pair.aggregation, *pair.names.values()], LONGEST_PART
-    )
+    _demand(pair.is_complete, "it is none of both models of a pair, unrotated and rotated, or of a control")
+    _check_lengths([pair.model, pair.dataset, pair.transformation, pair.aggregation], LONGEST_PART)
     for result in pair.results.values():
         _check_result(result)
     classes = len(pair.any_result.classes)

@@ -20,7 +20,8 @@ class VariancePair:
         dataset: Name of the data set.
         transformation: Name of the transformation set.
         control: None, or a key of ``CONTROLS``.
-        results: ``"unrotated"`` and ``"rotated"``, or ``"untrained"``: what was measured.
+        results: ``"unrotated"`` and ``"rotated"``, or ``"untrained"``: what was measured; of what one measured oneself
+            perhaps one alone.
         accuracy: Likewise: accuracy on ``upright`` and ``rotated`` test data; of an untrained network none.
         angle_curves: Likewise: accuracy against the angle of the test data, where it was evaluated.
         training: Likewise: what its weights follow from.
@@ -30,7 +31,7 @@ class VariancePair:
         command: That made the measurement.
         machine: It was made on, and ``date`` and ``seconds``: when, and in what time.
         versions: Of Python and of the libraries.
-        names: Likewise: what figures call the models, where that is not ``"unrotated model"`` and so on.
+        names: What figures call the models, where that is not ``"unrotated model"`` and so on; no file has these.
     """
 
     model: str
@@ -55,30 +56,32 @@ class VariancePair:
     def of_results(
         cls, results: dict[str, VarianceResult], model: str, dataset: str, transformation: str | None = None
     ) -> "VariancePair":
-        """Put two measurements of one's own side by side, for drawing and keeping; or take one, for drawing.
+        """Put two measurements of one's own side by side, or take one alone, for drawing.
 
         Args:
-            results: By what figures call them, of the same layers, transformations, classes and samples, in the same
-                precision; both shuffled, a control, or neither. The difference is the second less the first. The names
-                ``"unrotated"`` and ``"rotated"``, in either order, are those of the models of a pair.
+            results: By what figures call them, of the same layers, transformations, classes and samples, measured in
+                the same way. The difference is the second less the first. Two that are called ``"unrotated"`` and
+                ``"rotated"``, in either order, make a pair like those of the scripts, which can be kept, too.
             model: What figures call the network.
             dataset: What they call the data.
             transformation: What they call the transformations; None: rotations if they are ours, masked or not.
 
         Raises:
-            TypeError: They are none, but results of several aggregations, say.
+            TypeError: A result is none: that of several aggregations, say, is a dictionary of results.
             ValueError: There are none, or more than two; they do not belong together; or a name cannot be that of a
                 file.
         """
+        if not isinstance(results, dict) or not all(isinstance(each, VarianceResult) for each in results.values()):
+            raise TypeError("results must be a dictionary of one or two, by name, each of a single aggregation")
         if not 1 <= len(results) <= len(PAIR):
             raise ValueError(f"{len(results)} results: one or two are drawn, side by side")
-        if not all(isinstance(result, VarianceResult) for result in results.values()):
-            raise TypeError("these are not two results, one of each network: of several aggregations choose one")
+        if len(set(PAIR) - results.keys()) == 1 < len(results):
+            raise ValueError(f"the names {' and '.join(PAIR)} go together")
         own_names = {} if results.keys() <= set(PAIR) else dict(zip(PAIR, results, strict=False))
         places = own_names or {name: name for name in PAIR if name in results}
         results = {place: results[name] for place, name in places.items()}
         first = next(iter(results.values()))
-        _check_alike(results, ["precision", "shuffled", *([] if first.tolerance else ["samples"])])
+        _check_alike(results, ["precision", "shuffled", "tolerance", *([] if first.tolerance else ["samples"])])
         transformation = transformation or _kind(first.transformations)
         return cls(
             model, dataset, transformation, SHUFFLED if first.shuffled else None, results, accuracy={}, angle_curves={},
@@ -116,8 +119,8 @@ class VariancePair:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all is there that belongs to a pair, or to the control; what one measured by oneself need not be."""
-        return tuple(self.results) == CONTROLS.get(self.control, PAIR)
+        """Whether this is all of a pair as scripts leave it, or of a control; results of one's own may be less."""
+        return not self.names and tuple(self.results) == CONTROLS.get(self.control, PAIR)
 
     def name(self, model: str) -> str:
         """What to call one of the models among them: ``"rotated"``."""
@@ -134,9 +137,9 @@ class VariancePair:
         return seeds[0] if seeds and isinstance(seeds[0], int) and seeds.count(seeds[0]) == len(seeds) else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain containers and numpy arrays."""
+        """Return plain containers and numpy arrays; no names of one's own."""
         return {
-            **vars(self),
+            **{name: value for name, value in vars(self).items() if name != "names"},
             "results": {name: result.to_dict() for name, result in self.results.items()},
             "angle_curves": {name: asdict(curve) for name, curve in self.angle_curves.items()},
         }
@@ -159,10 +162,10 @@ def _check_alike(results: dict[str, VarianceResult], fields: Sequence[str]) -> N
     Raises:
         ValueError: They differ in one.
     """
-    for each in fields:
-        first, *others = (getattr(result, each) for result in results.values())
+    for attribute in fields:
+        first, *others = (getattr(result, attribute) for result in results.values())
         if any(other != first for other in others):
-            raise ValueError(f"its two results differ in their {each.replace('_', ' ')}")
+            raise ValueError(f"its two results differ in their {attribute.replace('_', ' ')}")
 
 
 def _kind(transformations: Sequence[str]) -> str:

@@ -30,10 +30,9 @@ from pytorch.figures import (
 )
 from pytorch.figures.cells import pair_scales
 from pytorch.figures.layer_axis import name_blocks
-from pytorch.report.encoding import embedded
 from pytorch.report.findings import Findings, Measured
 from pytorch.report.gallery import Look, plan
-from pytorch.storage import load_values, save_values
+from pytorch.storage import save_values
 from pytorch.variance_pair import VariancePair
 
 
@@ -125,7 +124,7 @@ def test_results_of_ones_own_are_drawn_as_what_they_are():
     assert "2 rotations, aggregation mean" in layers_figure(own(turned)).get_suptitle()
     shuffled = layers_figure(own(replace(plain, shuffled=True)))
     assert "mine on digits (samples shuffled)" in shuffled.get_suptitle()
-    for name, value in {"shuffled": True, "samples": plain.samples + 1, "precision": "bf16"}.items():
+    for name, value in {"tolerance": 0.1, "shuffled": True, "samples": plain.samples + 1, "precision": "bf16"}.items():
         with pytest.raises(ValueError, match=f"its two results differ in their {name}"):
             own(plain, **{name: value})
     assert own(replace(plain, tolerance=0.1), samples=plain.samples + 1).control is None
@@ -143,11 +142,39 @@ def test_results_of_ones_own_go_by_their_own_names(pair, tmp_path):  # noqa: F81
         assert " _after" in said
         assert "rotated" not in said
         save_figure(figure, tmp_path / "figure.png")
-    assert r" _after − before \$pruning\$ (blue: less)" in texts(heatmap_figure(own, "all"))
-    assert r" _after − before \$pruning\$ by rank" in texts(heatmap_figure(own, "all", sort=True))
-    assert [(model["short"], model["title"]) for model in embedded(own)["models"]] == [(name, name) for name in names]
-    save_values(tmp_path / "own.pickle", own)
-    assert [load_values(tmp_path / "own.pickle").title(name) for name in ("unrotated", "rotated")] == names
+    assert r" _after − before \$pruning\$ (blue: less)" in texts(class_layers_figure(own))
+    assert r" _after − before \$pruning\$ by rank" in " ".join(texts(heatmap_figure(own, "all", sort=True)).split())
+    shuffled = VariancePair.of_results({name: result(shuffled=True) for name in names}, "mine", "digits")
+    assert r"control, samples shuffled:  _after, all samples" in texts(layers_figure(own, [shuffled]))
+    for refused, told in (
+        (partial(save_values, tmp_path / "own.pickle"), "it is none of both models of a pair"),
+        (lambda pair: depth_figure([pair]), "networks are drawn against depth in pairs"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            refused(own)
+    assert not (tmp_path / "own.pickle").exists()
+    with pytest.raises(ValueError, match="it names models that were not measured"):
+        replace(own, names={"untrained": "x"})
+
+
+@pytest.mark.parametrize("width", [None, 3.4, 7.0])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("network A", "network B"),
+        ("before pruning", "after pruning"),
+        ("ResNet-50, rotations, seed 1", "Vision transformer, upright, seed 2"),
+    ],
+)
+@pytest.mark.parametrize("sort", [False, True])
+def test_names_of_ones_own_stay_within_the_figure_and_apart(names, width, sort):
+    own = VariancePair.of_results({name: result() for name in names}, "mine", "digits")
+    for figure in (heatmap_figure(own, "all", width=width, sort=sort), layers_figure(own, width=width)):
+        figure.draw_without_rendering()
+        boxes = [axes._left_title.get_window_extent() for axes in figure.axes if axes.get_title("left")]
+        boxes += [legend.get_window_extent() for legend in figure.legends]
+        assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes)
+        assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +187,7 @@ def test_results_of_ones_own_go_by_their_own_names(pair, tmp_path):  # noqa: F81
 )
 def test_a_figure_says_how_it_was_measured_where_that_is_not_the_usual_way(changes, told):
     own = VariancePair.of_results({name: result(**changes) for name in PAIR}, "mine", "digits")
-    for figure in (heatmap_figure(own, "all"), layers_figure(own)):
+    for figure in (heatmap_figure(own, "all"), layers_figure(own), depth_figure([own])):
         assert f"2 transformations, {told}" in " ".join(figure.get_suptitle().split())
 
 
@@ -168,8 +195,11 @@ def test_what_is_not_known_of_results_of_ones_own_is_told():
     own = VariancePair.of_results({"a": result(), "b": result()}, "mine", "digits")
     with pytest.raises(ValueError, match="accuracy against the angle of the test data is not known"):
         accuracy_and_layers_figure(own)
-    with pytest.raises(TypeError, match="of several aggregations choose one"):
-        VariancePair.of_results({"mean": result(), "both": {"mean": result()}}, "mine", "digits")
+    for wrong in ({"mean": result(), "both": {"mean": result()}}, result(), [result()]):
+        with pytest.raises(TypeError, match="results must be a dictionary of one or two, by name"):
+            VariancePair.of_results(wrong, "mine", "digits")
+    with pytest.raises(ValueError, match="the names unrotated and rotated go together"):
+        VariancePair.of_results({"rotated": result(), "mine": result()}, "mine", "digits")
 
 
 def test_the_models_of_a_pair_stand_in_its_order():
@@ -187,8 +217,10 @@ def test_one_result_is_drawn_by_itself(tmp_path):
         save_figure(figure, tmp_path / "figure.png")
         assert "my network" in texts(figure)
         assert "blue: less" not in texts(figure)
-    with pytest.raises(ValueError, match="it is of one model alone"):
-        save_values(tmp_path / "alone.pickle", alone)
+    rotated = VariancePair.of_results({"rotated": result()}, "mine", "digits")
+    assert "rotated model, all samples" in texts(layers_figure(rotated))
+    with pytest.raises(ValueError, match="it is none of both models of a pair"):
+        save_values(tmp_path / "alone.pickle", rotated)
     assert not (tmp_path / "alone.pickle").exists()
 
 

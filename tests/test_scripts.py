@@ -440,6 +440,7 @@ def test_the_measure_normalizes_by_the_training_split(image_folder, tmp_path, mo
             2,
             ["argument --control: takes one value"],
         ),
+        (("experiment_variance.py", "resnet", "luck", "--control", "shuffled", "--control", "shuffled"), 2, ["'luck'"]),
         (("experiment_variance.py", "resnet", "digits", "--transformation", "flip"), 2, ["invalid choice: 'flip'"]),
         (("plot_variances_models.py",), 1, ["no measurement in", "experiment_variance.py"]),
         (("plot_variances_models.py", "--results-dir", "/dev/null"), 1, ["/dev/null/values cannot be read: Not a dir"]),

@@ -120,7 +120,7 @@ def test_a_values_file_is_plain(tmp_path, pair):
     save_values(path, pair)
     content = pickle.loads(path.read_bytes())
     assert content["format"] == "variance-experiments values"
-    assert content["version"] == 5
+    assert content["version"] == 4
     kinds = set()
 
     def walk(value):

@@ -243,17 +243,34 @@ def test_a_unit_that_no_upright_image_drives_has_no_images(drawn):
     assert [text.get_text() for text in figure.texts].count("0.25 on every upright image") == 2
 
 
-@pytest.mark.parametrize(("factor", "power"), [(1, ""), (1e-6, "e−06"), (1e8, "e+08")])
-def test_activations_of_any_size_are_written_out(drawn, factor, power):
-    """And not divided by a factor that would stand above their curves."""
+@pytest.mark.parametrize(
+    ("shift", "factor", "written"),
+    [
+        (0, 1, "−6"), (0, 1e-6, "−6e−06"), (0, 1e8, "−6e+08"),
+        (5000, 1e-3, "4999.993"), (1, 1e-6, "0.999994"), (123456, 1, "123451"), (2e7, 1, "19999993"),
+    ],
+)  # fmt: skip
+def test_activations_of_any_size_are_written_out(drawn, shift, factor, written):
+    """No factor, and nothing that is to be added, stands above their curves."""
     of_one = drawn["examples"]["unrotated"]
-    scaled_by = {name: factor * getattr(of_one, name) for name in ("activations", "mean", "sd")}
-    examples = dict.fromkeys(drawn["examples"], replace(of_one, **scaled_by))
-    figure = units_figure(**{**drawn, "examples": examples})
+    moved = replace(
+        of_one,
+        activations=shift + factor * of_one.activations,
+        mean=shift + factor * of_one.mean,
+        sd=factor * of_one.sd,
+    )
+    figure = units_figure(**{**drawn, "examples": dict.fromkeys(drawn["examples"], moved)})
     figure.draw_without_rendering()
     axis = panels(figure)[1][0].yaxis
     assert axis.get_offset_text().get_text() == ""
-    assert f"−6{power}" in [label.get_text() for label in axis.get_ticklabels()]
+    assert written in [label.get_text() for label in axis.get_ticklabels()]
+
+
+def test_models_go_by_their_own_names(drawn):
+    names = {"unrotated": "before", "rotated": "after"}
+    figure = units_figure(**{**drawn, "pair": replace(drawn["pair"], names=names)})
+    shown = [text.get_text() for text in figure.texts]
+    assert {"before, most invariant units", "after, least invariant units: none"} <= {*shown}
 
 
 def test_drawing_units_changes_no_bit_of_a_result(drawn, tmp_path):

@@ -233,7 +233,8 @@ def test_modules_that_are_never_called_are_named(images):
     model[0].register_module("spare", None)
     outer = nn.Module()
     outer.used, outer.spare = model, nn.Linear(2, 2)
-    outer.shortcut, outer.unused = nn.Sequential(), nn.Sequential()  # neither computes anything, called or not
+    outer.shortcut, outer.unused = nn.Sequential(), nn.ModuleDict()  # these compute nothing, called or not
+    outer.scales = nn.ParameterList([nn.Parameter(torch.ones(1))])
     outer.forward = lambda inputs: outer.shortcut(outer.used(inputs))
     found = measure_variance(outer, images, None, rotations(2))
     assert (found.layer_names, found.never_called) == (["used.0"], ["spare"])

@@ -10,7 +10,15 @@ from matplotlib.figure import Figure
 from pytorch.experiment import PAIR, ROTATED, UNROTATED
 from pytorch.figures.cells import ABOVE, CONSTANT, MARKS, UNDEFINED, colour_cells, layer_cells, robust_top
 from pytorch.figures.layer_axis import name_blocks, name_layers
-from pytorch.figures.style import DIFFERENCE_COLOURS, SCALE_COLOURS, class_label, difference_title, plain, set_title
+from pytorch.figures.style import (
+    DIFFERENCE_COLOURS,
+    SCALE_COLOURS,
+    class_label,
+    difference_title,
+    model_title,
+    plain,
+    set_title,
+)
 from pytorch.variance_pair import VariancePair
 
 MOST_ROWS_NAMED = 60
@@ -42,7 +50,7 @@ def class_layers_figure(pair: VariancePair, width: float | None = None) -> Figur
     known = [table[np.isfinite(table)] for table in tables.values()]
     norm = Normalize(0, max((float(values.max()) for values in known if values.size), default=0) or 1)
     for panel, (name, table) in zip(axes, tables.items(), strict=False):
-        _draw_table(panel, table, norm, plain(pair.title(name)))
+        _draw_table(panel, table, norm, model_title(pair, name))
     _add_scale(figure, axes[: len(tables)], norm, "NV, layer mean")
     if comparable:
         difference = tables[ROTATED] - tables[UNROTATED]
@@ -86,7 +94,7 @@ def class_units_figure(pair: VariancePair, width: float | None = None) -> Figure
     for panel, (name, rows) in zip(axes, tables.items(), strict=True):
         picture = [colour_cells(*row, norm, colormaps[SCALE_COLOURS])[0] for row in rows]
         panel.imshow(np.stack(picture), aspect="auto", interpolation="nearest")
-        panel.set_title(plain(pair.title(name)), fontsize=9, loc="left")
+        panel.set_title(model_title(pair, name), fontsize=9, loc="left")
         if outputs:
             panel.set_xticks(range(units), outputs, rotation=90, fontsize=7)
         panel.set_xlabel(f"{'output' if outputs else 'unit'} of {plain(layer)}", fontsize=8)

@@ -15,10 +15,11 @@ from pytorch.figures.style import (
     NETWORK_COLOURS,
     NETWORK_MARKERS,
     fit,
+    measured_title,
+    model_title,
     plain,
     set_title,
     title_size,
-    transformation_title,
 )
 from pytorch.variance.result import ALL, STRATIFIED
 from pytorch.variance_pair import VariancePair
@@ -35,7 +36,12 @@ def depth_figure(pairs: Sequence[VariancePair], width: float | None = None) -> F
     Args:
         pairs: Of one data set, under the same transformations and aggregation, of a network each.
         width: Of the figure, in inches.
+
+    Raises:
+        ValueError: One is no pair of an unrotated and a rotated model.
     """
+    if not all(pair.is_complete for pair in pairs):
+        raise ValueError("networks are drawn against depth in pairs, of an unrotated and a rotated model each")
     labelled = all(pair.any_result.classes for pair in pairs)
     groups = (ALL, STRATIFIED) if labelled else (ALL,)
     figure = Figure(figsize=(width or 9, 1.3 + 2.7 * len(groups)), layout="constrained")
@@ -57,10 +63,9 @@ def depth_figure(pairs: Sequence[VariancePair], width: float | None = None) -> F
     figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), fontsize=8, frameon=False)
     first, counts = pairs[0], {pair.any_result.samples for pair in pairs}
     samples = f", {counts.pop():,} samples" if len(counts) == 1 else ""
-    steps = f"{len(first.any_result.transformations)} {transformation_title(first)}"
     lines = (
         f"networks on {first.dataset}: NV against depth",
-        f"{steps}, aggregation {first.aggregation}{samples}",
+        f"{measured_title(first)}{samples}",
     )
     figure.suptitle("\n".join(fit(line, figure) for line in lines), fontsize=title_size(figure))
     return figure
@@ -97,7 +102,7 @@ def accuracy_and_layers_figure(pair: VariancePair, width: float | None = None) -
         found = pair.angle_curves[trained_on]
         curve.plot(found.degrees, 100 * found.accuracy, color=colour, marker="o", ms=2.5, lw=1.2)
         group = STRATIFIED if result.classes else ALL
-        draw_means(means, result, group, colour, plain(pair.title(trained_on)))
+        draw_means(means, result, group, colour, model_title(pair, trained_on))
     curve.set_xlabel("turn of the test data (degrees)", fontsize=8)
     curve.set_ylabel("accuracy (%)", fontsize=8)
     curve.set_xticks(range(-180, 181, 90))

@@ -1,5 +1,6 @@
 """Heatmaps of both models and their difference: a column for each layer, a cell for each unit."""
 
+import textwrap
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +34,7 @@ from pytorch.figures.style import (
     SCALE_COLOURS,
     difference_title,
     group_title,
-    plain,
+    model_title,
     set_title,
 )
 from pytorch.variance import VarianceResult
@@ -47,6 +48,9 @@ NARROWEST_PITCH, NARROWEST_PANEL = 0.09, 2.2
 
 TITLE_SIZE, TITLED = 9, 2.75
 """Of a panel: font size of its title in points, and how wide it must be for that, in inches; else they are smaller."""
+
+TITLE_LETTERS = 40
+"""Of a title that fits into a panel so wide, or in its smaller letters into a narrower one."""
 
 USUAL_PANEL = 2.4
 """In inches: a panel is no narrower unless the width of the figure is given."""
@@ -127,7 +131,7 @@ def _model_panel(pair: VariancePair, name: str, group: str, cells: Cells, norm: 
     result = pair.results[name]
     coloured = [colour_cells(values, constant, norm, colormaps[SCALE_COLOURS]) for values, constant in cells]
     return Panel(
-        title=f"{plain(pair.title(name))}: global mean {result.global_mean(group):.3f}",
+        title=f"{model_title(pair, name)}: global mean {result.global_mean(group):.3f}",
         colour=MODEL_COLOURS[name],
         picture=stack_columns([colours for colours, _ in coloured]),
         means=list(result.layer_means(group).values()),
@@ -203,7 +207,8 @@ def _draw_panel(panel: Panel, strip: Axes, cells: Axes, result: VarianceResult, 
     strip.spines[["top", "right", "bottom"]].set_visible(False)
     blocks = name_blocks(strip, result.layer_names, pitch)
     size = TITLE_SIZE * min(1, pitch * (len(panel.means) + 1) / TITLED)
-    strip.set_title(panel.title, fontsize=size, loc="left", pad=15 if blocks else 4)
+    title = textwrap.fill(panel.title, int(TITLE_LETTERS * max(1, pitch * (len(panel.means) + 1) / TITLED)))
+    strip.set_title(title, fontsize=size, loc="left", pad=15 if blocks else 4)
 
 
 def _label_axes(axes: list[tuple[Axes, Axes]], pair: VariancePair, pitch: float) -> None:

@@ -16,7 +16,7 @@ from pytorch.figures.style import (
     class_label,
     class_legend,
     group_title,
-    plain,
+    model_title,
     set_title,
 )
 from pytorch.variance import VarianceResult
@@ -49,7 +49,7 @@ def layers_figure(pair: VariancePair, controls: Sequence[VariancePair] = (), wid
     ratio, *absolute = figure.subplots(3, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1, 1]})
     for trained_on, result in pair.results.items():
         for group in result.groups[:2]:
-            label = f"{plain(pair.title(trained_on))}, {group_title(group)}"
+            label = f"{model_title(pair, trained_on)}, {group_title(group)}"
             draw_means(ratio, result, group, MODEL_COLOURS[trained_on], label, line=LINES[group])
         for axes, quantity in zip(absolute, ("transformation", "sample"), strict=True):
             draw_means(axes, result, ALL, MODEL_COLOURS[trained_on], quantity=quantity)
@@ -58,10 +58,10 @@ def layers_figure(pair: VariancePair, controls: Sequence[VariancePair] = (), wid
             lines = CONTROL_LINES[control.control].items() if found.layer_names == result.layer_names else ()
             for group, line in lines:
                 if group in found.groups:
-                    of = f"{plain(control.title(trained_on))}, {group_title(group)}"
+                    shown = f"{model_title(control, trained_on)}, {group_title(group)}"
                     ratio.plot(list(found.layer_means(group).values()), line,
                                color=MODEL_COLOURS[trained_on], lw=0.9, alpha=0.8,
-                               label=f"control, {CONTROL_TITLES[control.control]}: {of}")  # fmt: skip
+                               label=f"control, {CONTROL_TITLES[control.control]}: {shown}")  # fmt: skip
     _finish(ratio, "NV, layer mean")
     ratio.set_ylim(bottom=0)
     for axes, name in zip(absolute, ("TV", "SV"), strict=True):
@@ -86,7 +86,7 @@ def classes_figure(pair: VariancePair, width: float | None = None) -> Figure:
                       linewidth=1, marker=".", markersize=4, label=class_label(name))  # fmt: skip
         summary = STRATIFIED if result.classes else ALL
         axes.plot(list(result.layer_means(summary).values()), "k--", label=group_title(summary))
-        _finish(axes, f"NV, {plain(pair.title(trained_on))}")
+        _finish(axes, f"NV, {model_title(pair, trained_on)}")
     panels[0].set_ylim(bottom=0)  # of both, once all is drawn: it ends automatic scaling
     class_legend(panels[0], len(pair.any_result.classes))
     _name(panels, pair, figure)

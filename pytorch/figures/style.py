@@ -35,7 +35,7 @@ MOST_CLASSES_NAMED, CLASSES_OF_COLUMN = 40, 15
 """In legends."""
 
 CLASS_ROOM = 24
-"""Letters of the name of a class in legends and at axes."""
+"""Letters of the name of a class, or a model, in legends, titles and at axes."""
 
 TITLE_SIZE, SMALL_TITLE_SIZE = 11, 8.5
 LETTERS_PER_INCH = 121
@@ -57,29 +57,31 @@ def group_title(group: str) -> str:
 def set_title(figure: Figure, pair: VariancePair, shown: str, samples: int) -> None:
     """Say above a figure what was measured and which part of it is shown, in lines that fit its width."""
     control = f" ({CONTROL_TITLES[pair.control]})" if pair.control else ""
-    result = pair.any_result
-    unusual = [
-        *([] if result.dispersion == "std" else [f"dispersion {result.dispersion}"]),
-        *([] if result.precision == "fp32" else [f"precision {result.precision}"]),
-        *([] if result.tolerance is None else [f"tolerance {result.tolerance:g}"]),
-    ]
-    lines = (
-        f"{pair.model} on {pair.dataset}{control}: {shown}",
-        ", ".join(
-            [
-                f"{len(result.transformations)} {transformation_title(pair)}",
-                f"aggregation {pair.aggregation}",
-                *unusual,
-                f"{samples:,} samples",
-            ]
-        ),
-    )
+    lines = f"{pair.model} on {pair.dataset}{control}: {shown}", f"{measured_title(pair)}, {samples:,} samples"
     figure.suptitle("\n".join(fit(line, figure) for line in lines), fontsize=title_size(figure))
+
+
+def measured_title(pair: VariancePair) -> str:
+    """Say under what a pair was measured, and how, as far as that is not the usual way."""
+    result = pair.any_result
+    parts = [
+        f"{len(result.transformations)} {transformation_title(pair)}",
+        f"aggregation {pair.aggregation}",
+        f"dispersion {result.dispersion}" if result.dispersion != "std" else "",
+        f"precision {result.precision}" if result.precision != "fp32" else "",
+        f"tolerance {result.tolerance:g}" if result.tolerance is not None else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def model_title(pair: VariancePair, model: str) -> str:
+    """Name one of the models of a pair as figures do."""
+    return class_label(pair.title(model))
 
 
 def difference_title(pair: VariancePair, how: str = "") -> str:
     """Say which model of a pair is subtracted from which, and what the colours of the difference tell."""
-    first, second = (plain(pair.name(name)) for name in PAIR)
+    first, second = (class_label(pair.name(name)) for name in PAIR)
     return f"{second} − {first}{how} (blue: less)"
 
 
@@ -111,7 +113,7 @@ def plain(text: str) -> str:
 
 
 def class_label(name: str, room: int = CLASS_ROOM) -> str:
-    """Name a class in ``room`` characters at most.
+    """Name a class, or a model, in ``room`` characters at most.
 
     >>> class_label("automobile, red", 8), class_label("cat")
     ('automob…', 'cat')

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from pytorch.figures.style import MODEL_COLOURS, TITLE_SIZE, class_label, plain, set_title
+from pytorch.figures.style import MODEL_COLOURS, TITLE_SIZE, class_label, model_title, plain, set_title
 from pytorch.unit_examples import UnitExamples, find_layer
 from pytorch.variance import VarianceResult
 from pytorch.variance_pair import VariancePair
@@ -29,7 +29,7 @@ HEADING, ROW, NAME, STRIP = 0.42, 1.32, 0.24, 0.78
 IMAGES, TICKS = 2.1, 0.6
 """Widths of the images of a unit together, and of the labels of its activations, in inches."""
 
-SMALLEST, LARGEST = 1e-3, 1e5
+SMALLEST, LARGEST = 1e-3, 1e6
 """Activations are written out between these."""
 
 FEW = 40
@@ -102,8 +102,8 @@ def units_figure(
     for column, (name, result) in enumerate(pair.results.items()):
         x, y = MARGIN + column * (HALF + GAP), top
         for heading, units, count in zip(HEADINGS, chosen[name], rows, strict=True):
-            head = f"{plain(pair.title(name))}, {heading}{'' if units else ': none'}"
-            sheet.text(x, y + 0.16, head, fontsize=HEADING_SIZE, color=MODEL_COLOURS[name])
+            title = f"{model_title(pair, name)}, {heading}{'' if units else ': none'}"
+            sheet.text(x, y + 0.16, title, fontsize=HEADING_SIZE, color=MODEL_COLOURS[name])
             y += HEADING
             for row, unit in enumerate(units):
                 sheet.text(x, y + ROW * row, _numbers(result, layer, unit), fontsize=TEXT_SIZE)
@@ -154,10 +154,20 @@ def _draw_unit(sheet: _Sheet, x: float, y: float, examples: UnitExamples, unit: 
                   marker="o" if len(values) < FEW else "", markersize=2.5)  # fmt: skip
     _name_transformations(axes, examples.activations.shape[2], sheet.degrees)
     axes.yaxis.set_major_locator(MaxNLocator(3))
-    if not SMALLEST <= np.abs(axes.get_ylim()).max() < LARGEST:  # else a factor would stand above, in the text
-        axes.yaxis.set_major_formatter("{x:.2g}")
+    _write_out(axes)
     axes.tick_params(labelsize=SMALL_SIZE, length=2, pad=2)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _write_out(axes: Axes) -> None:
+    """Write activations as they are: a factor, or what is to be added, would stand above the axis, in the text."""
+    low, high = axes.get_ylim()
+    largest = max(abs(low), abs(high))
+    if SMALLEST <= largest < LARGEST:
+        axes.ticklabel_format(axis="y", style="plain", useOffset=False)
+    else:
+        digits = 2 + int(np.log10(largest / (high - low)))
+        axes.yaxis.set_major_formatter(f"{{x:.{digits}g}}")
 
 
 def _draw_image(sheet: _Sheet, axes: Axes, index: int, colour: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pytorch.experiment import CONTROLS, PAIR
 from pytorch.figures.cells import pair_scales
 from pytorch.figures.layer_axis import split_name
 from pytorch.variance import VarianceResult
@@ -57,11 +58,10 @@ def embedded(pair: VariancePair) -> dict[str, Any]:
     Returns:
         ``control``; ``layers`` and ``blocks``, their names and what they belong to; ``sizes``, their numbers of units;
         ``groups`` and ``samples`` of each; ``top`` and ``differenceTop``, the ends of the colour scales; ``models``,
-        for each its ``name``, what it is called beside others (``short``) and by itself (``title``), and in ``groups``,
-        in the order of the groups, means, intervals and units. Where it cannot be drawn unit by unit, ``models`` is
-        empty, and ``omitted`` says why.
+        for each its ``name`` and in ``groups``, in the order of the groups, means, intervals and units. Where it
+        cannot be drawn unit by unit, ``models`` is empty, and ``omitted`` says why.
     """
-    layers = pair.any_result.layer_names
+    results, layers = list(pair.results.values()), pair.any_result.layer_names
     groups = pair.any_result.groups[: None if pair.control is None else 2]
     omitted, scales = omission(pair), pair_scales(pair)
     return {
@@ -75,9 +75,8 @@ def embedded(pair: VariancePair) -> dict[str, Any]:
         "top": scales.top,
         "differenceTop": scales.difference,
         "models": [] if omitted else [
-            {"name": name, "short": pair.name(name), "title": pair.title(name),
-             "groups": [_group(result, group) for group in groups]}
-            for name, result in pair.results.items()
+            {"name": name, "groups": [_group(result, group) for group in groups]}
+            for name, result in zip(CONTROLS.get(pair.control, PAIR), results, strict=True)
         ],
     }  # fmt: skip
 

@@ -145,9 +145,9 @@ def _provenance(pair: VariancePair) -> list[list[str]]:
     }
     for name in pair.results:
         rows |= {
-            f"{pair.title(name)}, training": _list(pair.training.get(name, {})),
-            f"{pair.title(name)}, digest of its weights": pair.weights.get(name, ""),
-            f"{pair.title(name)}, accuracy": _list({k: f"{v:.2%}" for k, v in pair.accuracy.get(name, {}).items()}),
+            f"{name} model, training": _list(pair.training.get(name, {})),
+            f"{name} model, digest of its weights": pair.weights.get(name, ""),
+            f"{name} model, accuracy": _list({k: f"{v:.2%}" for k, v in pair.accuracy.get(name, {}).items()}),
         }
     return [[head, text] for head, text in rows.items() if text]
 

@@ -168,7 +168,8 @@ class ActivationRecorder:
         def record(module: nn.Module, inputs: Any, output: Any) -> None:
             if not self._running:
                 return
-            # Between two layers the caches are full of activations, and every line of this takes its time.
+            # Between two layers the caches are full of activations, and every line of this takes its time: so calls
+            # are not counted here, which is for names, and no operation has that of a module.
             place = self._places.take(name, output)
             if place is not None:
                 self._fill(place, output, module, inputs)

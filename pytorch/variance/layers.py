@@ -22,8 +22,8 @@ COPYING_MODULES = (
 )  # fmt: skip
 """Modules that in evaluation mode repeat their input: their layer would be a copy of the one before it."""
 
-CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-"""Modules that compute nothing of their own."""
+CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
+"""Modules that, without children, compute nothing; what is derived from them may."""
 
 LayerPredicate = Callable[[str, nn.Module | None], bool]
 LayerChoice = None | str | Iterable[str] | LayerPredicate
@@ -150,9 +150,9 @@ def leaf_modules(model: nn.Module, *, copying: bool = False) -> Iterator[tuple[s
         if name in inner or name.rpartition(".")[0] in inner:
             inner.add(name)
             continue
-        if type(module) in CONTAINERS and len(module) == 0:
-            continue
         children = {child for child, _ in module.named_children()}
+        if not children and type(module) in CONTAINERS:
+            continue
         if children <= {"parametrizations"} or isinstance(module, nn.MultiheadAttention):
             inner |= {f"{name}.{child}".removeprefix(".") for child in children}
             if copying or not isinstance(module, COPYING_MODULES):

@@ -69,11 +69,11 @@ class Operations(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         if self.paused or self._leaf is not None:
             return result
-        name = operation_name(func)
-        repeats = name in COPYING_OPERATIONS or FILLING_OPERATIONS.fullmatch(name)
+        operation = operation_name(func)
+        repeats = operation in COPYING_OPERATIONS or FILLING_OPERATIONS.fullmatch(operation)
         if not repeats and self._is_new(func, result, args, kwargs or {}):
             scope = self._running[-1] if self._running else ""
-            name = f"{scope}.{name}".removeprefix(".")
+            name = f"{scope}.{operation}".removeprefix(".")
             self._tell(f"{name}()" if name in self._modules else name, result)
         return result
 

@@ -56,9 +56,9 @@ class Replay:
             return self._captured(inputs, rows) if inputs.is_cuda and self._left else rows
         if self._is_trusted:
             return self._graph(inputs)
+        rows = self._call(inputs)
         self._is_trusted = True
-        replayed = self._graph(inputs).clone()  # first, for the device to do while Python makes the call
-        return self._checked(replayed, self._call(inputs))
+        return self._checked(inputs, rows)
 
     def _call(self, inputs: Tensor) -> Tensor:
         return self._recorder(self._recorder.own_copy(inputs))
@@ -73,10 +73,11 @@ class Replay:
         if self._graph is None:
             self._left = 0
             return rows
-        return self._checked(self._graph(inputs), rows)
+        return self._checked(inputs, rows)
 
-    def _checked(self, replayed: Tensor, rows: Tensor) -> Tensor:
-        """Give the graph up if its replay did not give these rows; return them."""
-        if not torch.allclose(replayed, rows, rtol=0, atol=0, equal_nan=True):
+    def _checked(self, inputs: Tensor, rows: Tensor) -> Tensor:
+        """Give the graph up if its replay does not give these rows; return them."""
+        rows = rows.clone()
+        if not torch.allclose(self._graph(inputs), rows, rtol=0, atol=0, equal_nan=True):
             self._graph, self._left = None, 0
         return rows

@@ -10,8 +10,8 @@ const shown = { panels: [], cursor: null, told: null };
 function modelPanel(part, model, group, scale) {
   const found = model.groups[part.groups.indexOf(group)], units = unitsOf(found, part.sizes);
   return complete({
-    part, units, found, name: model.short,
-    title: `${model.title}${shuffledTitle(part)}`,
+    part, units, found, name: model.name,
+    title: `${model.name} model${shuffledTitle(part)}`,
     heading: `global mean ${estimate(found.mean, found.error)}`,
     colour: MODEL_COLOURS[model.name],
     values: units.nv, marks: marksOfUnits(units, scale.top), kinds: MARKS, table: VIRIDIS, top: scale.top,
