@@ -343,6 +343,14 @@ FAULTS = {
         "tests/test_bad_input.py::test_a_model_in_the_place_of_the_other_is_not_taken_for_it",
         [("pytorch/pair_training.py", "if kept.trained_on != trained_on and not self.overwrite:", "if False:")],
     ),
+    "an operation passes for the module whose name it has": (
+        "tests/test_zoo.py::test_functions_and_modules_of_one_name_are_told_apart",
+        [("pytorch/variance/operations.py", 'f"{name}()" if name in self._modules else name', "name")],
+    ),
+    "figures call any two networks unrotated and rotated": (
+        "tests/test_figures.py::test_results_of_ones_own_go_by_their_own_names",
+        [("pytorch/variance_pair.py", "versions={}, names=own_names,", "versions={},")],
+    ),
     "a measurement of fewer samples counts as done": (
         "tests/test_reproduction.py::test_only_what_was_done_as_asked_is_done",
         [("pytorch/reproduction.py", "self.precision, None, self._samples_to_measure(models[UNROTATED])",
