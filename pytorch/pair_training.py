@@ -129,7 +129,7 @@ class PairTraining:
         )
         save_model(self._target(trained_on), trained)
         self._checkpoint(trained_on).unlink(missing_ok=True)
-        place = self.folder / f"{trained_on}.pt"
+        place = self._target(trained_on).with_suffix(".pt")
         self.say(f"{name}: {place}{', once both are trained' if self.overwrite else ''}")
         return trained
 

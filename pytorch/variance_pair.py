@@ -98,8 +98,8 @@ class VariancePair:
                 transformations; or names of others.
         """
         check_fields(self)
-        known = CONTROLS.get(self.control, PAIR) if self.control in (None, *CONTROLS) else ()
-        if tuple(self.results) not in (known, known[:1], known[1:]) or not self.results:
+        in_order = [name for name in self._whole if name in self.results]
+        if self.control not in (None, *CONTROLS) or not self.results or [*self.results] != in_order:
             raise ValueError(f"results of {', '.join(self.results)} for the control {self.control}")
         if not self.names.keys() <= self.results.keys():
             raise ValueError("it names models that were not measured")
@@ -120,7 +120,17 @@ class VariancePair:
     @property
     def is_complete(self) -> bool:
         """Whether this is all of a pair as scripts leave it, or of a control; results of one's own may be less."""
-        return not self.names and tuple(self.results) == CONTROLS.get(self.control, PAIR)
+        return not self.names and tuple(self.results) == self._whole
+
+    @property
+    def has_both(self) -> bool:
+        """Whether both models of a pair are there, one to subtract from the other."""
+        return tuple(self.results) == PAIR
+
+    @property
+    def _whole(self) -> tuple[str, ...]:
+        """The models that a pair, or the control, is of."""
+        return CONTROLS.get(self.control, PAIR)
 
     def name(self, model: str) -> str:
         """What to call one of the models among them: ``"rotated"``."""

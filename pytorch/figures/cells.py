@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.colors import Colormap, Normalize, to_rgba
 
-from pytorch.experiment import PAIR
 from pytorch.variance import VarianceResult
 from pytorch.variance.result import ALL, STRATIFIED
 from pytorch.variance_pair import VariancePair
@@ -72,7 +71,7 @@ def pair_scales(pair: VariancePair) -> Scales:
         for group in (ALL, STRATIFIED)[: len(pair.any_result.groups)]
     ]
     values = [cells[~constant] for models in shown for model in models for cells, constant in model]
-    if tuple(pair.results) != PAIR:
+    if not pair.has_both:
         return Scales(robust_top(np.concatenate(values)), None)
     apart = [np.abs(column) for models in shown for column in differences(*models)]
     return Scales(robust_top(np.concatenate(values)), robust_top(np.concatenate(apart)))

@@ -7,7 +7,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from pytorch.experiment import PAIR, ROTATED, UNROTATED
+from pytorch.experiment import ROTATED, UNROTATED
 from pytorch.figures.cells import ABOVE, CONSTANT, MARKS, UNDEFINED, colour_cells, layer_cells, robust_top
 from pytorch.figures.layer_axis import name_blocks, name_layers
 from pytorch.figures.style import (
@@ -42,8 +42,7 @@ def class_layers_figure(pair: VariancePair, width: float | None = None) -> Figur
         name: np.array([list(found.layer_means(group).values()) for group in found.classes])
         for name, found in pair.results.items()
     }
-    comparable = tuple(tables) == PAIR
-    layers, panels = len(result.layer_names), len(tables) + comparable
+    layers, panels = len(result.layer_names), len(tables) + pair.has_both
     width = width or max(7, MARGINS + min(0.2, 13 / layers) * layers)
     figure = Figure(figsize=(width, 1.4 + panels * _height(len(result.classes))), layout="constrained")
     axes = figure.subplots(panels, 1, squeeze=False)[:, 0]
@@ -52,7 +51,7 @@ def class_layers_figure(pair: VariancePair, width: float | None = None) -> Figur
     for panel, (name, table) in zip(axes, tables.items(), strict=False):
         _draw_table(panel, table, norm, model_title(pair, name))
     _add_scale(figure, axes[: len(tables)], norm, "NV, layer mean")
-    if comparable:
+    if pair.has_both:
         difference = tables[ROTATED] - tables[UNROTATED]
         top = robust_top(np.abs(difference))
         colours = colormaps[DIFFERENCE_COLOURS].with_extremes(bad=MARKS[CONSTANT])

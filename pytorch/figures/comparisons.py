@@ -40,7 +40,7 @@ def depth_figure(pairs: Sequence[VariancePair], width: float | None = None) -> F
     Raises:
         ValueError: One is no pair of an unrotated and a rotated model.
     """
-    if not all(pair.is_complete for pair in pairs):
+    if not all(pair.has_both and pair.is_complete for pair in pairs):
         raise ValueError("networks are drawn against depth in pairs, of an unrotated and a rotated model each")
     labelled = all(pair.any_result.classes for pair in pairs)
     groups = (ALL, STRATIFIED) if labelled else (ALL,)

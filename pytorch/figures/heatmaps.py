@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from pytorch.experiment import PAIR, ROTATED, UNROTATED
+from pytorch.experiment import ROTATED, UNROTATED
 from pytorch.figures.cells import (
     ABOVE,
     CONSTANT,
@@ -112,7 +112,7 @@ def heatmap_figure(
         cells = {name: sorted_cells(found) for name, found in cells.items()}
     panels = [_model_panel(pair, name, group, cells[name], norm) for name in pair.results]
     scale = None
-    if scales.difference is not None and tuple(pair.results) == PAIR:
+    if scales.difference is not None and pair.has_both:
         scale = Normalize(-scales.difference, scales.difference)
         panels.append(_difference_panel(pair, panels, cells, scale, sort))
     figure, axes, pitch = _canvas(pair, len(panels), width)
@@ -206,9 +206,9 @@ def _draw_panel(panel: Panel, strip: Axes, cells: Axes, result: VarianceResult, 
     strip.tick_params(axis="y", labelsize=6, length=2, pad=1)
     strip.spines[["top", "right", "bottom"]].set_visible(False)
     blocks = name_blocks(strip, result.layer_names, pitch)
-    size = TITLE_SIZE * min(1, pitch * (len(panel.means) + 1) / TITLED)
-    title = textwrap.fill(panel.title, int(TITLE_LETTERS * max(1, pitch * (len(panel.means) + 1) / TITLED)))
-    strip.set_title(title, fontsize=size, loc="left", pad=15 if blocks else 4)
+    room = pitch * (len(panel.means) + 1) / TITLED
+    title = textwrap.fill(panel.title, int(TITLE_LETTERS * max(1, room)))
+    strip.set_title(title, fontsize=TITLE_SIZE * min(1, room), loc="left", pad=15 if blocks else 4)
 
 
 def _label_axes(axes: list[tuple[Axes, Axes]], pair: VariancePair, pitch: float) -> None:
