@@ -18,6 +18,7 @@ from pytorch.variance.batches import in_batches
 from pytorch.variance.layers import LayerChoice
 from pytorch.variance.moments import DISPERSIONS
 from pytorch.variance.outcome import results
+from pytorch.variance.packed_weights import packed_weights
 from pytorch.variance.result import VarianceResult, check_class_names
 from pytorch.variance.single_pass import PassOptions, TooLargeTogetherError, Transformation, single_pass
 
@@ -156,6 +157,7 @@ def measure_variances(
             for model in some:
                 stack.enter_context(on_device(model, device))
                 stack.enter_context(evaluation_mode(model))
+                stack.enter_context(packed_weights(model))
             # Not inference_mode: a tensor that a model keeps from it (a cache) could not be trained with afterwards.
             stack.enter_context(torch.no_grad())
             recorders = [stack.enter_context(ActivationRecorder(model, names, layers)) for model in some]
