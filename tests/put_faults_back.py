@@ -347,6 +347,10 @@ FAULTS = {
         "tests/test_zoo.py::test_functions_and_modules_of_one_name_are_told_apart",
         [("pytorch/variance/operations.py", 'f"{name}()" if name in self._modules else name', "name")],
     ),
+    "weights that a model changes are convolved with as they were": (
+        "tests/test_packed_weights.py::test_numbers_that_change_are_noticed",
+        [("pytorch/variance/packed_weights.py", " and version == weight._version", "")],
+    ),
     "figures call any two networks unrotated and rotated": (
         "tests/test_figures.py::test_results_of_ones_own_go_by_their_own_names",
         [("pytorch/variance_pair.py", "versions={}, names=own_names,", "versions={},")],

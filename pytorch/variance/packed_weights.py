@@ -51,7 +51,6 @@ def _is_plain(module: nn.Module) -> bool:
         type(module) is nn.Conv2d
         and module.padding_mode == "zeros"
         and not isinstance(module.padding, str)
-        and isinstance(vars(module)["_parameters"].get("weight"), nn.Parameter)
         and module.weight.is_cpu
         and "_conv_forward" not in vars(module)
     )
@@ -98,14 +97,14 @@ class PackedConvolution:
         known = self._fits.get(key)
         if known is None:
             known = False
-            with suppress(Exception):  # tensors of an odd kind: the module itself may know what to do
+            with suppress(Exception):  # images without a batch, tensors of an odd kind: the module knows what to do
                 known = self._choice(inputs, weight, bias, cast)
             self._fits[key] = known
         return known and not weight.is_inference()
 
     def _choice(self, inputs: Tensor, weight: Tensor, bias: Tensor | None, cast: torch.dtype | None) -> bool:
         """Ask PyTorch."""
-        fit = inputs.ndim == 4 and inputs.is_cpu and (cast is not None or inputs.dtype == weight.dtype)
+        fit = inputs.is_cpu and (cast is not None or inputs.dtype == weight.dtype)
         if not fit or not {inputs.dtype, weight.dtype, cast or weight.dtype} <= KINDS:
             return False
         module, kind = self._module, cast or weight.dtype
