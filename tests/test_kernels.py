@@ -168,11 +168,16 @@ class Blocks(nn.Module):
 
 @pytest.fixture
 def recorded(monkeypatch):
-    """A function that records batches, reading chains of layers together or each layer by itself."""
+    """A function that records batches, reading chains of layers together or each layer by itself.
 
-    def run(together, network, batches, aggregation="mean"):
+    Unless they are ``found`` before, chains are known after the first batch only.
+    """
+
+    def run(together, network, batches, aggregation="mean", found=False):
         monkeypatch.setattr(activations, "kernels_for", lambda device: kernels if together else None)
         with torch.no_grad(), ActivationRecorder(network, aggregation) as recorder:
+            if found:
+                recorder.find_layers(batches[0].clone())
             return [recorder(batch.clone()).clone() for batch in batches]
 
     return run
@@ -189,7 +194,8 @@ def test_chains_of_layers(recorded, inplace, aggregation):
         torch.testing.assert_close(part, other, rtol=1e-12, atol=1e-13)
 
 
-def test_chains_are_read_together(recorded, monkeypatch):
+@pytest.mark.parametrize("found", [False, True])
+def test_chains_are_read_together(recorded, monkeypatch, found):
     """The first has no batch norm, the last two no ReLU; what they have is written at once, and is not read again."""
     read, outs = kernels.reading.read_chain, []
 
@@ -199,7 +205,7 @@ def test_chains_are_read_together(recorded, monkeypatch):
 
     monkeypatch.setattr(kernels.reading, "read_chain", watched)
     network = Blocks(inplace=False).double().eval().to(DEVICE)
-    recorded(True, network, [table(3, 1, 11, 11).to(DEVICE)] * 2)
+    recorded(True, network, [table(3, 1, 11, 11).to(DEVICE)] * (2 - found), found=found)
     several = [each for each in outs if sum(each) > 1]
     assert several == [[True, False, True], [True, True, True], [True, True, False], [True, True, False]]
 

@@ -58,6 +58,7 @@ class ActivationRecorder:
         self._stack = ExitStack()
         self._places = Places()
         self._batch = 0
+        self._reads = True
         self._running = False  # hooks of a module that others use too hear of calls that are not this recorder's
         self._derived = DerivedUnits()
         self._chains: Chains | None = None
@@ -164,6 +165,14 @@ class ActivationRecorder:
             self._settle()
         return self._places.row
 
+    def find_layers(self, inputs: Tensor) -> None:
+        """Run the model to learn what its layers are, without reading them; arguments and errors as of a call."""
+        self._reads = False
+        try:
+            self(inputs)
+        finally:
+            self._reads = True
+
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
         def record(module: nn.Module, inputs: Any, output: Any) -> None:
             if not self._running:
@@ -236,14 +245,13 @@ class ActivationRecorder:
         return self._places.append(Place.of(name, caller, activation, axes, self._aggregations))
 
     def _fill(self, place: Place, activation: Tensor, module: nn.Module | None = None, inputs: tuple = ()) -> None:
-        if self._chains is not None and self._is_in_chain(place, activation, module, inputs):
-            self._derived.remember(activation, place)
-            return
-        derived = self._derived.derivations(module, inputs, activation, place)
-        place.fill(activation, but=derived)
-        if "mean" in place.units and "mean" not in derived and activation.is_cpu:
-            self._to_finish.append(place.finish)
-        self._to_finish.extend(derived.values())
+        in_chain = self._chains is not None and self._is_in_chain(place, activation, module, inputs)
+        if self._reads and not in_chain:
+            derived = self._derived.derivations(module, inputs, activation, place)
+            place.fill(activation, but=derived)
+            if "mean" in place.units and "mean" not in derived and activation.is_cpu:
+                self._to_finish.append(place.finish)
+            self._to_finish.extend(derived.values())
         self._derived.remember(activation, place)
 
     def _is_in_chain(self, place: Place, activation: Tensor, module: nn.Module | None, inputs: tuple) -> bool:

@@ -23,7 +23,7 @@ def check_batch_axis(recorder: ActivationRecorder, inputs: Tensor) -> None:
     if not recorder.has_sequences:
         return
     with recorder.anew() as other:
-        other(other.own_copy(torch.cat([inputs, inputs[:1]])))
+        other.find_layers(other.own_copy(torch.cat([inputs, inputs[:1]])))
     grown = {layer.name for layer in other.layers}
     for layer in recorder.layers:
         if layer.name not in grown:

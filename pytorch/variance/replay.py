@@ -45,11 +45,13 @@ class Replay:
             InputError: As the recorder does, and ``check_batch_axis`` after the first call.
         """
         if not self._recorder.layers:
-            rows = self._call(inputs)
-            check_batch_axis(self._recorder, inputs)
-            if not kernels_for(inputs.device):
+            if kernels_for(inputs.device) is None:
+                rows = self._call(inputs)
+                check_batch_axis(self._recorder, inputs)
                 return rows
-            # Later calls read layers together, and may differ from this one in the last digit: it does not count.
+            # Nothing is read yet: later calls read layers together, and differ from this one in the last digit.
+            self._recorder.find_layers(self._recorder.own_copy(inputs))
+            check_batch_axis(self._recorder, inputs)
         if self._graph is None or (inputs.shape, inputs.dtype) != (self._graph.shape, self._graph.dtype):
             self._graph = None
             rows = self._call(inputs)
