@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pytorch.variance import accumulator as accumulator_module
-from pytorch.variance import activations, block, triton_import
+from pytorch.variance import activations, block, replay, triton_import
 from pytorch.variance.accumulator import VarianceAccumulator
 from pytorch.variance.activations import ActivationRecorder
 
@@ -208,6 +208,18 @@ def test_chains_are_read_together(recorded, monkeypatch, found):
     recorded(True, network, [table(3, 1, 11, 11).to(DEVICE)] * (2 - found), found=found)
     several = [each for each in outs if sum(each) > 1]
     assert several == [[True, False, True], [True, True, True], [True, True, False], [True, True, False]]
+
+
+def test_the_first_batch_is_read_in_chains_too(recorded, monkeypatch):
+    """A replay finds the layers before, by a call that reads nothing."""
+    network = Blocks(inplace=True).double().eval().to(DEVICE)
+    batches = [table(3, 1, 11, 11, seed=number).to(DEVICE) for number in range(3)]
+    expected = recorded(True, network, batches, found=True)
+    for module in (activations, replay):
+        monkeypatch.setattr(module, "kernels_for", lambda device: kernels)
+    with torch.no_grad(), ActivationRecorder(network) as recorder:
+        replayed = replay.Replay(recorder)
+        assert all(torch.equal(replayed(batch), rows) for batch, rows in zip(batches, expected, strict=True))
 
 
 @pytest.mark.parametrize("changed", ["weight", "running_var", "place", "norm"])
