@@ -349,7 +349,7 @@ FAULTS = {
     ),
     "weights that a model changes are convolved with as they were": (
         "tests/test_packed_weights.py::test_numbers_that_change_are_noticed",
-        [("pytorch/variance/packed_weights.py", " and version == weight._version", "")],
+        [("pytorch/variance/packed_weights.py", " and self.version == weight._version", "")],
     ),
     "figures call any two networks unrotated and rotated": (
         "tests/test_figures.py::test_results_of_ones_own_go_by_their_own_names",

@@ -66,8 +66,8 @@ def test_a_whole_measurement_is_the_same_bit_for_bit(monkeypatch):
     model = model.to(memory_format=torch.channels_last)
     images, labels = torch.rand(30, 3, 8, 8), torch.arange(30) % 3
     calls = []
-    packs = packed_weights.PackedConvolution._pack
-    monkeypatch.setattr(packed_weights.PackedConvolution, "_pack", lambda *given: (calls.append(1), packs(*given)))
+    packs = packed_weights.PackedConvolution._packed
+    monkeypatch.setattr(packed_weights.PackedConvolution, "_packed", lambda *given: (calls.append(1), packs(*given))[1])
 
     def measured():
         return measure_variance(model, images, labels, rotations(4), batch_size=8).normalized_variance("all")
@@ -90,11 +90,27 @@ def by_another_parameter(module):
     module.weight = nn.Parameter(module.weight * 2)
 
 
+def by_another_view(module):
+    module.weight = nn.Parameter(module.weight.transpose(2, 3))
+
+
+def by_fewer_groups_of_more(module):
+    module.groups, module.weight = 4, nn.Parameter(module.weight[:, :4].contiguous())
+
+
+def by_another_padding(module):
+    module.padding_mode, module.padding, module._reversed_padding_repeated_twice = "circular", (1, 1), [1, 1, 1, 1]
+
+
 def by_another_bias(module):
     module.bias = nn.Parameter(module.bias + 1)
 
 
-@pytest.mark.parametrize("change", [in_place, by_other_memory, by_another_parameter, by_another_bias])
+@pytest.mark.parametrize("change", [
+        in_place, by_other_memory, by_another_parameter, by_another_view, by_fewer_groups_of_more, by_another_padding,
+        by_another_bias,
+    ],
+)  # fmt: skip
 def test_numbers_that_change_are_noticed(change):
     model, images = convolution(16, 8, 3), batch(4)
     with packed_weights.packed_weights(model):
@@ -102,7 +118,7 @@ def test_numbers_that_change_are_noticed(change):
         change(model)
         after = model(images)
     assert torch.equal(after, model(images))
-    assert not torch.equal(after, before)
+    assert after.shape != before.shape or not torch.equal(after, before)
 
 
 @pytest.mark.parametrize("precisions", [["fp32", "bf16", "fp32"], ["bf16", "fp32", "bf16"]], ids=str)
@@ -126,6 +142,35 @@ def test_channels_that_lie_apart_stay_so():
     assert torch.equal(kept, usual)
     assert kept.stride() == usual.stride()
     assert all(each.weights is None for each in packed)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("work", [
+    lambda model, images: torch.func.jvp(model, (images,), (images.cos(),))[1],
+    lambda model, images: torch.jit.trace(model, images)(images),
+    lambda model, images: copy.deepcopy(model)(images),
+])  # fmt: skip
+def test_a_model_may_be_transformed_traced_and_copied(work):
+    model, images = convolution(16, 8, 3), batch(4)
+    expected = work(model, images)
+    with packed_weights.packed_weights(model):
+        model(images)
+        assert torch.equal(work(model, images), expected)
+
+
+def test_operations_of_a_convolution_that_is_no_leaf_are_seen():
+    model = convolution(16, 8, 3)
+    model.extra = nn.Identity()
+    model = nn.Sequential(model, nn.ReLU())
+    result = measure_variance(model, batch(8), None, rotations(3), layers="operations")
+    assert result.layer_names == ["0.conv2d", "1"]
+
+
+def test_a_convolution_without_weights_of_its_own_is_left_alone():
+    model = nn.Conv2d(16, 8, 3)
+    del model._parameters["weight"]
+    with packed_weights.packed_weights(model) as packed:
+        assert not packed
 
 
 def test_gradients_flow_where_a_model_wants_them():
