@@ -32,7 +32,7 @@ from typing import Any
 
 from torch import nn
 
-from pytorch.cli import RESULTS_DIR, add_measuring_options, check_writable, experiment_parser, parse
+from pytorch.cli import PLOTS_DIR, RESULTS_DIR, add_measuring_options, check_writable, experiment_parser, parse
 from pytorch.datasets import Dataset, dataset_name, dataset_source, load_dataset
 from pytorch.errors import FileError, InputError
 from pytorch.experiment import PAIR, RANDOM_WEIGHTS, SHUFFLED, UNROTATED, UNTRAINED
@@ -153,6 +153,8 @@ def _load(options: argparse.Namespace, trained_on: str, further_seed: int | None
             first = ", with the other options of the first pair"
         if options.results_dir != RESULTS_DIR.expanduser():
             command += ["--results-dir", str(options.results_dir)]
+        if options.plots_dir != PLOTS_DIR:
+            command += ["--plots-dir", str(options.plots_dir)]
         raise FileError(f"there is no {trained_on} model at {path}: first run {shlex.join(command)}{first}")
     trained = load_model(path)
     found = trained.model, trained.dataset, trained.trained_on

@@ -412,6 +412,11 @@ def test_the_measure_normalizes_by_the_training_split(image_folder, tmp_path, mo
             1,
             ["first run python experiment_rotation.py vgg16 digits --results-dir 'my results'\n"],
         ),
+        (
+            ("experiment_variance.py", "vgg16", "digits", "--plots-dir", "mine"),
+            1,
+            ["first run python experiment_rotation.py vgg16 digits --plots-dir mine\n"],
+        ),
         (("experiment_rotation.py", "resnt", "digits"), 2, ["unknown model 'resnt': did you mean resnet"]),
         (("experiment_rotation.py", "resnet", "cifar"), 2, ["'cifar': did you mean cifar10", "fashion_mnist"]),
         (("experiment_rotation.py", "resnet"), 2, ["dataset"]),
