@@ -166,7 +166,7 @@ class ActivationRecorder:
         return self._places.row
 
     def find_layers(self, inputs: Tensor) -> None:
-        """Run the model to learn what its layers are, without reading them; arguments and errors as of a call."""
+        """Run the model to learn what its layers are, without reading them: before any call, whose errors it raises."""
         self._reads = False
         try:
             self(inputs)

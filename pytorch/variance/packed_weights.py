@@ -46,13 +46,10 @@ def can_pack() -> bool:
         (torch.ops.mkldnn, "_reorder_convolution_weight"), (torch.ops.mkldnn, "_convolution_pointwise"),
         (torch._C, "_select_conv_backend"), (torch._C, "_conv_determine_backend_memory_format"),
         (torch._C, "_len_torch_function_stack"), (torch._C, "_len_torch_dispatch_stack"),
-        (torch._C, "_get_tracing_state"), (torch._C, "_functorch"), (forward_ad, "_current_level"),
+        (torch._C, "_get_tracing_state"), (forward_ad, "_current_level"),
+        (getattr(torch._C, "_functorch", None), "maybe_current_level"),
     )  # fmt: skip
-    return (
-        torch.backends.mkldnn.is_available()
-        and all(hasattr(*each) for each in needed)
-        and hasattr(torch._C._functorch, "maybe_current_level")
-    )
+    return torch.backends.mkldnn.is_available() and all(hasattr(*each) for each in needed)
 
 
 def _is_plain(module: nn.Module) -> bool:
@@ -88,6 +85,7 @@ class _Kept:
     made_for: tuple
 
     def is_of(self, weight: Tensor, made_for: tuple) -> bool:
+        """Whether they were made of these weights, as they are now, and for such a convolution."""
         same = self.source.data_ptr() == weight.data_ptr() and self.version == weight._version
         layouts = (self.source.shape, self.source.stride()) == (weight.shape, weight.stride())
         return same and layouts and self.made_for == made_for
@@ -125,13 +123,13 @@ class PackedConvolution:
         if _is_watched() or not self._is_for_onednn(inputs, weight, bias, cast):
             return nn.Conv2d._conv_forward(module, inputs, weight, bias)
         kind = cast or weight.dtype
-        made_for = kind, module.padding, module.stride, module.dilation, module.groups
+        how = module.padding, module.stride, module.dilation, module.groups
+        made_for = kind, *how
         kept = self._kept
         if kept is None or not kept.is_of(weight, made_for):
             kept = self._kept = self._packed(inputs, weight, made_for)
         return torch.ops.mkldnn._convolution_pointwise(
-            inputs.to(kind), kept.weights, None if bias is None else bias.to(kind),
-            module.padding, module.stride, module.dilation, module.groups, "none", [], "",
+            inputs.to(kind), kept.weights, None if bias is None else bias.to(kind), *how, "none", [], "",
         )  # fmt: skip
 
     def _is_for_onednn(self, inputs: Tensor, weight: Tensor, bias: Tensor | None, cast: torch.dtype | None) -> bool:
