@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from PIL import Image
 from test_result import errors, result
@@ -179,6 +180,22 @@ def test_layers_are_named_as_far_as_there_is_room_and_blocks_always(pair, layers
     assert all(label.get_fontsize() >= 4 for label in ticks)
     assert bool(ticks) == ((layers, width) != (60, 3.4))
     assert width is None or figure.get_figwidth() == width
+
+
+@pytest.mark.parametrize("letters", range(7, 12))
+def test_nothing_leaves_the_figure_however_high_the_names_of_layers_make_it(pair, letters):  # noqa: F811
+    """Room for the ticks of layer means is made before the height of their axis is settled."""
+    names = ["n" * letters + str(index) for index in range(16)]
+    tv, sv = np.linspace(0, 4, 16), np.array([0.0] + 15 * [1.0])
+    changes = {"layer_names": names, "layer_shapes": [(1,)] * 16, "tv_all": tv, "sv_all": sv,
+               "tv_classes": np.tile(tv, (3, 1)), "sv_classes": np.tile(sv, (3, 1)),
+               "errors": errors(3, 16)}  # fmt: skip
+    figure = heatmap_figure(of_both(pair, **changes), "all")
+    canvas = FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
+    boxes = [axes.get_tightbbox(canvas.get_renderer()) for axes in figure.axes]
+    assert min(box.x0 for box in boxes) >= 0
+    assert max(box.x1 for box in boxes) <= figure.bbox.x1
 
 
 def test_blocks_are_runs_of_layers():

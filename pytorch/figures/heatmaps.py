@@ -30,8 +30,10 @@ from pytorch.figures.cells import (
 from pytorch.figures.layer_axis import name_blocks, name_layers
 from pytorch.figures.style import (
     DIFFERENCE_COLOURS,
+    MEAN_STEPS,
     MODEL_COLOURS,
     SCALE_COLOURS,
+    SCALE_STEPS,
     difference_title,
     group_title,
     model_title,
@@ -203,6 +205,7 @@ def _draw_panel(panel: Panel, strip: Axes, cells: Axes, result: VarianceResult, 
     strip.set_xticks([])
     for axes in (strip, cells):
         axes.set_xlim(-0.5, len(panel.means) - 0.5)
+    strip.yaxis.set_major_locator(MaxNLocator(MEAN_STEPS))
     strip.tick_params(axis="y", labelsize=6, length=2, pad=1)
     strip.spines[["top", "right", "bottom"]].set_visible(False)
     blocks = name_blocks(strip, result.layer_names, pitch)
@@ -246,7 +249,7 @@ def _add_scales(figure: Figure, axes: list[tuple[Axes, Axes]], norm: Normalize, 
         bars[-1].set_label("difference of NV", fontsize=7)
     for each in bars:
         each.ax.tick_params(labelsize=7)
-        each.locator = MaxNLocator(5)
+        each.locator = MaxNLocator(SCALE_STEPS)
 
 
 def _add_marks(figure: Figure, panels: list[Panel], what: str) -> None:

@@ -20,6 +20,10 @@ NETWORK_COLOURS, NETWORK_MARKERS = ("#009E73", "#CC79A7", "#000000", "#E69F00", 
 SCALE_COLOURS, DIFFERENCE_COLOURS = "viridis", "RdBu_r"
 """Colour maps that colour-blind readers can follow: of the normalized variance, and of its differences around 0."""
 
+MEAN_STEPS, SCALE_STEPS = 3, 5
+"""At most so many steps between the ticks of layer means above columns, and of scales of colours. A number left to
+matplotlib follows the length of an axis, which the layout settles after making room for the labels of other ticks."""
+
 TRANSFORMATION_TITLES = {
     "rotation": "rotations",
     "rotation-disc": "rotations, masked to a disc",
