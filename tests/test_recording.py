@@ -335,6 +335,8 @@ GOOD = {"images": torch.rand(4, 1, 6, 6), "labels": None, "transformations": rot
         (nn.ReLU(), {"images": [(torch.rand(4, 1, 6, 6),)]}, r"must be \(images, labels\)"),
         (nn.ReLU(), {"labels": ["a", "b", "c", "d"]}, r"labels must be integers .*; name them with classes="),
         (nn.ReLU(), {"transformations": iter(rotations(1))}, "1 transformations: at least two"),
+        (nn.ReLU(), {"transformations": [30, 60]}, "transformation 30 is no function of a batch"),
+        (abs, {}, "the model is of type builtin_function_or_method: it must be a torch.nn.Module"),
         (nn.ReLU(), {"labels": torch.zeros(3)}, "3 labels for 4 images"),
         (nn.ReLU(), {"labels": torch.zeros(4)}, "integers"),
         (nn.ReLU(), {"labels": torch.tensor([0, 1, 2, 5]), "classes": ["a", "b"]}, "0 to 5: they must lie in 0 to 1"),

@@ -53,7 +53,8 @@ def measure_variance(
         TV = mean over x of dispersion over t        SV = mean over t of dispersion over x        NV = TV / SV
 
     The model's mode, hooks, parameters and device are left as they were found. A model in ``channels_last`` is fed
-    images in that format, which on a CPU is faster.
+    images in that format, which on a CPU is faster; it must not change weights of convolutions through ``.data`` in
+    its forward pass then (see ``pytorch.variance.packed_weights``).
 
     Args:
         model: Any module.
@@ -145,6 +146,8 @@ def measure_variances(
     if not models:
         raise InputError("there is no model to measure")
     for model in models:
+        if not isinstance(model, nn.Module):
+            raise InputError(f"the model is of type {type(model).__name__}: it must be a torch.nn.Module")
         _check_place(model, device)
         _check_weights(model)
         if precision != "fp32" and any(values.dtype == torch.float64 for values in model.parameters()):
@@ -180,6 +183,9 @@ def _check(options: PassOptions, batch_size: int) -> None:
             f"{len(options.transformations)} transformations: at least two are needed, "
             "the transformation variance of fewer is undefined"
         )
+    for transformation in options.transformations:
+        if not callable(transformation):
+            raise InputError(f"transformation {transformation!r} is no function of a batch; those of rotations(4) are")
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}: it must be at least 1")
     for what, known in (("dispersion", DISPERSIONS), ("precision", PRECISIONS)):
