@@ -134,6 +134,13 @@ def test_precisions_may_change(precisions):
     assert all(torch.equal(one, called(precision)) for one, precision in zip(kept, precisions, strict=True))
 
 
+def test_devices_may_change():
+    model = convolution(16, 4, 3)
+    with packed_weights.packed_weights(model):
+        model(batch(5))
+        assert model.to("meta")(batch(5).to("meta")).shape == (5, 4, 7, 7)
+
+
 def test_channels_that_lie_apart_stay_so():
     model, images = nn.Conv2d(16, 8, 3), batch(4).contiguous()
     usual = model(images)

@@ -56,7 +56,8 @@ class Chains:
     def read(self, place: Place, activation: Tensor) -> bool:
         """Write the units of an activation and of what follows it; or tell that nothing is known to follow it."""
         chain = self._chains.get(place.name)
-        if chain is None or not self._kernels.reading.can_read(activation):
+        known = chain is not None and self._places.named  # in the first call only one of two layers of a name is known
+        if not known or not self._kernels.reading.can_read(activation):
             return False
         affine = self._derived.affine(chain.norm, place.kind) if chain.norm else None
         if affine is None and chain.norm:

@@ -139,7 +139,8 @@ class PackedConvolution:
             return False
         module = self._module
         key = (
-            inputs.shape, inputs.stride(), inputs.dtype, weight.shape, weight.stride(), weight.dtype, cast,
+            inputs.shape, inputs.stride(), inputs.dtype, inputs.device,
+            weight.shape, weight.stride(), weight.dtype, weight.device, cast,
             module.padding, module.padding_mode, module.stride, module.dilation, module.groups,
         )  # fmt: skip
         known = self._fits.get(key)
