@@ -57,6 +57,17 @@ def test_quarter_turns_by_interpolation_agree(degrees):
     )
 
 
+@pytest.mark.parametrize(("count", "channels"), [(1, 1), (7, 1), (5, 3), (4, 3), (64, 1), (2, 35), (0, 3)])
+@pytest.mark.parametrize("transformation", [Rotation(30), Scaling(0.7)])
+def test_images_of_a_batch_are_transformed_each_by_itself(count, channels, transformation):
+    images = torch.rand(count, channels, 9, 6, generator=torch.Generator().manual_seed(2))
+    together = transformation(images)
+    assert together.shape == images.shape
+    for image, found in zip(images, together, strict=True):
+        for plane, moved in zip(image, found, strict=True):
+            assert torch.equal(transformation(plane[None, None]), moved[None, None])
+
+
 @pytest.mark.parametrize("degrees", [22.5, 45, 58, -130, 1, 360 / 7])
 @pytest.mark.parametrize("images", [ODD, OBLONG], ids=["odd", "oblong"])
 def test_any_angle_equals_a_loop_over_pixels(images, degrees):
