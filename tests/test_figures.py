@@ -315,6 +315,21 @@ def test_accuracy_stands_beside_the_variance(pair):  # noqa: F811
     )
 
 
+@pytest.mark.parametrize("width", [2.5, 3.4, 5.5, None])
+def test_the_names_of_controls_stay_within_the_figure(pair, width):  # noqa: F811
+    more = {"samples": 2000}
+    controls = [
+        VariancePair(**{**vars(pair), "control": "random-weights", "results": {"untrained": result(**more)}}),
+        VariancePair(**{**vars(of_both(pair, **more)), "control": "shuffled"}),
+    ]
+    figure = layers_figure(pair, controls, width=width)
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
+    assert "control, samples shuffled, 2,000 samples: rotated model, all samples" in " ".join(texts(figure).split())
+
+
 def test_layer_plots_have_bands_and_controls_beside(pair):  # noqa: F811
     untrained = VariancePair(
         **{**vars(pair), "control": "random-weights", "results": {"untrained": result(tv_all=np.full(4, 0.5))}}

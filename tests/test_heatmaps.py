@@ -10,8 +10,8 @@ from test_storage import pair  # noqa: F401 (a fixture)
 
 from pytorch.figures import heatmap_figure, pair_scales, save_figure
 from pytorch.figures.cells import ABOVE, CONSTANT, INFINITE, MARKS, ROWS, UNDEFINED, sorted_cells, stack_columns
-from pytorch.figures.heatmaps import SHARPNESS
 from pytorch.figures.layer_axis import blocks
+from pytorch.figures.saving import DOTS_PER_INCH
 from pytorch.variance_pair import VariancePair
 
 
@@ -34,9 +34,10 @@ def maps(figure):
 def cells(axes, counts):
     """The colours of the cells of each column, (cells, 4)."""
     picture = np.asarray(axes.get_images()[0].get_array())
-    assert picture.shape[:2] == (ROWS, SHARPNESS * len(counts))
+    width, rest = divmod(picture.shape[1], len(counts))
+    assert (len(picture), rest) == (ROWS, 0)
     return [
-        picture[((np.arange(n) + 0.5) * ROWS / n).astype(int), SHARPNESS * column + SHARPNESS // 2]
+        picture[((np.arange(n) + 0.5) * ROWS / n).astype(int), width * column + width // 2]
         for column, n in enumerate(counts)
     ]
 
@@ -211,6 +212,22 @@ def test_a_saved_picture_shows_its_columns(pair, tmp_path):  # noqa: F811
         colours = np.asarray(image.convert("RGB")).reshape(-1, 3)
     expected = (np.array(to_rgba(MARKS[CONSTANT]))[:3] * 255).round()
     assert (np.abs(colours - expected).max(axis=1) <= 1).sum() > 1000
+
+
+def test_columns_of_few_layers_do_not_run_into_each_other(pair, tmp_path):  # noqa: F811
+    """Two layers, all of whose units have one value each: two colours."""
+    changes = {"tv_all": np.array([0.5, 0.5, 1.0, 1.0]), "sv_all": np.ones(4)}
+    figure = heatmap_figure(of_both(pair, **changes), "all")
+    figure.set_dpi(DOTS_PER_INCH)
+    axes = maps(figure)[0][0]
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    left, bottom, right, top = (round(edge) for edge in axes.get_window_extent().extents)
+    row = np.asarray(canvas.buffer_rgba())[-(bottom + top) // 2, left + 5 : right - 5, :3].astype(int)
+    middle = len(row) // 2
+    assert np.abs(row[: middle - 4] - row[0]).max() <= 1
+    assert np.abs(row[middle + 4 :] - row[-1]).max() <= 1
+    assert np.abs(row[0] - row[-1]).max() > 50
 
 
 @pytest.mark.parametrize("form", ["pdf", "svg"])

@@ -336,6 +336,8 @@ GOOD = {"images": torch.rand(4, 1, 6, 6), "labels": None, "transformations": rot
         (nn.ReLU(), {"labels": ["a", "b", "c", "d"]}, r"labels must be integers .*; name them with classes="),
         (nn.ReLU(), {"transformations": iter(rotations(1))}, "1 transformations: at least two"),
         (nn.ReLU(), {"transformations": [30, 60]}, "transformation 30 is no function of a batch"),
+        (nn.ReLU(), {"transformations": 16}, "transformations is 16: it must be a sequence of functions"),
+        (nn.ReLU(), {"preprocess": 3}, "preprocess is 3: it must be a function of a batch, or None"),
         (abs, {}, "the model is of type builtin_function_or_method: it must be a torch.nn.Module"),
         (nn.ReLU(), {"labels": torch.zeros(3)}, "3 labels for 4 images"),
         (nn.ReLU(), {"labels": torch.zeros(4)}, "integers"),

@@ -63,8 +63,8 @@ MARK_LABEL = 1.9
 NARROWEST_GAPPED = 0.05
 """In inches: of columns with gaps between them; in narrower ones these would wash the colours out."""
 
-SHARPNESS = 12
-"""Points of the picture across a column; with one, smoothing would blur columns into each other."""
+SHARPNESS, SHARP_WIDTH = 12, 1200
+"""Points of the picture across a column, at least, and across all: smoothing blurs neighbouring points."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def _canvas(pair: VariancePair, panels: int, width: float | None) -> tuple[Figur
 
 def _draw_panel(panel: Panel, strip: Axes, cells: Axes, result: VarianceResult, pitch: float) -> None:
     layers = range(len(panel.means))
-    picture = np.repeat(panel.picture, SHARPNESS, axis=1)
+    picture = np.repeat(panel.picture, max(SHARPNESS, SHARP_WIDTH // len(panel.means)), axis=1)
     cells.imshow(picture, extent=(-0.5, len(panel.means) - 0.5, 1, 0), aspect="auto", interpolation_stage="rgba")
     if pitch >= NARROWEST_GAPPED:
         cells.vlines(np.arange(1, len(panel.means)) - 0.5, 0, 1, color="white", lw=min(2, 10 * pitch))

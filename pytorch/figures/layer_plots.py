@@ -1,5 +1,6 @@
 """The variances layer by layer: lines with their confidence bands."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from pytorch.experiment import RANDOM_WEIGHTS, SHUFFLED
 from pytorch.figures.layer_axis import name_blocks, name_layers
 from pytorch.figures.style import (
     CONTROL_TITLES,
+    LETTERS_PER_INCH,
     MODEL_COLOURS,
     class_colour,
     class_label,
@@ -29,6 +31,9 @@ CONTROL_LINES = {RANDOM_WEIGHTS: LINES, SHUFFLED: {ALL: "-."}}
 
 FEW_DECADES = 2
 """Over fewer, a logarithmic axis has ticks at 2 and 5, too."""
+
+LEGEND_SIZE, LEGEND_MARK = 7.5, 0.6
+"""Of a legend: its font size in points, and the room of its lines in inches."""
 
 MARGINS = 1.0
 """In inches, beside the layers."""
@@ -59,9 +64,10 @@ def layers_figure(pair: VariancePair, controls: Sequence[VariancePair] = (), wid
             for group, line in lines:
                 if group in found.groups:
                     shown = f"{model_title(control, trained_on)}, {group_title(group)}"
+                    samples = f", {found.samples:,} samples" if found.samples != result.samples else ""
                     ratio.plot(list(found.layer_means(group).values()), line,
                                color=MODEL_COLOURS[trained_on], lw=0.9, alpha=0.8,
-                               label=f"control, {CONTROL_TITLES[control.control]}: {shown}")  # fmt: skip
+                               label=f"control, {CONTROL_TITLES[control.control]}{samples}: {shown}")  # fmt: skip
     _finish(ratio, "NV, layer mean")
     ratio.set_ylim(bottom=0)
     for axes, name in zip(absolute, ("TV", "SV"), strict=True):
@@ -70,8 +76,12 @@ def layers_figure(pair: VariancePair, controls: Sequence[VariancePair] = (), wid
         axes.grid(axis="x", color="#EEEEEE")
         axes.tick_params(axis="y", labelsize=7)
     _name([ratio, *absolute], pair, figure)
+    handles, labels = ratio.get_legend_handles_labels()
     columns = 2 if figure.get_figwidth() >= 6 else 1
-    figure.legend(fontsize=7.5, ncols=columns, loc="outside lower center", frameon=False)
+    if columns == 1:
+        letters = int((figure.get_figwidth() - LEGEND_MARK) * LETTERS_PER_INCH / LEGEND_SIZE)
+        labels = [textwrap.fill(label, letters) for label in labels]
+    figure.legend(handles, labels, fontsize=LEGEND_SIZE, ncols=columns, loc="outside lower center", frameon=False)
     set_title(figure, pair, "layer means with 95 % intervals", result.samples)
     return figure
 

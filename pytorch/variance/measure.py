@@ -131,6 +131,8 @@ def measure_variances(
     if isinstance(layers, Iterator):  # each model, and the check of its axes, goes through the names
         layers = list(layers)
     check_class_names(classes or [])
+    if not isinstance(transformations, Iterable):
+        raise InputError(f"transformations is {transformations!r}: it must be a sequence of functions, as rotations(4)")
     options = PassOptions(
         transformations=list(transformations),
         preprocess=preprocess,
@@ -186,6 +188,8 @@ def _check(options: PassOptions, batch_size: int) -> None:
     for transformation in options.transformations:
         if not callable(transformation):
             raise InputError(f"transformation {transformation!r} is no function of a batch; those of rotations(4) are")
+    if options.preprocess is not None and not callable(options.preprocess):
+        raise InputError(f"preprocess is {options.preprocess!r}: it must be a function of a batch, or None")
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}: it must be at least 1")
     for what, known in (("dispersion", DISPERSIONS), ("precision", PRECISIONS)):

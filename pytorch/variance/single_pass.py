@@ -74,7 +74,8 @@ def _run(
     for batch in samples.batches:
         first = first or len(batch.images)
         if options.shuffled and accumulators and first < FEWEST_TO_SHUFFLE:
-            raise InputError(f"batches of {first} samples are too small to shuffle: {FEWEST_TO_SHUFFLE} are needed")
+            raise InputError(f"batches of {first} samples are too small to shuffle: {FEWEST_TO_SHUFFLE} are needed, "
+                             "and batches are nearly equal parts: take larger ones")  # fmt: skip
         images = batch.images.to(device, non_blocking=True)
         for step, transformation in enumerate(options.transformations):
             seen = _shuffle(images, generator) if options.shuffled else images
