@@ -78,8 +78,9 @@ def measure_variance(
         tolerance: Stop as soon as every layer mean of NV, over all samples and stratified, is known to this
             half-width (95 %; see ``pytorch.variance.stopping``); None: use all samples.
         shuffled: A control: under each transformation every sample stands in for another one of its batch, of 16 or
-            more, whatever its class, so that NV must come out near 1, above it as far as a transformation shifts the
-            activations of all samples alike.
+            more, whatever its class, so that NV must come out near 1 (0.98 with 16 transformations, 0.92 with 4, as a
+            standard deviation of few values is too small), above it as far as a transformation shifts the activations
+            of all samples alike.
         seed: Of the order of the samples, and of the shuffling.
         replay: On CUDA, whether to replay the model as a CUDA graph after two calls with batches of a size, where
             that gives the same (see ``pytorch.variance.replay``): its Python code does not run then.
