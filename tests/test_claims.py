@@ -429,7 +429,7 @@ def test_the_output_class_by_class():
     assert found["claims"][1]["found"].endswith(
         "deviations before training 0.0500; of the 1 that differ, 1 did so before training"
     )
-    alike_before = untrained(results={"untrained": measured(nv, classes=[nv, nv], class_errors=0.001)})
+    alike_before = untrained(results={"untrained": measured(nv, classes=[nv, nv, nv], class_errors=0.001)})
     found = tables(found_in(pair(results={"unrotated": apart, "rotated": alike}), alike_before))
     assert found["claims"][1]["found"].endswith("; of the 1 that differ, 0 did so before training")
 

@@ -179,6 +179,15 @@ def test_controls_of_something_else_stay_away(other):
     assert "shuffled" not in names
 
 
+def test_numbers_of_fewer_samples_do_not_stand_beside():
+    """NV of few samples is too large; where a measurement stopped early, those that it could have taken count."""
+    other = untrained(results={"untrained": result(samples=4)})
+    for name in ("global-means", "layers-simple-conv-mnist-rotation-mean"):
+        assert all("before training" not in " ".join(row) for row in named([pair(), other], name))
+    stopped = untrained(results={"untrained": result(samples=4, samples_offered=6, tolerance=0.1)})
+    assert "before training" in named([pair(), stopped], "global-means")[0]
+
+
 def test_published_values():
     assert published_global_mean("all_convolutional", "cifar10", "rotation", "max", "rotated", "all") == 0.6817
     assert published_global_mean("vgg16", "cifar10", "rotation", "mean", "unrotated", "stratified") == 0.7181

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from pytorch.checked_fields import Setting
 from pytorch.claims.learning import chance, has_learned
-from pytorch.experiment import PAIR, RANDOM_WEIGHTS, UNTRAINED
+from pytorch.experiment import PAIR, UNTRAINED
 from pytorch.models import MODELS
 from pytorch.recipes import recipe_for
-from pytorch.report.controls import controls_of
+from pytorch.report import controls
 from pytorch.report.findings import Findings
 from pytorch.report.published import published_dataset
 from pytorch.variance import VarianceResult
@@ -31,8 +31,8 @@ def rotation_pairs(found: Findings) -> list[VariancePair]:
 
 
 def before_training(found: Findings, pair: VariancePair) -> VarianceResult | None:
-    """Find what was measured of a pair's network before its training; None if it was not."""
-    control = controls_of(pair, [measured.pair for measured in found.measured]).get(RANDOM_WEIGHTS)
+    """Find what was measured of a pair's network before its training, on as many samples; None if it was not."""
+    control = controls.before_training(pair, [measured.pair for measured in found.measured])
     return control.results[UNTRAINED] if control else None
 
 
@@ -56,10 +56,9 @@ def uncounted(found: Findings) -> list[VariancePair]:
 def _what(pair: VariancePair) -> tuple:
     settings = [{**training, "seed": None} for training in pair.training.values()]
     result = pair.any_result
-    samples = result.samples if result.tolerance is None else result.samples_offered  # each stops when it is known
     return (
         pair.model, pair.dataset, pair.transformation, pair.aggregation, pair.control, settings,
-        result.transformations, samples, result.tolerance, result.precision,
+        result.transformations, controls.samples_offered(pair), result.tolerance, result.precision,
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pytorch.experiment import SHUFFLED, UNROTATED, UNTRAINED
+from pytorch.experiment import RANDOM_WEIGHTS, SHUFFLED, UNROTATED, UNTRAINED
 from pytorch.variance_pair import VariancePair
 
 BEGINNING = "fingerprint of the data", "classes", "training samples", "seed of their choice", "seed"
@@ -20,6 +20,21 @@ def controls_of(pair: VariancePair, pairs: Sequence[VariancePair]) -> dict[str, 
         if other.control and _measured_alike(other, pair) and _trained_alike(other, pair):
             found.setdefault(other.control, other)
     return found
+
+
+def before_training(pair: VariancePair, pairs: Sequence[VariancePair]) -> VariancePair | None:
+    """Find the control before training that a pair's numbers can stand beside; None if there is none.
+
+    It was measured on as many samples: of few, NV is too large.
+    """
+    control = controls_of(pair, pairs).get(RANDOM_WEIGHTS)
+    return control if control and samples_offered(control) == samples_offered(pair) else None
+
+
+def samples_offered(pair: VariancePair) -> int | None:
+    """How many samples there were to measure; with a tolerance a measurement stops when enough is known."""
+    result = pair.any_result
+    return result.samples if result.tolerance is None else result.samples_offered
 
 
 def _measured_alike(one: VariancePair, other: VariancePair) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pytorch.experiment import PAIR, RANDOM_WEIGHTS, ROTATED, SHUFFLED, UNROTATED, UNTRAINED
-from pytorch.report.controls import controls_of
+from pytorch.report.controls import before_training, controls_of
 from pytorch.report.long_format import published_value
 from pytorch.report.published import notes as published_notes
 from pytorch.report.published import published_accuracy
@@ -97,7 +97,7 @@ def _global_means(measured: Sequence[VariancePair], pairs: Sequence[VariancePair
 def _global_row(pair: VariancePair, group: str, pairs: Sequence[VariancePair]) -> Row:
     means = {trained_on: _global_mean(pair, trained_on, group) for trained_on in PAIR}
     published = {trained_on: published_value(pair, trained_on, group) for trained_on in PAIR}
-    untrained = controls_of(pair, pairs).get(RANDOM_WEIGHTS)
+    untrained = before_training(pair, pairs)
     return {
         **_measurement(pair, group, pairs),
         **means,
@@ -201,7 +201,7 @@ def _layer_rows(pair: VariancePair, pairs: Sequence[VariancePair]) -> list[Row]:
         counts[f"not finite, {trained_on}"] = _count(values, lambda units: ~np.isfinite(units))
         for group in _groups(pair):
             means[f"{trained_on}, {MEASURES[group]}"] = _estimates(result, group)
-    untrained = controls_of(pair, pairs).get(RANDOM_WEIGHTS)
+    untrained = before_training(pair, pairs)
     for group in _groups(untrained) if untrained else ():
         means[f"before training, {MEASURES[group]}"] = _estimates(untrained.any_result, group)
     columns = {"units": sizes, **counts, **means}
