@@ -77,7 +77,7 @@ def layers_figure(pair: VariancePair, controls: Sequence[VariancePair] = (), wid
         axes.tick_params(axis="y", labelsize=7)
     _name([ratio, *absolute], pair, figure)
     handles, labels = ratio.get_legend_handles_labels()
-    columns = 2 if figure.get_figwidth() >= 6 else 1
+    columns = 2 if figure.get_figwidth() >= (7 if controls else 6) else 1
     if columns == 1:
         letters = int((figure.get_figwidth() - LEGEND_MARK) * LETTERS_PER_INCH / LEGEND_SIZE)
         labels = [textwrap.fill(label, letters) for label in labels]
