@@ -315,7 +315,7 @@ def test_accuracy_stands_beside_the_variance(pair):  # noqa: F811
     )
 
 
-@pytest.mark.parametrize("width", [2.5, 3.4, 6.5, None])
+@pytest.mark.parametrize("width", [2.5, 3.4, 6.0, None])
 def test_the_names_of_controls_stay_within_the_figure(pair, width):  # noqa: F811
     more = {"samples": 2000}
     controls = [
