@@ -214,7 +214,7 @@ def test_a_saved_picture_shows_its_columns(pair, tmp_path):  # noqa: F811
     assert (np.abs(colours - expected).max(axis=1) <= 1).sum() > 1000
 
 
-def test_columns_of_few_layers_do_not_run_into_each_other(pair, tmp_path):  # noqa: F811
+def test_columns_of_few_layers_do_not_run_into_each_other(pair):  # noqa: F811
     """Two layers, all of whose units have one value each: two colours."""
     changes = {"tv_all": np.array([0.5, 0.5, 1.0, 1.0]), "sv_all": np.ones(4)}
     figure = heatmap_figure(of_both(pair, **changes), "all")

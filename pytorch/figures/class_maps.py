@@ -6,7 +6,6 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from pytorch.experiment import ROTATED, UNROTATED
 from pytorch.figures.cells import ABOVE, CONSTANT, MARKS, UNDEFINED, colour_cells, layer_cells, robust_top
@@ -14,9 +13,9 @@ from pytorch.figures.layer_axis import name_blocks, name_layers
 from pytorch.figures.style import (
     DIFFERENCE_COLOURS,
     SCALE_COLOURS,
-    SCALE_STEPS,
     class_label,
     difference_title,
+    finish_scale,
     model_title,
     plain,
     set_title,
@@ -59,10 +58,8 @@ def class_layers_figure(pair: VariancePair, width: float | None = None) -> Figur
         colours = colormaps[DIFFERENCE_COLOURS].with_extremes(bad=MARKS[CONSTANT])
         image = axes[-1].imshow(np.ma.masked_invalid(difference), cmap=colours, vmin=-top, vmax=top, aspect="auto")
         axes[-1].set_title(difference_title(pair), fontsize=9, loc="left")
-        bar = figure.colorbar(image, ax=axes[-1], extend="both", pad=0.02, fraction=0.03, aspect=12,
-                              ticks=MaxNLocator(SCALE_STEPS))  # fmt: skip
-        bar.set_label("difference", fontsize=7)
-        bar.ax.tick_params(labelsize=7)
+        bar = figure.colorbar(image, ax=axes[-1], extend="both", pad=0.02, fraction=0.03, aspect=12)
+        finish_scale(bar, "difference")
     pitch = (width - MARGINS) / (layers + 1)
     if name_blocks(axes[0], result.layer_names, pitch):
         axes[0].set_title(axes[0].get_title("left"), fontsize=9, loc="left", pad=15)
@@ -130,8 +127,6 @@ def _name_classes(axes: Axes, classes: list[str]) -> None:
 def _add_scale(figure: Figure, axes: np.ndarray, norm: Normalize, label: str, extend: str = "neither") -> None:
     colours = colormaps[SCALE_COLOURS].with_extremes(over=MARKS[ABOVE])
     bar = figure.colorbar(
-        ScalarMappable(norm, colours), ax=list(axes), extend=extend, pad=0.02, fraction=0.03, aspect=25,
-        ticks=MaxNLocator(SCALE_STEPS),
-    )  # fmt: skip
-    bar.set_label(label, fontsize=7)
-    bar.ax.tick_params(labelsize=7)
+        ScalarMappable(norm, colours), ax=list(axes), extend=extend, pad=0.02, fraction=0.03, aspect=25
+    )
+    finish_scale(bar, label)

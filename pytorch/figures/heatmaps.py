@@ -33,8 +33,8 @@ from pytorch.figures.style import (
     MEAN_STEPS,
     MODEL_COLOURS,
     SCALE_COLOURS,
-    SCALE_STEPS,
     difference_title,
+    finish_scale,
     group_title,
     model_title,
     set_title,
@@ -240,16 +240,11 @@ def _add_scales(figure: Figure, axes: list[tuple[Axes, Axes]], norm: Normalize, 
     colours = colormaps[SCALE_COLOURS].with_extremes(over=MARKS[ABOVE])
     models = maps if scale is None else maps[:-1]
     bar = figure.colorbar(ScalarMappable(norm, colours), ax=models, extend="max", pad=0.02, **place)
-    bar.set_label("NV = TV / SV (0: invariant; ends at the 99 % quantile)", fontsize=7)
-    bars = [bar]
+    finish_scale(bar, "NV = TV / SV (0: invariant; ends at the 99 % quantile)")
     if scale is not None:
         place["aspect"] = 22 if beside else 12
-        bars.append(figure.colorbar(ScalarMappable(scale, DIFFERENCE_COLOURS), ax=maps[-1:], extend="both", pad=0.02,
-                                    **place))  # fmt: skip
-        bars[-1].set_label("difference of NV", fontsize=7)
-    for each in bars:
-        each.ax.tick_params(labelsize=7)
-        each.locator = MaxNLocator(SCALE_STEPS)
+        bar = figure.colorbar(ScalarMappable(scale, DIFFERENCE_COLOURS), ax=maps[-1:], extend="both", pad=0.02, **place)
+        finish_scale(bar, "difference of NV")
 
 
 def _add_marks(figure: Figure, panels: list[Panel], what: str) -> None:

@@ -1,6 +1,5 @@
 """The variances layer by layer: lines with their confidence bands."""
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +11,6 @@ from pytorch.experiment import RANDOM_WEIGHTS, SHUFFLED
 from pytorch.figures.layer_axis import name_blocks, name_layers
 from pytorch.figures.style import (
     CONTROL_TITLES,
-    LETTERS_PER_INCH,
     MODEL_COLOURS,
     class_colour,
     class_label,
@@ -20,6 +18,7 @@ from pytorch.figures.style import (
     group_title,
     model_title,
     set_title,
+    wrap,
 )
 from pytorch.variance import VarianceResult
 from pytorch.variance.result import ALL, STRATIFIED
@@ -79,8 +78,7 @@ def layers_figure(pair: VariancePair, controls: Sequence[VariancePair] = (), wid
     handles, labels = ratio.get_legend_handles_labels()
     columns = 2 if figure.get_figwidth() >= (7 if controls else 6) else 1
     if columns == 1:
-        letters = int((figure.get_figwidth() - LEGEND_MARK) * LETTERS_PER_INCH / LEGEND_SIZE)
-        labels = [textwrap.fill(label, letters) for label in labels]
+        labels = [wrap(label, LEGEND_SIZE, figure.get_figwidth() - LEGEND_MARK) for label in labels]
     figure.legend(handles, labels, fontsize=LEGEND_SIZE, ncols=columns, loc="outside lower center", frameon=False)
     set_title(figure, pair, "layer means with 95 % intervals", result.samples)
     return figure

@@ -4,8 +4,10 @@ import textwrap
 
 from matplotlib import color_sequences, colormaps
 from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from pytorch.experiment import PAIR, RANDOM_WEIGHTS, ROTATED, SHUFFLED, UNROTATED, UNTRAINED
 from pytorch.variance.result import ALL, STRATIFIED
@@ -101,7 +103,23 @@ def title_size(figure: Figure) -> float:
 
 def fit(line: str, figure: Figure) -> str:
     """Break a line of a title where it would leave the figure."""
-    return textwrap.fill(plain(line), int(LETTERS_PER_INCH / title_size(figure) * figure.get_figwidth()))
+    return wrap(plain(line), title_size(figure), figure.get_figwidth())
+
+
+def wrap(text: str, size: float, inches: float) -> str:
+    r"""Break a text in letters of so many points where it would be wider than so many inches.
+
+    >>> wrap("control, samples shuffled: rotated model", size=7.5, inches=2)
+    'control, samples shuffled:\nrotated model'
+    """
+    return textwrap.fill(text, int(LETTERS_PER_INCH / size * inches))
+
+
+def finish_scale(bar: Colorbar, label: str) -> None:
+    """Name a scale of colours, and give it its ticks."""
+    bar.set_label(label, fontsize=7)
+    bar.ax.tick_params(labelsize=7)
+    bar.locator = MaxNLocator(SCALE_STEPS)
 
 
 def plain(text: str) -> str:
