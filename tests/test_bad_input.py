@@ -5,13 +5,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFile, WebPImagePlugin
 from test_datasets import small_mnist  # noqa: F401
 from torch import nn
 
@@ -135,11 +137,19 @@ def frames(path):
     images[0].save(path, save_all=True, append_images=images[1:])
 
 
-def bomb(path):
-    """Some hundred bytes that say to be an image of 10 gigapixels."""
+def bomb(path, side=100_000):
+    """Some hundred bytes that claim so many pixels a side, 10 gigapixels if not told."""
     Image.new("1", (32, 32)).save(path)
     content = bytearray(path.read_bytes())
-    content[16:24] = (100_000).to_bytes(4, "big") * 2
+    content[16:24] = side.to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    path.write_bytes(content)
+
+
+def webp_bomb(path, side):
+    Image.new("RGB", (32, 32)).save(path, format="WEBP", lossless=True)
+    content = bytearray(path.read_bytes())
+    content[21:25] = ((side - 1) | (side - 1) << 14).to_bytes(4, "little")
     path.write_bytes(content)
 
 
@@ -150,11 +160,11 @@ UNUSABLE = {
     "16 bits": (lambda path: Image.new("I;16", (32, 32)).save(path), "1.png: images of mode I;16 are not supported"),
     "floating": (lambda path: Image.new("F", (32, 32)).save(path, format="TIFF"), "1.png: images of mode F"),
     "animated": (frames, "1.png has 3 frames, and a sample is one: keep one, or remove it"),
-    "bomb": (bomb, "1.png cannot be read as an image"),
+    "bomb": (bomb, "1.png claims more than 90000000 pixels; make it smaller, or remove it"),
     "a pipe": (lambda path: (path.unlink(), os.mkfifo(path)), "1.png is no file"),
     "a program": (lambda path: path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0"), "1.png cannot be read as an image"),
-    "a folder": (lambda path: (path.unlink(), path.mkdir()), "Found no valid file for the classes cat"),
-    "a class in test alone": (lambda path: (path.parents[1] / "newt").mkdir(), "no valid file for the classes newt"),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), "no images in the classes ['cat']"),
+    "a class in test alone": (lambda path: (path.parents[1] / "newt").mkdir(), "no images in the classes ['newt']"),
     "a class with images in test alone": (
         lambda path: path.parent.rename(path.parents[1] / "newt"), "only in one of them: ['cat', 'newt']",
     ),
@@ -170,6 +180,23 @@ def test_folders_with_images_that_cannot_be_used(script, image_folder, spoil, me
     assert code == 1
     assert len(errors(told)) == 1
     assert message in told
+
+
+@pytest.mark.parametrize("callers", [None, 1, 10**12])
+@pytest.mark.parametrize(("make", "side"), [(bomb, 9_500), (bomb, 100_000), (webp_bomb, 9_500)])
+def test_no_image_takes_the_memory_that_it_claims(image_folder, monkeypatch, callers, make, side):
+    """Whatever PIL was told to let pass: it is refused before its pixels get any memory."""
+    make(image_folder / "test" / "cat" / "0.png", side)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", callers)
+    pets = load_dataset(str(image_folder), None)
+    assert len(pets.train) == 12
+    monkeypatch.setattr(ImageFile.ImageFile, "load", None)
+    monkeypatch.setattr(WebPImagePlugin._webp, "WebPAnimDecoder", None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(InputError, match=r"0.png claims more than"):
+            _ = pets.test
+    assert callers == Image.MAX_IMAGE_PIXELS
 
 
 USABLE = {
@@ -288,7 +315,7 @@ def test_what_is_not_named_as_an_image_is_counted(script, image_folder):
     (image_folder / "test" / "loop").symlink_to(image_folder / "test" / "cat")
     (image_folder / "train" / "loop").symlink_to(image_folder / "train" / "cat")
     _, told, _ = script("train", "simple_conv", image_folder, *ONE_EPOCH)
-    assert f"{image_folder / 'train'}: files left out that are not named as images: 2" in told
+    assert f"{image_folder / 'train'}: files left out that are in no class or not named as images: 2" in told
     os.mkfifo(image_folder / "train" / "dog" / "pipe.png")
     code, told, _ = script("train", "simple_conv", image_folder, *ONE_EPOCH)
     assert (code, len(errors(told))) == (1, 1)

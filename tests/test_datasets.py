@@ -146,7 +146,7 @@ def remove(folder):
     [
         (lambda folder: remove(folder / "test"), "has no folder test/"),
         (lambda folder: remove(folder / "train" / "cat"), "only in one of them: \\['cat'\\]"),
-        (lambda folder: (folder / "test" / "newt").mkdir(), "Found no valid file for the classes newt"),
+        (lambda folder: (folder / "test" / "newt").mkdir(), "no images in the classes \\['newt'\\]"),
         (lambda folder: (folder / "test" / "cat" / "1.png").write_text("no image"), "1.png cannot be read as an image"),
         (
             lambda folder: Image.new("I;16", (32, 32)).save(folder / "test" / "cat" / "1.png"),
@@ -178,8 +178,27 @@ def test_a_class_that_cannot_be_named(image_folder):
 
 def test_files_that_are_no_images_are_left_out_and_it_is_said(image_folder, capsys):
     (image_folder / "train" / "cat" / "notes.txt").write_text("mine")
+    shutil.copy(image_folder / "train" / "cat" / "0.png", image_folder / "train")
     assert len(load_dataset(str(image_folder), None).train) == 12
-    assert "train: files left out that are not named as images: 1" in capsys.readouterr().err
+    assert "train: files left out that are in no class or not named as images: 2" in capsys.readouterr().err
+
+
+def test_what_is_hidden_is_skipped_and_counted(image_folder, tmp_path, capsys):
+    image_folder = shutil.copytree(image_folder, tmp_path / ".cache" / "pets")
+    fingerprint = load_dataset(str(image_folder), None).source.fingerprint
+    assert capsys.readouterr().err == ""
+    image = (image_folder / "train" / "cat" / "0.png").read_bytes()
+    for place in ("train/.ipynb_checkpoints", "train/__MACOSX/cat", "train/cat/.small/a", "train/cat"):
+        (image_folder / place).mkdir(parents=True, exist_ok=True)
+        (image_folder / place / "._a.png").write_bytes(image)
+        (image_folder / place / "0.png").write_bytes(image)
+    (image_folder / "test" / ".empty").mkdir()
+    (image_folder / "test" / ".DS_Store").touch()
+    pets = load_dataset(str(image_folder), None)
+    told = f"{image_folder}: hidden files and folders skipped (named .* or __MACOSX): 14\n"
+    assert capsys.readouterr().err == told
+    assert (pets.classes, len(pets.train), len(pets.test)) == (["cat", "dog"], 12, 8)
+    assert pets.source.fingerprint == fingerprint
 
 
 def test_photographs_are_turned_as_their_camera_noted(image_folder):

@@ -15,8 +15,10 @@ from tqdm import tqdm
 
 from pytorch.datasets.dataset import SIZE, Source
 from pytorch.errors import InputError
-from pytorch.torchvision_import import import_torchvision
 from pytorch.variance.result import check_class_names
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+"""How a file is named that counts as an image, in either letter case."""
 
 FORMATS = ("PNG", "JPEG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
 """What a file may hold, however it is called; of others PIL may start programs to decode them."""
@@ -24,12 +26,16 @@ FORMATS = ("PNG", "JPEG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 """Modes of PIL that become RGB without losing depth."""
 
+MAX_PIXELS = 90_000_000
+"""A small file can claim any number of them, and so ask for all memory."""
+
 
 def read_image_folder(folder: Path) -> Source:
     """List the images of a folder; they are decoded, as 3 × 32 × 32, once it is known which are wanted.
 
     Grey images get three equal channels, and photographs are turned as their camera noted. Images of another size
-    are resized, and files of other kinds left out; both are said.
+    are resized; files of other kinds, and hidden files and folders (``.*`` and ``__MACOSX``), are left out. All of
+    this is said.
 
     Args:
         folder: With ``train/<class>/*`` and ``test/<class>/*``; the classes are those of ``train``.
@@ -41,8 +47,10 @@ def read_image_folder(folder: Path) -> Source:
     for split in ("train", "test"):
         if not (folder / split).is_dir():
             raise InputError(f"{folder} has no folder {split}/: train/<class>/* and test/<class>/* are needed")
-    classes, train_files, train_labels = _list(folder / "train")
-    test_classes, test_files, test_labels = _list(folder / "test")
+    classes, train_files, train_labels, train_hidden = _list(folder / "train")
+    test_classes, test_files, test_labels, test_hidden = _list(folder / "test")
+    if hidden := train_hidden + test_hidden:
+        print(f"{folder}: hidden files and folders skipped (named .* or __MACOSX): {hidden}", file=sys.stderr)
     if test_classes != classes:
         odd = sorted(set(classes) ^ set(test_classes))
         raise InputError(f"{folder}: train/ and test/ do not have the same classes; only in one of them: {odd}")
@@ -70,18 +78,31 @@ def _fingerprint(folder: Path, files: list[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _list(folder: Path) -> tuple[list[str], list[Path], Tensor]:
-    """Return the classes, the image files and their labels."""
-    try:
-        listing = import_torchvision().datasets.ImageFolder(str(folder))
-    except FileNotFoundError as error:
-        raise InputError(f"{folder}: {str(error).splitlines()[0]}") from error
-    files = [Path(path) for path, _ in listing.samples]
-    walks = [os.walk(folder / name, followlinks=True) for name in listing.classes]  # as the listing does
-    others = sum(len(names) for walk in walks for _, _, names in walk) - len(files)
+def _list(folder: Path) -> tuple[list[str], list[Path], Tensor, int]:
+    """Return the classes, the image files, their labels, and how many names were skipped because they are hidden."""
+    classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
+    images: dict[str, list[Path]] = {name: [] for name in classes}
+    hidden = others = 0
+    for root, folders, names in sorted(os.walk(folder, followlinks=True)):
+        parts = Path(root).relative_to(folder).parts
+        hidden += sum(_is_hidden(*parts, name) for name in folders + names)
+        visible = [name for name in sorted(names) if not _is_hidden(*parts, name)]
+        chosen = [Path(root, name) for name in visible if parts and name.lower().endswith(SUFFIXES)]
+        others += len(visible) - len(chosen)
+        if chosen:
+            images[parts[0]] += chosen
     if others:
-        print(f"{folder}: files left out that are not named as images: {others}", file=sys.stderr)
-    return listing.classes, files, torch.tensor(listing.targets)
+        print(f"{folder}: files left out that are in no class or not named as images: {others}", file=sys.stderr)
+    if not classes:
+        raise InputError(f"{folder} has no folder of a class in it: <class>/* is needed")
+    if empty := [name for name, files in images.items() if not files]:
+        raise InputError(f"{folder}: no images in the classes {empty} (named {', '.join(SUFFIXES)}; not hidden)")
+    labels = torch.tensor([label for label, name in enumerate(classes) for _ in images[name]])
+    return classes, [file for files in images.values() for file in files], labels, hidden
+
+
+def _is_hidden(*parts: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
 
 
 def _decode(files: list[Path], split: str, indices: Tensor) -> Tensor:
@@ -100,11 +121,14 @@ def _decode(files: list[Path], split: str, indices: Tensor) -> Tensor:
 
 
 def _open(file: Path) -> Image.Image:
+    found = Image.MAX_IMAGE_PIXELS
+    # PIL refuses twice its limit; below that it only warns, and for a WebP file it has taken the memory by then.
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
+    quiet = warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning)
     try:
         if not file.is_file():
             raise InputError(f"{file} is no file")
-        with warnings.catch_warnings(), Image.open(file, formats=FORMATS) as image:
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with quiet, Image.open(file, formats=FORMATS) as image:
             # Cameras put a preview after the picture, and call it a JPEG all the same.
             if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
                 raise InputError(f"{file} has {image.n_frames} frames, and a sample is one: keep one, or remove it")
@@ -113,5 +137,9 @@ def _open(file: Path) -> Image.Image:
             return ImageOps.exif_transpose(image).convert("RGB")
     except InputError:
         raise
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{file} claims more than {MAX_PIXELS} pixels; make it smaller, or remove it") from error
     except Exception as error:  # decoders raise whatever a damaged file makes them
         raise InputError(f"{file} cannot be read as an image ({error}); remove it or repair it") from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = found
