@@ -18,6 +18,6 @@ In reading order:
   ``pickle_program``, ``plain_content``, ``file_content``, ``checked_fields``: how those from a stranger are read;
   ``file_lock``, ``interruption``, ``thread_waits``: runs that meet each other, that somebody ends, or that share their
   cores with other programs.
-- ``allocation``, ``errors``, ``names``, ``precision``, ``evaluation_mode``, ``torchvision_import``: small things that
+- ``allocation``, ``errors``, ``names``, ``precision``, ``torchvision_import``: small things that
   several of these need.
 """

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from pytorch.datasets import Normalization, Split
-from pytorch.evaluation_mode import evaluation_mode
 from pytorch.precision import autocast
 from pytorch.transformations import Rotation, rotate
+from pytorch.variance.left_as_found import left_as_found
 
 ANGLE_SEED = 0
 """Of the angles of the rotated data: every model is tested on the same."""
@@ -117,7 +117,7 @@ class Evaluator:
     def _right(self, model: nn.Module, turned: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """Which samples are classified right, (N,) bool on the CPU."""
         right = []
-        with evaluation_mode(model), torch.inference_mode():
+        with left_as_found(model), torch.inference_mode():
             batches = self.split.images.to(self.device).split(self.batch_size)
             for images, rows in zip(batches, torch.arange(len(self.split)).split(self.batch_size), strict=True):
                 inputs = model_inputs(turned(images, rows), None, self.normalization)

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from pytorch.errors import InputError
-from pytorch.evaluation_mode import evaluation_mode
 from pytorch.names import find_name
 from pytorch.precision import autocast
 from pytorch.transformations.warping import as_floating
 from pytorch.variance import VarianceResult
 from pytorch.variance.activations import ActivationRecorder
+from pytorch.variance.left_as_found import left_as_found
 from pytorch.variance.measure import device_of, on_device
 from pytorch.variance.moments import Groups, Moments
 from pytorch.variance.outcome import description
@@ -131,7 +131,7 @@ def unit_examples(
     _check_aggregation(aggregation)
     if len(images) == 0 or images_per_unit < 1 or not transformations:
         raise InputError("examples of units need an image, a place for it and a transformation at least")
-    with on_device(network, device), evaluation_mode(network), torch.no_grad():
+    with on_device(network, device), left_as_found(network), torch.no_grad():
         where = device_of(network)
         layer = _recorded_name(network, _inputs(images[:1].to(where), None, preprocess), aggregation, layer)
         with ActivationRecorder(network, aggregation, [layer]) as recorder:

@@ -4,7 +4,6 @@ from copy import deepcopy
 
 import numpy as np
 import torch
-from torch import nn
 
 AGGREGATE = {
     "mean": lambda table, axes: table.mean(axis=axes),
@@ -17,26 +16,34 @@ POSITIONS = {5: (3, 4), 4: (2,)}
 
 
 def activations(model, inputs):
-    """Every tensor that a leaf module returns, call by call, of a copy of the model that does nothing in place."""
+    """Every tensor that a module computes, call by call, of a copy of the model that does nothing in place.
+
+    It is none of its input's memory, nor the output of a module within it as that left it.
+    """
     model = deepcopy(model).eval()
-    found = []
+    found, seen = [], {}
+
+    def is_new(tensor, args):
+        given = {each.untyped_storage().data_ptr() for each in args if isinstance(each, torch.Tensor)}
+        before = seen.get(id(tensor), (None, tensor.new_empty(0)))[1]
+        return tensor.untyped_storage().data_ptr() not in given and not torch.equal(before, tensor)
 
     def keep(name):
         def hook(module, args, output):
+            parts = [(name, output)]
             if isinstance(output, tuple):
                 parts = [(f"{name}[{index}]", part) for index, part in enumerate(output) if part is not None]
-            else:
-                parts = [(name, output)]
-            found.extend((part, values.clone().numpy().astype(np.float64)) for part, values in parts)
+            for part, tensor in parts:
+                if is_new(tensor, args) and type(module).__name__ != "_DenseBlock":  # which concatenates
+                    found.append((part, tensor.clone().numpy().astype(np.float64)))
+                    seen[id(tensor)] = tensor, tensor.clone()
 
         return hook
 
     for name, module in model.named_modules():
         if hasattr(module, "inplace"):
             module.inplace = False
-        leaf = not list(module.children()) or isinstance(module, nn.MultiheadAttention)
-        if leaf and not isinstance(module, (nn.Identity, nn.Flatten, nn.Dropout)):
-            module.register_forward_hook(keep(name))
+        module.register_forward_hook(keep(name or type(module).__name__))
     with torch.no_grad():
         model(inputs)
     return found

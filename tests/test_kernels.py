@@ -9,9 +9,11 @@ from torch import nn
 
 from pytorch.errors import InputError
 from pytorch.variance import accumulator as accumulator_module
-from pytorch.variance import activations, block, replay, triton_import
+from pytorch.variance import activations, block, triton_import
 from pytorch.variance.accumulator import VarianceAccumulator
 from pytorch.variance.activations import ActivationRecorder
+from pytorch.variance.first_batch import FirstBatch
+from pytorch.variance.replay import Replay
 
 triton = pytest.importorskip("triton", reason="Triton is missing")
 from pytorch.variance import kernels  # noqa: E402
@@ -216,14 +218,13 @@ def test_chains_are_read_together(recorded, monkeypatch, found):
 
 
 def test_the_first_batch_is_read_in_chains_too(recorded, monkeypatch):
-    """A replay finds the layers before, by a call that reads nothing."""
+    """What is found out on a few images comes before."""
     network = Blocks(inplace=True).double().eval().to(DEVICE)
     batches = [table(3, 1, 11, 11, seed=number).to(DEVICE) for number in range(3)]
     expected = recorded(True, network, batches, found=True)
-    for module in (activations, replay):
-        monkeypatch.setattr(module, "kernels_for", lambda device: kernels)
+    monkeypatch.setattr(activations, "kernels_for", lambda device: kernels)
     with torch.no_grad(), ActivationRecorder(network) as recorder:
-        replayed = replay.Replay(recorder)
+        replayed = Replay(recorder, FirstBatch(recorder))
         assert all(torch.equal(replayed(batch), rows) for batch, rows in zip(batches, expected, strict=True))
 
 

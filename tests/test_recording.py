@@ -27,7 +27,7 @@ def names(model, images, aggregation="mean"):
 
 def test_every_call_in_order_of_execution(reusing_model, images):
     assert names(reusing_model, images) == [
-        "conv1", "norm", "relu", "conv2", "relu#2", "halves[0]", "halves[1]", "pool", "linear", "relu#3",
+        "conv1", "norm", "relu", "conv2", "relu#2", "pool", "linear", "relu#3",
     ]  # fmt: skip
 
 
@@ -95,8 +95,8 @@ def test_a_model_that_changes_its_input_changes_no_other_models(images):
     before = shared.clone()
     models = [nn.Sequential(nn.ReLU(inplace=True)), nn.Sequential(nn.Conv2d(2, 3, 3).double())]
     identity = [lambda batch: batch] * 2
-    together = measure_variances(models, shared, None, identity)[1]
-    alone = measure_variance(models[1], shared, None, identity)
+    together = measure_variances(models, shared, None, identity, check=False)[1]
+    alone = measure_variance(models[1], shared, None, identity, check=False)
     assert together.sv_all.tobytes() == alone.sv_all.tobytes()
     assert torch.equal(shared, before)
 
@@ -125,7 +125,7 @@ def test_layers_of_several_types_in_one_row(images, labels):
 def test_a_model_that_views_its_input():
     class Flat(nn.Module):
         def forward(self, inputs):
-            return inputs.view(len(inputs), -1)
+            return inputs.view(len(inputs), -1) * 2
 
     measure_variance(nn.Sequential(Flat()), torch.rand(4, 1, 6, 6), None, rotations(4))
 
@@ -154,7 +154,7 @@ def test_empty_batches_are_passed_over(images):
 def test_dicts_and_nested_outputs():
     class Heads(nn.Module):
         def forward(self, inputs):
-            return {"mask": inputs, "scores": (inputs.flatten(1), None, 3)}
+            return {"mask": inputs * 2, "scores": (inputs.flatten(1) + 1, None, 3)}
 
     assert names(nn.Sequential(Heads()), torch.rand(3, 1, 2, 2)) == ["0[mask]", "0[scores][0]"]
 
@@ -328,7 +328,12 @@ GOOD = {"images": torch.rand(4, 1, 6, 6), "labels": None, "transformations": rot
         (nn.ReLU(), {"batch_size": 0}, "batch_size is 0"),
         (nn.ReLU(), {"aggregation": "median"}, "unknown aggregation 'median': choose from mean, max"),
         (nn.ReLU(), {"dispersion": "range"}, "unknown dispersion 'range'"),
-        (nn.ReLU(), {"images": torch.rand(4, 6, 6)}, r"shape \(4, 6, 6\): \(N, C, H, W\)"),
+        (nn.ReLU(), {"images": torch.rand(4)}, r"shape \(4,\): \(N, C, H, W\)"),
+        (
+            nn.ReLU(),
+            {"images": torch.rand(4, 6, 6)},
+            r"transformation rotation by 0.* cannot take a batch of shape \(4, 6",
+        ),
         (nn.ReLU(), {"images": torch.rand(1, 1, 6, 6)}, "1 samples: at least two"),
         (nn.ReLU(), {"images": []}, "0 samples: at least two"),
         (nn.ReLU(), {"images": [torch.rand(4, 1, 6, 6)]}, r"must be \(images, labels\)"),

@@ -12,11 +12,11 @@ from torch import nn
 from pytorch.datasets import DATASETS, Normalization, Split
 from pytorch.errors import InputError, TrainingError
 from pytorch.evaluation import Evaluator
-from pytorch.evaluation_mode import evaluation_mode
 from pytorch.models import MODELS
 from pytorch.recipes import OPTIMIZERS, Recipe, recipe_for
 from pytorch.training import Training
 from pytorch.transformations import rotate
+from pytorch.variance.left_as_found import left_as_found
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=3, rotated_epochs=2, batch_size=4)
@@ -76,12 +76,12 @@ def test_every_epoch_trains_in_training_mode(split):
     assert len(trained) == 3 * 3
     assert all(trained)
     assert not any(spy.modes[1::2])
-    with evaluation_mode(spy):
+    with left_as_found(spy):
         assert not spy.dropout.training
     assert spy.dropout.training
 
 
-def test_training_leaves_no_epoch_in_evaluation_mode(split):
+def test_training_leaves_no_epoch_in_left_as_found(split):
     spy = Spy().eval()
     run(spy, split)
     assert all(spy.modes)

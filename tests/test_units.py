@@ -149,7 +149,7 @@ def test_a_network_is_left_as_it_was(reusing_model, pixels):
     ("changes", "message"),
     [
         ({"layer": "relu#4"}, r"unknown layer 'relu#4': did you mean relu#3\? There are conv1, norm, relu, conv2, "),
-        ({"layer": "halves"}, r"unknown layer 'halves': did you mean halves\[1\]\?"),
+        ({"layer": "linea"}, r"unknown layer 'linea': did you mean linear\?"),
         ({"units": [6]}, r"layer relu has 6 units"),
         ({"aggregation": "none"}, "with aggregation none every position"),
         ({"aggregation": "median"}, "unknown aggregation 'median'"),

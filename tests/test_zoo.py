@@ -88,7 +88,7 @@ def test_several_aggregations_in_one_pass(reusing_model, images, labels, aggrega
     options = {"batch_size": 9, "device": device, "replay": False}
     found = measure_variance(reusing_model, images, labels, rotations(4), aggregation=aggregations, **options)
     handle.remove()
-    assert len(passes) == 4 * 3 + (device.type == "cuda")  # what layers follow each other is known after one more
+    assert len(passes) == 4 * 3 + 4  # those of a few images, to find the layers and to check them
     assert list(found) == (aggregations.split(",") if isinstance(aggregations, str) else aggregations)
     for aggregation, result in found.items():
         layers = st_matrices(reusing_model, images, rotations(4), aggregation=aggregation)
@@ -184,10 +184,11 @@ def test_functions_and_modules_of_one_name_are_told_apart(images, labels):
     whole = measured("operations")
     assert list(whole) == ["conv", "relu", "sub", "relu()", "sub#2", "relu#2", "sub#3", "relu()#2"]
     assert list(measured(lambda name, module: module is None)) == ["sub", "relu()", "sub#2", "sub#3", "relu()#2"]
-    assert list(measured(None)) == ["conv", "relu", "relu#2"]
+    assert list(measured(None)) == ["conv", "relu", "relu#2", "Namesakes"]
     assert list(measured(["relu()"])) == ["relu()", "relu()#2"]
     for names in (None, *([name] for name in whole), lambda name, module: module is None):
         for name, found in measured(names).items():
+            name = "relu()#2" if name == "Namesakes" else name  # the last operation is its output
             np.testing.assert_allclose(found, whole[name], rtol=EXACT, err_msg=name)
 
 

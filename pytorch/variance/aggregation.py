@@ -5,7 +5,7 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from pytorch.errors import InputError
 from pytorch.variance.triton_import import kernels_for
@@ -48,29 +48,6 @@ def aggregation_names(aggregation: str | Sequence[str]) -> list[str]:
     return names
 
 
-CHANNELS_FIRST = (
-    nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d,
-    nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveMaxPool1d, nn.AdaptiveAvgPool1d, nn.LPPool1d,
-)  # fmt: skip
-"""Modules whose outputs of three axes are (B, C, L)."""
-
-
-def position_axes(activation: Tensor, module: nn.Module | None = None) -> tuple[int, ...]:
-    """Return the axes along which the same unit is found at different places.
-
-    (B, C, H, W) and longer shapes: all after the channels. (B, L, D), tokens: the second; but the third of (B, C, L),
-    which one-dimensional convolutions make. Others have none.
-
-    >>> position_axes(torch.zeros(2, 3, 8, 8)), position_axes(torch.zeros(2, 5, 3)), position_axes(torch.zeros(2, 3))
-    ((2, 3), (1,), ())
-    >>> position_axes(torch.zeros(2, 3, 5), nn.Conv1d(1, 3, 1))
-    (2,)
-    """
-    if activation.ndim == 3 and not isinstance(module, CHANNELS_FIRST):
-        return (1,)
-    return tuple(range(2, activation.ndim))
-
-
 def unit_shapes(
     activation: Tensor, names: Sequence[str], positions: tuple[int, ...]
 ) -> dict[str | None, tuple[int, ...]]:
@@ -79,7 +56,7 @@ def unit_shapes(
     Args:
         activation: (B, ...).
         names: Of the aggregations.
-        positions: Axes, as ``position_axes`` gives them.
+        positions: Axes along which the same unit is found at different places.
 
     >>> both = ["max", "none"]
     >>> unit_shapes(torch.zeros(2, 3, 8, 8), both, (2, 3)), unit_shapes(torch.zeros(2, 3), both, ())
@@ -139,8 +116,9 @@ def reduce_by_kernels(
         Those of ``outs`` that are left for ``reduce``.
     """
     kernels = kernels_for(activation.device)
-    if not axes or kernels is None or not kernels.reading.can_read(activation):
-        return outs
+    beside = axes and axes == (*range(axes[0], axes[-1] + 1),) and len(axes) == activation.ndim - 2
+    if not beside or kernels is None or not kernels.reading.can_read(activation):
+        return outs  # the kernel takes positions side by side, and one axis of channels
     total = next((how for how in ("mean", "sum") if how in outs), None)
     together = {how: outs[how] for how in (total, "max") if how in outs}
     if together:

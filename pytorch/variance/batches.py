@@ -70,8 +70,7 @@ def in_batches(
         given = (batch for batch in _checked(images, class_count) if len(batch.images))
         return Samples(map(_finite, given), None, None)
     images = _as_tensor(images)
-    if images.ndim != 4:
-        raise InputError(f"images have shape {tuple(images.shape)}: (N, C, H, W) is needed")
+    _check_axes(images)
     if labels is not None and np.ndim(labels) == 1 and len(labels) != len(images):
         raise InputError(f"{len(labels)} labels for {len(images)} images")
     labels = checked_labels(labels, len(images), class_count)
@@ -84,9 +83,10 @@ def in_batches(
 def _finite(batch: Batch) -> Batch:
     """Refuse images with values that are NaN or infinite, which would spoil the sums of all, or of odd types."""
     images = batch.images
-    if isinstance(images, Tensor) and images.dtype != torch.uint8 and not images.is_floating_point():
+    tokens = images.ndim < 4 and images.dtype in (torch.int32, torch.int64)
+    if images.dtype != torch.uint8 and not images.is_floating_point() and not tokens:
         raise InputError(f"images are of type {images.dtype}: uint8 or floating point is needed")
-    if isinstance(images, Tensor) and images.is_floating_point():
+    if images.is_floating_point():
         odd = int((~torch.isfinite(images)).reshape(len(images), -1).any(dim=1).sum())
         if odd:
             raise InputError(f"{odd} images of a batch of {len(images)} have values that are NaN or infinite")
@@ -98,9 +98,13 @@ def _checked(batches: Iterable[Any], class_count: int | None) -> Iterator[Batch]
         if not isinstance(batch, (tuple, list)) or len(batch) != 2:
             raise InputError("a batch of an iterable must be (images, labels), or (images, None) without labels")
         images = _as_tensor(batch[0])
-        if images.ndim != 4:
-            raise InputError(f"a batch of images has shape {tuple(images.shape)}: (B, C, H, W) is needed")
+        _check_axes(images)
         yield Batch(images, checked_labels(batch[1], len(images), class_count))
+
+
+def _check_axes(images: Tensor) -> None:
+    if images.ndim < 2:
+        raise InputError(f"images have shape {tuple(images.shape)}: (N, C, H, W) is needed, or (N, ...)")
 
 
 def _as_tensor(images: Tensor | np.ndarray) -> Tensor:
@@ -110,7 +114,7 @@ def _as_tensor(images: Tensor | np.ndarray) -> Tensor:
     if not isinstance(images, (Tensor, np.ndarray)):
         raise InputError(f"images are a {type(images).__name__}: a tensor or an array is needed")
     try:
-        return torch.as_tensor(images)
+        return torch.as_tensor(images).as_subclass(Tensor)
     except TypeError as error:
         raise InputError(f"images are of type {images.dtype}: uint8 or floating point is needed") from error
 

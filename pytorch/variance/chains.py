@@ -10,7 +10,7 @@ from types import ModuleType
 
 from torch import Tensor, nn
 
-from pytorch.variance.derived_units import Affine, BatchNorm, DerivedUnits, is_altered
+from pytorch.variance.derived_units import Affine, BatchNorm, DerivedUnits
 from pytorch.variance.places import Place, Places
 
 TOGETHER = {"mean", "max"}
@@ -73,7 +73,7 @@ class Chains:
 
         Where it is the first time that a batch norm or a ReLU is seen to follow a layer, it is remembered.
         """
-        if type(module) not in (nn.BatchNorm2d, nn.ReLU) or not inputs or is_altered(module):
+        if type(module) not in (nn.BatchNorm2d, nn.ReLU) or not inputs or self._derived.is_altered(module):
             return False
         before = self._derived.place_of(inputs[0], module)
         if before is None or not _are_alike(before, place) or activation.dtype != inputs[0].dtype:
@@ -104,5 +104,5 @@ class Chains:
 
 def _are_alike(before: Place, place: Place) -> bool:
     """Whether both are feature maps of one shape, of which the same is wanted, and can be had together."""
-    same = (before.shape, before.kind, before.axes) == (place.shape, place.kind, place.axes)
+    same = (before.shape, before.kind, before.axes, (2, 3)) == (place.shape, place.kind, place.axes, place.axes)
     return same and before.units.keys() == place.units.keys() and place.units.keys() <= TOGETHER

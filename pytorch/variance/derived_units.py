@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks_of_all
 
-from pytorch.variance.aggregation import CHANNELS_FIRST, position_axes
 from pytorch.variance.places import Place
 
 Derivation = Callable[[], None]
@@ -32,10 +31,17 @@ class DerivedUnits:
     def __init__(self) -> None:
         self._before: tuple[weakref.ref[Tensor], int, Place] | None = None
         self._affine: dict[tuple[nn.Module, torch.dtype], Affine] = {}
+        self._all_hooked = False
 
     def restart(self) -> None:
         """Forget the activation before: another forward pass begins."""
         self._before = None
+        self._all_hooked = bool(hooks_of_all._global_forward_pre_hooks or hooks_of_all._global_forward_hooks)
+
+    def is_altered(self, module: nn.Module) -> bool:
+        """Whether hooks or another function change what a module computes; the recorder's own hook does not."""
+        hooked = module._forward_pre_hooks or len(module._forward_hooks) > 1
+        return bool(hooked or self._all_hooked or "forward" in vars(module))
 
     def remember(self, activation: Tensor, place: Place) -> None:
         """Remember an activation, and where its units are."""
@@ -61,19 +67,13 @@ class DerivedUnits:
         """
         hows, rule = RULES.get(type(module), ((), None))
         wanted = [how for how in hows if how in place.units]
-        if not wanted or not inputs or not output.is_cpu or is_altered(module):
+        if not wanted or not inputs or not output.is_cpu or self.is_altered(module):
             return {}
         before = self.place_of(inputs[0], module)
-        if before is None or before.kind != place.kind:
+        if before is None or (before.kind, before.axes) != (place.kind, place.axes):
             return {}
         found = rule(self, module, output, before, place)
         return {how: found[how] for how in wanted if how in found and how in before.units}
-
-    def axes(self, module: nn.Module | None, inputs: tuple, activation: Tensor) -> tuple[int, ...]:
-        """Along which axes the positions of an activation lie; where it has the shape of the one before, along its."""
-        before = self.place_of(inputs[0], module) if inputs else None
-        kept = before is not None and before.shape == activation.shape and not isinstance(module, CHANNELS_FIRST)
-        return before.axes if kept else position_axes(activation, module)
 
     def affine(self, module: BatchNorm, kind: torch.dtype) -> "Affine | None":
         """What a batch norm computes with the numbers that it has now.
@@ -137,19 +137,10 @@ class Affine:
         return same and (versions, eps) == (self.versions, self.eps)
 
 
-def is_altered(module: nn.Module) -> bool:
-    """Whether hooks or another function change what a module computes."""
-    hooked = module._forward_pre_hooks or len(module._forward_hooks) > 1  # one is the recorder's
-    return bool(
-        hooked or hooks_of_all._global_forward_pre_hooks or hooks_of_all._global_forward_hooks
-        or "forward" in vars(module)
-    )  # fmt: skip
-
-
 def _batch_norm(
     derived: DerivedUnits, module: BatchNorm, output: Tensor, before: Place, place: Place
 ) -> dict[str, Derivation]:
-    affine = derived.affine(module, place.kind)
+    affine = derived.affine(module, place.kind) if place.axes == (*range(2, output.ndim),) else None
     if affine is None:
         return {}
     hows = ("mean", "max") if affine.rises and output.dtype == place.kind else ("mean",)

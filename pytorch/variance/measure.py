@@ -1,8 +1,10 @@
 """The measure: N·T forward passes give TV, SV and NV of every unit, for every class, stratified and all."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,17 +12,18 @@ from torch.nn.parameter import UninitializedParameter
 from tqdm import tqdm
 
 from pytorch.errors import InputError
-from pytorch.evaluation_mode import evaluation_mode
 from pytorch.precision import PRECISIONS
 from pytorch.variance.activations import ActivationRecorder
 from pytorch.variance.aggregation import aggregation_names
 from pytorch.variance.batches import in_batches
-from pytorch.variance.layers import LayerChoice
+from pytorch.variance.layers import ChannelAxis, LayerChoice, named_modules
+from pytorch.variance.left_as_found import Keeper, left_as_found
 from pytorch.variance.moments import DISPERSIONS
 from pytorch.variance.outcome import results
 from pytorch.variance.packed_weights import packed_weights
 from pytorch.variance.result import VarianceResult, check_class_names
-from pytorch.variance.single_pass import PassOptions, TooLargeTogetherError, Transformation, single_pass
+from pytorch.variance.single_pass import PassOptions, TooLargeTogetherError, single_pass
+from pytorch.variance.transforming import Transformation
 
 Images = Tensor | Iterable[tuple[Tensor, Tensor | None]]
 Measured = VarianceResult | dict[str, VarianceResult]
@@ -37,6 +40,7 @@ def measure_variance(
     device: torch.device | str | None = None,
     *,
     layers: LayerChoice = None,
+    channel_axis: ChannelAxis = None,
     classes: Sequence[str] | None = None,
     dispersion: str = "std",
     precision: str = "fp32",
@@ -44,6 +48,8 @@ def measure_variance(
     shuffled: bool = False,
     seed: int = 0,
     replay: bool = True,
+    check: bool = True,
+    reset: Callable[[], Any] | None = None,
     progress: str | None = None,
 ) -> Measured:
     """Measure how much the activations of a network vary with transformations and with samples.
@@ -52,25 +58,26 @@ def measure_variance(
 
         TV = mean over x of dispersion over t        SV = mean over t of dispersion over x        NV = TV / SV
 
-    The model's mode, hooks, parameters and device are left as they were found. A model in ``channels_last`` is fed
-    images in that format, which on a CPU is faster; it must not change weights of convolutions through ``.data`` in
-    its forward pass then (see ``pytorch.variance.packed_weights``).
+    The model's modes, hooks, attributes, parameters, buffers and device are left as they were found. A model in
+    ``channels_last`` is fed images in that format, which on a CPU is faster.
 
     Args:
         model: Any module.
-        images: (N, C, H, W), uint8 or floating point, or an iterable of (images, labels) batches. A tensor is visited
-            in a random order, balanced by class; an iterable as it comes, and its error bars suppose that it comes
-            at random.
+        images: (N, C, H, W), or (N, ...) of any other number of axes (signals, volumes, tokens), uint8 or floating
+            point, or an iterable of (images, labels) batches. A tensor is visited in a random order, balanced by class;
+            an iterable as it comes, and its error bars suppose that it comes at random.
         labels: (N,) integers, or None; must be None where ``images`` is an iterable, whose batches bring their own.
             Samples without a label count in the group ``"all"`` alone.
-        transformations: At least two callables on a batch (B, C, H, W).
+        transformations: At least two callables on a batch (B, C, H, W), that give each image the same in every call.
         preprocess: Applied to each transformed batch before the model (normalisation).
         aggregation: How a feature map becomes a unit: ``"mean"``, ``"max"``, ``"sum"`` or ``"none"``. Several, as
             ``"mean,max"`` or a sequence, are measured in the same pass.
         batch_size: At most so many samples per forward pass; batches of an iterable are taken as they come.
         device: Where to compute; None: where the model is.
-        layers: What to record; None: the leaf modules. Names, a predicate or ``"operations"``: see
+        layers: What to record; None: the modules that compute something. Names, a predicate or ``"operations"``: see
             ``pytorch.variance.layers.LayerSelection``.
+        channel_axis: Which axis of an activation (B, ...) holds channels, or which axes do, for names of layers or as a
+            function of a name and a module; where it gives none it is found out (``pytorch.variance.channel_axes``).
         classes: Names of the labels 0, 1, ...; None: the labels that occur, in increasing order, name themselves.
         dispersion: ``"std"``, or ``"variance"``.
         precision: ``"fp32"``: the model computes in the type of its parameters. ``"bf16"``: its convolutions and
@@ -84,6 +91,9 @@ def measure_variance(
         seed: Of the order of the samples, and of the shuffling.
         replay: On CUDA, whether to replay the model as a CUDA graph after two calls with batches of a size, where
             that gives the same (see ``pytorch.variance.replay``): its Python code does not run then.
+        check: Whether to check on the first batch that transformations are no random ones, and that the activations of
+            an image depend on nothing else (``pytorch.variance.first_batch``).
+        reset: Called before each forward pass, to clear the state of a network that keeps one between calls.
         progress: What to call the work on a progress bar; None: no bar.
 
     Returns:
@@ -98,8 +108,8 @@ def measure_variance(
     """
     return measure_variances(
         [model], images, labels, transformations, preprocess, aggregation, batch_size, device, layers=layers,
-        classes=classes, dispersion=dispersion, precision=precision, tolerance=tolerance, shuffled=shuffled,
-        seed=seed, replay=replay, progress=progress,
+        channel_axis=channel_axis, classes=classes, dispersion=dispersion, precision=precision, tolerance=tolerance,
+        shuffled=shuffled, seed=seed, replay=replay, check=check, reset=reset, progress=progress,
     )[0]  # fmt: skip
 
 
@@ -114,6 +124,7 @@ def measure_variances(
     device: torch.device | str | None = None,
     *,
     layers: LayerChoice = None,
+    channel_axis: ChannelAxis = None,
     classes: Sequence[str] | None = None,
     dispersion: str = "std",
     precision: str = "fp32",
@@ -121,6 +132,8 @@ def measure_variances(
     shuffled: bool = False,
     seed: int = 0,
     replay: bool = True,
+    check: bool = True,
+    reset: Callable[[], Any] | None = None,
     progress: str | None = None,
 ) -> list[Measured]:
     """Measure several models on the same transformed batches; arguments as ``measure_variance``, a result for each.
@@ -143,7 +156,8 @@ def measure_variances(
         tolerance=tolerance,
         shuffled=shuffled,
         seed=seed,
-        replay=replay,
+        replay=replay and reset is None,
+        check=check,
     )
     _check(options, batch_size)
     if not models:
@@ -159,17 +173,23 @@ def measure_variances(
 
     def measure(some: Sequence[nn.Module]) -> list[Measured]:
         samples = in_batches(images, labels, batch_size, options.class_count, seed)
+        keepers: list[Keeper] = []
         with ExitStack() as stack:
             for model in some:
                 stack.enter_context(on_device(model, device))
-                stack.enter_context(evaluation_mode(model))
+                keepers.append(stack.enter_context(left_as_found(model)))
                 stack.enter_context(packed_weights(model))
             # Not inference_mode: a tensor that a model keeps from it (a cache) could not be trained with afterwards.
             stack.enter_context(torch.no_grad())
-            recorders = [stack.enter_context(ActivationRecorder(model, names, layers)) for model in some]
+            recorders = [
+                stack.enter_context(ActivationRecorder(model, names, layers, channel_axis, reset, keeper.keep))
+                for model, keeper in zip(some, keepers, strict=True)
+            ]
             hidden = progress is None or None
             bar = stack.enter_context(tqdm(desc=progress, total=samples.total, unit=" images", disable=hidden))
             accumulators = single_pass(recorders, samples, options, device_of(some[0]), bar)
+        for recorder in recorders:
+            _tell_assumed(recorder)
         pairs = zip(accumulators, recorders, strict=True)
         measured = [results(*pair, classes, options, samples.total) for pair in pairs]
         single = isinstance(aggregation, str) and len(names) == 1
@@ -178,6 +198,14 @@ def measure_variances(
     with suppress(TooLargeTogetherError):
         return measure(models)
     return [measure([model])[0] for model in models]
+
+
+def _tell_assumed(recorder: ActivationRecorder) -> None:
+    names = {layer.name: layer.axes_known for layer in recorder.layers}
+    assumed = [name for name, known in names.items() if known == "assumed"]
+    if assumed:
+        warnings.warn(f"the channel axes of {len(assumed)} of {len(names)} layers are assumed ({assumed[0]}, ...): see "
+                      "result.layers, and give them by channel_axis=", stacklevel=4)  # fmt: skip
 
 
 def _check(options: PassOptions, batch_size: int) -> None:
@@ -255,8 +283,13 @@ def on_device(model: nn.Module, device: torch.device | str | None) -> Iterator[N
     home = device_of(model)
     try:
         if device is not None:
-            model.to(device)
+            _move(model, device)
         yield
     finally:
         if device is not None:
-            model.to(home)
+            _move(model, home)
+
+
+def _move(model: nn.Module, device: torch.device | str) -> None:
+    for _, module in named_modules(model):
+        module.to(device)

@@ -8,10 +8,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from pytorch.variance.layers import leaf_modules, named_tensors
+from pytorch.variance.layers import leaf_modules, named_modules, named_tensors
 
 COPYING_OPERATIONS = frozenset({
     "cat", "clone", "concat", "concatenate", "contiguous", "detach", "expand", "flatten", "flip", "pad", "permute",
@@ -46,13 +47,16 @@ class Operations(TorchFunctionMode):
         self.paused = False
         self._running: list[str] = []
         self._leaf: str | None = None
-        self._modules = {name for name, _ in model.named_modules()}
-        self._leaves = {name for name, _ in leaf_modules(model, copying=True)} - {""}
+        self._modules = {name for name, _ in named_modules(model)}
+        self._leaves = {name for name, module in leaf_modules(model) if module is not model}
 
     def hook(self) -> list[Any]:
         """Put hooks on the model that follow which module is running, and return their handles."""
         handles = []
-        for name, module in self._model.named_modules():
+        for name, module in named_modules(self._model):
+            if isinstance(module, torch.jit.ScriptModule):  # it takes no hooks, and operations within are not seen
+                continue
+            name = name if module is not self._model else ""
             handles.append(module.register_forward_pre_hook(self._enter(name), prepend=True))
             handles.append(module.register_forward_hook(self._leave(name), always_call=True))
         return handles

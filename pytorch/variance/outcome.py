@@ -8,7 +8,8 @@ from pytorch.variance.accumulator import VarianceAccumulator
 from pytorch.variance.activations import ActivationRecorder
 from pytorch.variance.batches import UNLABELLED
 from pytorch.variance.result import VarianceResult
-from pytorch.variance.single_pass import PassOptions, Transformation
+from pytorch.variance.single_pass import PassOptions
+from pytorch.variance.transforming import Transformation
 
 
 def results(
@@ -55,6 +56,10 @@ def results(
             tolerance=options.tolerance,
             shuffled=options.shuffled,
             never_called=recorder.never_called,
+            not_measured=dict(recorder.not_measured),
+            layer_axes=[list(layer.channel_axes) for layer in layers],
+            layer_axes_known=[layer.axes_known for layer in layers],
+            rounding=None if recorder.rounding is None else _rounding(recorder, options)[units],
             tv_all=tv_all[units],
             sv_all=sv_all[units],
             tv_classes=_part(tv_classes, rows, units),
@@ -62,6 +67,11 @@ def results(
             errors=errors.select([*columns, len(recorder.layers) + index], rows),
         )
     return found
+
+
+def _rounding(recorder: ActivationRecorder, options: PassOptions) -> np.ndarray:
+    bounds = recorder.rounding.cpu().numpy()
+    return bounds**2 if options.dispersion == "variance" else bounds
 
 
 def _part(values: np.ndarray, rows: list[int], columns: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Where the units of a layer belong, and how they get there: a place for each layer, and all of them side by side."""
 
-from collections.abc import Container, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,40 +18,46 @@ class Place:
 
     Attributes:
         name: Of the layer.
-        caller: Name of the module whose only output the layer is; None if it is a part of one, or an operation's.
         shape: Of its activation, (B, ...).
         axes: Along which its positions lie.
+        axes_known: Whether these are known, assumed or given.
         kind: In which type its units are computed: float32 or float64.
         units: For each aggregation its units, (B, ...); one entry, None, where there are no positions.
     """
 
     name: str
-    caller: str | None
     shape: torch.Size
     axes: tuple[int, ...]
+    axes_known: str
     kind: torch.dtype
     units: dict[str | None, Tensor]
 
     @classmethod
     def of(
-        cls, name: str, caller: str | None, activation: Tensor, axes: tuple[int, ...], aggregations: list[str]
+        cls, name: str, activation: Tensor, channels: tuple[int, ...], axes_known: str, aggregations: list[str]
     ) -> "Place":
         """Make a place for the units of an activation, in memory of its own."""
         kind = unit_type(activation)
+        axes = tuple(axis for axis in range(1, activation.ndim) if axis not in channels)
         with torch.inference_mode(False):  # a model may compute in it, and what is made there cannot be written to here
             units = {
-                how: activation.new_empty(len(activation), *shape, dtype=kind)
+                how: torch.empty(len(activation), *shape, dtype=kind, device=activation.device)
                 for how, shape in unit_shapes(activation, aggregations, axes).items()
             }
-        return cls(name, caller, activation.shape, axes, kind, units)
+        return cls(name, activation.shape, axes, axes_known, kind, units)
+
+    @property
+    def layers(self) -> list[Layer]:
+        """What its units are: a layer for each aggregation."""
+        channels = tuple(axis for axis in range(1, len(self.shape)) if axis not in self.axes)
+        return [
+            Layer(self.name, how, tuple(part.shape[1:]) or (1,), channels, self.axes_known)
+            for how, part in self.units.items()
+        ]
 
     def moved(self, batch: int, units: dict[str | None, Tensor]) -> "Place":
         """The place of the same layer in other memory, for another number of samples."""
         return replace(self, shape=torch.Size([batch, *self.shape[1:]]), units=units)
-
-    def is_of(self, name: str, activation: Tensor) -> bool:
-        """Whether it is the place of such an activation of that layer."""
-        return (self.name, self.shape) == (name, activation.shape)
 
     def fill(self, activation: Tensor, *, but: Container[str] = ()) -> None:
         """Write the units of an activation, for every aggregation but some; on a CPU means are left to ``finish``."""
@@ -69,75 +76,75 @@ class Place:
 
 
 class Places:
-    """The places of all layers in the order in which a model computes them: found in its first call, the same in all.
+    """The places of all layers, found in the first call of a model, and by which calls they are filled.
+
+    Calls are counted for each module and operation by itself, so that branches may be computed in any order.
 
     Attributes:
-        layers: What the units of a row are, in order; empty until ``settle``.
+        layers: What the units of a row are, in order of execution; empty until ``settle``.
         named: The place of each, by its name; empty until ``settle``.
+        callers: Modules and operations with a layer; empty until ``settle``.
         row: (B, U), the units of all layers side by side.
     """
 
     def __init__(self) -> None:
         self.layers: list[Layer] = []
         self.named: dict[str, Place] = {}
+        self.callers: set[str] = set()
         self.row = torch.empty(0, 0)
         self._places: list[Place] = []
-        self._next = 0
+        self._calls: dict[str, list[list[tuple[int, int]]]] = defaultdict(list)
+        self._ready: dict[str, list[list[tuple[int, Place]]]] = {}
+        self._made: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Place]:
         return iter(self._places)
 
     def restart(self, batch: int) -> None:
         """Another call of the model begins, with ``batch`` samples."""
-        self._next = 0
-        if not self.layers:
-            self._places.clear()
-        elif len(self.row) != batch:
+        self._made.clear()
+        if self.layers and len(self.row) != batch:
             self.row = self.row.new_empty(batch, self.row.shape[1])
             self._move()
 
-    def take(self, caller: str, output: object) -> Place | None:
-        """The next place, if it is known to be that of the only output of this module; else it stays the next."""
-        if not self.layers or self._next >= len(self._places):
-            return None
-        place = self._places[self._next]
-        if place.caller != caller or type(output) is not Tensor or output.shape != place.shape:
-            return None
-        self._next += 1
-        return place
+    def append(self, caller: str, places: list[tuple[int, Place]]) -> None:
+        """Add a call that the first pass has come to, and which of the tensors that it gives belong where."""
+        start = len(self._places)
+        self._calls[caller].append([(part, start + index) for index, (part, _) in enumerate(places)])
+        self._places += [place for _, place in places]
 
-    def find(self, name: str, activation: Tensor) -> Place:
-        """The next place, which must be that of this layer.
+    def of_call(self, caller: str) -> list[tuple[int, Place]]:
+        """The places of the next call of a module or an operation, and which of its tensors they are for.
 
         Raises:
-            InputError: It is another's.
+            InputError: It was called less often in the first pass.
         """
-        if self._next >= len(self._places) or not self._places[self._next].is_of(name, activation):
-            raise _changed(name)
-        self._next += 1
-        return self._places[self._next - 1]
-
-    def append(self, place: Place) -> Place:
-        """Take the place of a layer that the first call has come to."""
-        self._places.append(place)
-        self._next += 1
-        return place
+        number = self._made[caller]
+        self._made[caller] = number + 1
+        calls = self._ready.get(caller, ())
+        if number >= len(calls):
+            raise changed(caller)
+        return calls[number]
 
     def check_complete(self) -> None:
         """Raise InputError if the call has not come to every layer."""
-        if self._next < len(self._places):
-            raise _changed(self._places[self._next].name)
+        for name in self.callers:
+            if self._made[name] < len(self._calls[name]):
+                raise changed(name)
 
-    def settle(self, in_parts: Container[str]) -> None:
-        """Take the layers that the first call has found for those of every call.
-
-        Args:
-            in_parts: Modules whose output is not always one tensor, or not always wanted.
-        """
-        units = [(place.name, how, units) for place in self._places for how, units in place.units.items()]
-        self.layers = [Layer(name, how, part.shape[1:]) for name, how, part in units]
-        self.row = torch.cat([part.reshape(len(part), -1) for _, _, part in units], dim=1)
-        self._places = [replace(place, caller=None) if place.caller in in_parts else place for place in self._places]
+    def settle(self, keep: Callable[[Place], bool] = lambda place: True) -> None:
+        """Take the layers that have been found, or some of them, for those of every call."""
+        kept = [index for index, place in enumerate(self._places) if keep(place)]
+        numbers = {index: number for number, index in enumerate(kept)}
+        self._places = [self._places[index] for index in kept]
+        for caller, calls in self._calls.items():
+            self._calls[caller] = [
+                [(part, numbers[index]) for part, index in call if index in numbers] for call in calls
+            ]
+        self.callers = {name for name, calls in self._calls.items() if any(calls)}
+        self.layers = [layer for place in self._places for layer in place.layers]
+        units = [part for place in self._places for part in place.units.values()]
+        self.row = torch.cat([part.reshape(len(part), -1) for part in units], dim=1) if units else self.row[:, :0]
         self._move()
 
     def _move(self) -> None:
@@ -153,9 +160,14 @@ class Places:
             for place in self._places
         ]
         self.named = {place.name: place for place in self._places}
+        self._ready = {
+            caller: [[(part, self._places[index]) for part, index in call] for call in calls]
+            for caller, calls in self._calls.items()
+        }
 
 
-def _changed(name: str) -> InputError:
+def changed(name: str) -> InputError:
+    """The error of a network that does not do in every call what it did in the first."""
     return InputError(
         f"the layers changed between two calls of the model (layer {name}): "
         "every input must have the same size and take the same path"

@@ -4,15 +4,14 @@ A network of small layers takes longer to launch than to run, and to read each o
 again.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import torch
 from torch import Tensor
 
 from pytorch.variance.activations import ActivationRecorder
-from pytorch.variance.batch_axis import check_batch_axis
 from pytorch.variance.capture import Graph
-from pytorch.variance.triton_import import kernels_for
 
 CAPTURES = 2
 """How often a network is captured, at most: a tensor is cut into batches of two sizes."""
@@ -29,11 +28,15 @@ class Replay:
 
     Args:
         recorder: Inside its context.
+        first: What to call with the first batch instead.
         enabled: Whether to replay at all.
     """
 
-    def __init__(self, recorder: ActivationRecorder, *, enabled: bool = True) -> None:
+    def __init__(
+        self, recorder: ActivationRecorder, first: Callable[[Tensor], Tensor] | None = None, *, enabled: bool = True
+    ) -> None:
         self._recorder = recorder
+        self._first = first
         self._left = CAPTURES if enabled else 0
         self._graph: Graph | None = None
         self._is_trusted = False
@@ -42,16 +45,8 @@ class Replay:
         """Return the activations of a batch, as the recorder does.
 
         Raises:
-            InputError: As the recorder does, and ``check_batch_axis`` after the first call.
+            InputError: As the recorder does, and ``first``.
         """
-        if not self._recorder.layers:
-            if kernels_for(inputs.device) is None:
-                rows = self._call(inputs)
-                check_batch_axis(self._recorder, inputs)
-                return rows
-            # Nothing is read yet: later calls read layers together, and differ from this one in the last digit.
-            self._recorder.find_layers(self._recorder.own_copy(inputs))
-            check_batch_axis(self._recorder, inputs)
         if self._graph is None or (inputs.shape, inputs.dtype) != (self._graph.shape, self._graph.dtype):
             self._graph = None
             rows = self._call(inputs)
@@ -63,6 +58,8 @@ class Replay:
         return self._checked(inputs, rows)
 
     def _call(self, inputs: Tensor) -> Tensor:
+        if self._first is not None and not self._recorder.layers:
+            return self._first(inputs)
         return self._recorder(self._recorder.own_copy(inputs))
 
     def _captured(self, inputs: Tensor, rows: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from pytorch.errors import InputError
 from pytorch.variance.errors import QUANTITIES, LayerErrors, read_only
+from pytorch.variance.layers import Layer
 
 ALL, STRATIFIED = "all", "stratified"
 
@@ -34,11 +35,14 @@ class VarianceResult:
         precision: ``"fp32"`` or ``"bf16"``, of the forward passes.
         tolerance: The half-width of layer means to stop at, or None.
         shuffled: Whether samples were permuted across transformations, a control.
-        never_called: What is not seen: modules that were to be recorded but that the network never called, and parts of
-            outputs that do not have the samples along their first axis.
+        never_called: Modules that were to be recorded but that the network never called.
         tv_all, sv_all: (U,) float64, over all samples.
         tv_classes, sv_classes: (K, U) float64, over the samples of each class.
         errors: Of the layer means and, in the last column, of the global mean.
+        not_measured: Why a module that was called, or a tensor of its output, is no layer; by its name.
+        layer_axes: The axes of each activation (B, ...) that are kept; empty in results of earlier versions.
+        layer_axes_known: ``"known"``, ``"assumed"`` or ``"given"``, for each layer; empty likewise.
+        rounding: (U,) float64, the largest dispersion that rounding may make; None: unknown, as in earlier versions.
     """
 
     layer_names: list[str]
@@ -59,6 +63,10 @@ class VarianceResult:
     tv_classes: np.ndarray
     sv_classes: np.ndarray
     errors: LayerErrors
+    not_measured: dict[str, str] = field(default_factory=dict)
+    layer_axes: list[list[int]] = field(default_factory=list)
+    layer_axes_known: list[str] = field(default_factory=list)
+    rounding: np.ndarray | None = None
 
     def __repr__(self) -> str:
         layers, units = len(self.layer_names), self.tv_all.size
@@ -85,10 +93,24 @@ class VarianceResult:
             "tv_all": (units,), "sv_all": (units,), "class_counts": (len(self.classes),),
             "tv_classes": (len(self.classes), units), "sv_classes": (len(self.classes), units),
         }  # fmt: skip
+        if self.rounding is not None:
+            shapes["rounding"] = (units,)
         for name, shape in shapes.items():
             dtype = np.int64 if name == "class_counts" else np.float64
             object.__setattr__(self, name, read_only(name, getattr(self, name), shape, dtype))
         self.errors.check(len(self.classes), len(self.layer_names) + 1)
+        if {len(self.layer_axes), len(self.layer_axes_known)} - {0, len(self.layer_names)}:
+            raise ValueError("every layer needs axes, or none has them")
+
+    @property
+    def layers(self) -> list[Layer]:
+        """Name, shape and channel axes of each layer, and whether these are known, assumed or given."""
+        axes = self.layer_axes or [[] for _ in self.layer_names]
+        known = self.layer_axes_known or ["unknown" for _ in self.layer_names]
+        return [
+            Layer(name, self.aggregation, shape, tuple(channels), certainty)
+            for name, shape, channels, certainty in zip(self.layer_names, self.layer_shapes, axes, known, strict=True)
+        ]
 
     @property
     def groups(self) -> list[str]:
@@ -128,21 +150,23 @@ class VarianceResult:
         """
         return self._by_layer(self._normalized(group))
 
-    def layer_means(self, group: str = ALL, quantity: str = "normalized") -> dict[str, float]:
+    def layer_means(self, group: str = ALL, quantity: str = "normalized", *, varying: bool = False) -> dict[str, float]:
         """Mean over the finite units of each layer; NaN for a layer without any.
 
         Args:
             group: ``"all"``, the name of a class, or of NV ``"stratified"``.
             quantity: ``"normalized"``, ``"transformation"`` or ``"sample"``: of NV, TV or SV.
+            varying: Whether to leave out units that are constant, or vary by rounding alone.
 
         Raises:
             KeyError: The group or the quantity does not exist.
         """
-        return {name: _finite_mean(values) for name, values in self._by_layer(self._units(group, quantity)).items()}
+        units = self._by_layer(self._chosen(group, quantity, varying))
+        return {name: _finite_mean(values) for name, values in units.items()}
 
-    def global_mean(self, group: str = ALL, quantity: str = "normalized") -> float:
+    def global_mean(self, group: str = ALL, quantity: str = "normalized", *, varying: bool = False) -> float:
         """Mean over the finite units of all layers together: a layer weighs by its number of units."""
-        return _finite_mean(self._units(group, quantity))
+        return _finite_mean(self._chosen(group, quantity, varying))
 
     def layer_errors(self, group: str = ALL, quantity: str = "normalized") -> dict[str, float]:
         """Standard error of each layer mean, over samples; arguments as ``layer_means``.
@@ -179,12 +203,16 @@ class VarianceResult:
 
         Returns:
             ``units``; ``constant``, TV = SV = 0 (for ``"stratified"``: in every class), whose NV is 1 by
-            definition; ``infinite``, TV > 0 = SV; ``undefined``, NaN. Means leave the last two out.
+            definition; ``rounding``, others whose TV and SV are both of rounding alone, so that their NV says nothing;
+            ``invariant``, those whose TV alone is; ``infinite``, TV > 0 = SV; ``undefined``, NaN. Means leave the last
+            two out.
         """
         values = self._normalized(group)
         return {
             "units": values.size,
             "constant": int(self._constant(group).sum()),
+            "rounding": int(self._within_rounding(group).sum()),
+            "invariant": int(self._within_rounding(group, sample=False).sum()),
             "infinite": int(np.isinf(values).sum()),
             "undefined": int(np.isnan(values).sum()),
         }
@@ -211,14 +239,33 @@ class VarianceResult:
         """Where TV = SV = 0 (for ``"stratified"``: in every class), a boolean array for each layer."""
         return self._by_layer(self._constant(group))
 
+    def rounding_units(self, group: str = ALL) -> dict[str, np.ndarray]:
+        """Where TV and SV are both of rounding alone and not both 0 (for ``"stratified"``: in every class), boolean."""
+        return self._by_layer(self._within_rounding(group))
+
+    def invariant_units(self, group: str = ALL) -> dict[str, np.ndarray]:
+        """Where TV is of rounding alone and SV is not, a boolean array for each layer."""
+        return self._by_layer(self._within_rounding(group, sample=False))
+
     def _constant(self, group: str) -> np.ndarray:
+        return self._where(group, lambda tv, sv: (tv == 0) & (sv == 0))
+
+    def _within_rounding(self, group: str, *, sample: bool = True) -> np.ndarray:
+        if self.rounding is None:
+            return np.zeros(self.tv_all.shape, dtype=bool)
+        below = self._where(group, lambda tv, sv: (tv <= self.rounding) & ((sv <= self.rounding) == sample))
+        return below & ~self._constant(group)
+
+    def _where(self, group: str, of: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+        """Where something holds for TV and SV of a group; of ``"stratified"`` where it does in every class."""
         if group == STRATIFIED and self.classes:
             measurable = self.class_counts > 1
-            constant = (self.tv_classes == 0) & (self.sv_classes == 0)
-            return constant[measurable].all(axis=0) & measurable.any()
-        return (self._select(group, self.tv_all, self.tv_classes) == 0) & (
-            self._select(group, self.sv_all, self.sv_classes) == 0
-        )
+            return of(self.tv_classes, self.sv_classes)[measurable].all(axis=0) & measurable.any()
+        return of(self._select(group, self.tv_all, self.tv_classes), self._select(group, self.sv_all, self.sv_classes))
+
+    def _chosen(self, group: str, quantity: str, varying: bool) -> np.ndarray:
+        units = self._units(group, quantity)
+        return np.where(self._constant(group) | self._within_rounding(group), np.nan, units) if varying else units
 
     def _normalized(self, group: str) -> np.ndarray:
         if group == STRATIFIED and self.classes:

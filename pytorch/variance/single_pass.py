@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,11 +14,11 @@ from pytorch.precision import autocast
 from pytorch.variance.accumulator import VarianceAccumulator
 from pytorch.variance.activations import ActivationRecorder
 from pytorch.variance.batches import Batch, Samples
+from pytorch.variance.first_batch import FirstBatch
 from pytorch.variance.memory import check_memory
 from pytorch.variance.replay import Replay
 from pytorch.variance.stopping import Stopping
-
-Transformation = Callable[[Tensor], Tensor]
+from pytorch.variance.transforming import Transformation, TransformationCheck, check_finite, transformed
 
 FEWEST_TO_SHUFFLE = 16
 """Samples of a batch: of fewer, each would too often stand in for itself."""
@@ -42,6 +41,7 @@ class PassOptions:
     shuffled: bool
     seed: int
     replay: bool
+    check: bool
 
 
 def single_pass(
@@ -69,7 +69,10 @@ def _run(
     watchers: list[Stopping] = []
     generator = torch.Generator().manual_seed(options.seed)
     precisely = _precisely(options.precision, device)
-    replays = [Replay(recorder, enabled=options.replay) for recorder in recorders]
+    replays = [
+        Replay(recorder, FirstBatch(recorder, check=options.check), enabled=options.replay) for recorder in recorders
+    ]
+    check: TransformationCheck | None = None
     first = 0
     for batch in samples.batches:
         first = first or len(batch.images)
@@ -77,9 +80,15 @@ def _run(
             raise InputError(f"batches of {first} samples are too small to shuffle: {FEWEST_TO_SHUFFLE} are needed, "
                              "and batches are nearly equal parts: take larger ones")  # fmt: skip
         images = batch.images.to(device, non_blocking=True)
+        if not accumulators and options.check and not options.shuffled:
+            check = TransformationCheck(images)
+        sums = []
         for step, transformation in enumerate(options.transformations):
             seen = _shuffle(images, generator) if options.shuffled else images
-            inputs = _inputs(seen, transformation, options.preprocess, precisely)
+            with precisely():
+                inputs = transformed(seen, transformation, options.preprocess, check)
+                if inputs.is_floating_point():
+                    sums.append(inputs.sum(dtype=max(inputs.dtype, torch.float32, key=lambda kind: kind.itemsize)))
             rows = _rows(replays, inputs)
             with precisely():
                 if not accumulators:
@@ -90,6 +99,10 @@ def _run(
                         accumulator.begin(batch.labels)
                     accumulator.add(row)
         with precisely():
+            check_finite(sums, images, options.transformations, options.preprocess)
+            if check is not None:
+                check.finish()
+                check = None
             for accumulator in accumulators:
                 accumulator.end()
             bar.update(len(images))
@@ -111,20 +124,6 @@ def _chosen(device: torch.device) -> AbstractContextManager[None]:
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
-def _inputs(
-    images: Tensor,
-    transformation: Transformation,
-    preprocess: Transformation | None,
-    precisely: Callable[[], AbstractContextManager[None]],
-) -> Tensor:
-    """Transform the images, once for all models."""
-    with precisely():
-        inputs = _checked(transformation(images.clone()), len(images), "a transformation")  # which may work in place
-        if preprocess is not None:
-            inputs = _checked(preprocess(inputs), len(images), "preprocess")
-    return inputs
-
-
 def _rows(replays: list[Replay], inputs: Tensor) -> list[Tensor]:
     """What each model makes of a batch, (B, U)."""
     try:
@@ -136,13 +135,6 @@ def _rows(replays: list[Replay], inputs: Tensor) -> list[Tensor]:
             f"the model cannot take images of type {inputs.dtype}: a transformation or preprocess must make them "
             f"floating point ({error})"
         ) from error
-
-
-def _checked(batch: Any, count: int, what: str) -> Tensor:
-    if not isinstance(batch, Tensor) or batch.ndim == 0 or len(batch) != count:
-        found = f"a tensor of shape {tuple(batch.shape)}" if isinstance(batch, Tensor) else type(batch).__name__
-        raise InputError(f"{what} must make a batch of {count} samples of one, and made {found}")
-    return batch
 
 
 def _shuffle(images: Tensor, generator: torch.Generator) -> Tensor:
