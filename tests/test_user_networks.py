@@ -229,6 +229,13 @@ def test_an_axis_that_there_is_not_is_named(axis, message, photos):
         measure_variance(nn.Sequential(Scattering()), photos, None, TURNS, channel_axis=axis)
 
 
+def filled(x):
+    """Two halves, put into memory of their own."""
+    into = torch.empty_like(x.movedim(1, -1))
+    into[..., :2], into[..., 2:] = x.movedim(1, -1)[..., 2:], x.movedim(1, -1)[..., :2]
+    return into
+
+
 @pytest.mark.parametrize(
     ("function", "axes", "positions"),
     [
@@ -246,6 +253,7 @@ def test_an_axis_that_there_is_not_is_named(axis, message, photos):
         (lambda x: x.transpose(1, 3)[:, 2].exp(), (2,), (-2,)),
         (lambda x: (x + x.mean((2, 3), keepdim=True)).movedim(1, -1).exp(), (3,), (-3, -2)),
         (lambda x: x.chunk(2, 1)[1].exp(), (1,), (-2, -1)),
+        (filled, (3,), (-3, -2)),
     ],
 )  # fmt: skip
 def test_operations_hand_their_axes_on(function, axes, positions, photos):
@@ -375,6 +383,15 @@ def test_modules_with_children_that_compute_are_layers(photos):
     assert copies == {"0.pad", "1.drop", "1.act", "3", "Sequential"}
     expected = {"0": (output_of("0"), (-2, -1)), "1": (output_of("1"), (-2, -1)), "4": (output_of("4"), ())}
     assert_measured(found, model, photos, expected)
+
+
+def test_rearranged_values_are_a_copy(photos):
+    class Filled(nn.Module):
+        def forward(self, x):
+            return filled(x)
+
+    model = build(lambda: nn.Sequential(nn.Conv2d(3, 4, 1), Filled(), nn.ReLU()))
+    assert measure_variance(model, photos, None, TURNS).layer_names == ["0", "2"]
 
 
 def test_names_of_modules_may_hold_brackets(photos):

@@ -40,7 +40,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from pytorch.variance.layers import named_tensors
-from pytorch.variance.operations import COPYING_OPERATIONS, changes_its_argument, operation_name
+from pytorch.variance.operations import (
+    COPYING_OPERATIONS,
+    FILLING_OPERATIONS,
+    changes_its_argument,
+    operation_name,
+)
 
 BATCH, UNIT, POSITION = "batch", "unit", "position"
 
@@ -129,12 +134,24 @@ class ChannelAxes(TorchFunctionMode):
     ) -> Any:
         """Run the operation, and follow what it makes of its operands."""
         kwargs = kwargs or {}
+        assigns = not self.paused and func is Tensor.__setitem__ and isinstance(args[2], Tensor)
+        before = self._traces.get(args[0]) if assigns else None
         result = func(*args, **kwargs)
         if not self.paused:
             self.count += 1
+            if before is not None:
+                self._assign(*args[::2], before)
             for place, (_, made) in enumerate(named_tensors("", result)):
                 self._follow(func, args, kwargs, made, place)
         return result
+
+    def _assign(self, tensor: Tensor, values: Tensor, before: Trace) -> None:
+        """Follow values into a part of a tensor: its axes are those of what it was filled with first."""
+        trace, axes = self._traces.get(values), before.axes
+        if axes is None and trace is not None and trace.axes is not None and values.ndim == tensor.ndim:
+            axes = tuple(_resized(factors, size) for factors, size in zip(trace.axes, tensor.shape, strict=True))
+        certainty = ASSUMED if trace is not None and trace.certainty == ASSUMED else before.certainty
+        self._traces[tensor] = Trace(axes, certainty, max(before.made, self.made(values)), _version(tensor))
 
     def made(self, tensor: Tensor) -> int:
         """Number of the operation that the newest value of a tensor comes from, as ``Trace.made``."""
@@ -199,10 +216,10 @@ class ChannelAxes(TorchFunctionMode):
         operands = [tensor for tensor in given if tensor in self._traces]
         if len(operands) < len(given) and not operands:
             return
-        if all(self.made(tensor) == CONSTANT for tensor in operands):
+        name = operation_name(func)
+        if FILLING_OPERATIONS.fullmatch(name) or all(self.made(tensor) == CONSTANT for tensor in operands):
             self._traces[made] = Trace(None, KNOWN, CONSTANT, _version(made))
             return
-        name = operation_name(func)
         base = next((tensor for tensor in operands if tensor is made or _shares_memory(tensor, made)), None)
         in_place = changes_its_argument(func) or kwargs.get("inplace")
         repeats = (base is not None and not (in_place and made.is_inference())) or name in COPYING_OPERATIONS
