@@ -7,6 +7,7 @@ from pytorch.evaluation import AngleCurve
 from pytorch.experiment import PAIR
 from pytorch.trained_model import TrainedModel
 from pytorch.variance import VarianceResult
+from pytorch.variance.channel_axes import ASSUMED, GIVEN, KNOWN
 from pytorch.variance.result import check_class_names
 from pytorch.variance_pair import VariancePair
 
@@ -15,6 +16,9 @@ LONGEST_PART = 60
 
 LONGEST_NAME = 300
 """Letters of the name of a layer, a class or a transformation."""
+
+LONGEST_REASON = 1000
+"""Letters of why something was not measured."""
 
 SCORES = {"upright", "rotated"}
 
@@ -66,11 +70,18 @@ def check_measured(pair: VariancePair) -> VariancePair:
 
 
 def _check_result(result: VarianceResult) -> None:
-    _check_lengths([*result.layer_names, *result.classes, *result.transformations], LONGEST_NAME)
+    _check_lengths([*result.layer_names, *result.classes, *result.transformations, *result.not_measured], LONGEST_NAME)
+    _check_lengths(result.not_measured.values(), LONGEST_REASON)
     _demand(len(result.layer_names) > 0, "it has no layers")
     _demand(len(result.transformations) > 0, "it has no transformations")
     _demand(result.samples >= 0 and bool((result.class_counts >= 0).all()), "its numbers of samples are none")
     _demand(result.tolerance is None or 0 < result.tolerance < math.inf, "its tolerance is none")
+    rounding = result.rounding
+    _demand(
+        rounding is None or bool(((rounding >= 0) & (rounding < math.inf)).all()), "its bounds of rounding are none"
+    )
+    _demand({*result.layer_axes_known} <= {KNOWN, ASSUMED, GIVEN}, "its axes are neither known, assumed nor given")
+    _demand(all(axis > 0 for axes in result.layer_axes for axis in axes), "its axes are none")
 
 
 def _check_accuracy(accuracy: dict[str, float]) -> None:

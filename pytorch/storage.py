@@ -25,7 +25,7 @@ from pytorch.variance_pair import VariancePair
 
 MODEL_FORMAT = Format("variance-experiments model", version=4, oldest=2, sealed_since=3)
 CHECKPOINT_FORMAT = Format("variance-experiments checkpoint", version=2, oldest=2, sealed_since=2)
-VALUES_FORMAT = Format("variance-experiments values", version=4, oldest=3, sealed_since=4)
+VALUES_FORMAT = Format("variance-experiments values", version=5, oldest=3, sealed_since=4)
 
 Content = TypeVar("Content")
 

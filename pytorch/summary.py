@@ -8,6 +8,9 @@ from pytorch.training import Epoch
 from pytorch.variance.result import ALL, STRATIFIED
 from pytorch.variance_pair import VariancePair
 
+MOST_NAMED = 3
+"""Of layers about which there is something to tell."""
+
 
 def epoch_line(number: int, epochs: int, epoch: Epoch, samples: int) -> str:
     """Say what an epoch of so many samples came to, the number-th of so many."""
@@ -52,8 +55,9 @@ def print_summary(pair: VariancePair) -> None:
     for name, found in pair.results.items():
         for group, title in ((ALL, "all samples"), (STRATIFIED, "stratified")):
             counts = found.unit_counts(group)
+            rounding = f"{counts['rounding']:9d} vary by rounding alone" if counts["rounding"] else ""
             print(f"  {name + ' model, ' + title:<31}{counts['units']:9d} units{counts['constant']:9d} are 0/0"
-                  f"{counts['infinite'] + counts['undefined']:9d} not finite")  # fmt: skip
+                  f"{counts['infinite'] + counts['undefined']:9d} not finite{rounding}")  # fmt: skip
     for name, found in pair.results.items():
         if odd := found.non_finite_units():
             named = ", ".join(f"{count} units of {layer}" for layer, count in odd.items())
@@ -63,6 +67,24 @@ def print_summary(pair: VariancePair) -> None:
         print(f"  fewer than two samples, so no sample variance, and left out of stratified: {', '.join(few)}")
     if result.never_called:
         print(f"  modules that the network never called, and that are not seen: {', '.join(result.never_called)}")
+    unmeasured: dict[str, list[str]] = {}
+    for name, reason in result.not_measured.items():
+        if not reason.startswith("a copy"):
+            unmeasured.setdefault(reason, []).append(name)
+    for reason, names in unmeasured.items():
+        print(f"  not measured: {_some(names)}: {reason}")
+    if assumed := [layer.name for layer in result.layers if layer.axes_known == "assumed"]:
+        print(f"  the channel axes are assumed, not known, of {_some(assumed)}")
+
+
+def _some(names: list[str]) -> str:
+    """Count layers and name the first few.
+
+    >>> _some(["a", "b", "c", "d"]), _some(["a"])
+    ('4 layers (a, b, c, ...)', '1 layer (a)')
+    """
+    named = ", ".join([*names[:MOST_NAMED], *(["..."] if len(names) > MOST_NAMED else [])])
+    return f"{len(names)} {'layer' if len(names) == 1 else 'layers'} ({named})"
 
 
 def samples_used(pair: VariancePair) -> str:

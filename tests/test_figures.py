@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from test_heatmaps import of_both, texts
 from test_result import errors, result
@@ -106,7 +107,7 @@ def test_names_that_mean_something_to_matplotlib_are_shown_as_they_are(pair, tmp
         save_figure(each, tmp_path / "figure.png")
     figure = classes_figure(pair)
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert labels == [r"\$^\$", " _bg", "c", "stratified by class"]
+    assert labels[:4] == [r"\$^\$", " _bg", "c", "stratified by class"]
     save_figure(figure, tmp_path / "figure.png")
     heatmap = heatmap_figure(pair, "$^$")
     assert heatmap.get_suptitle().startswith(r"simple_conv on digits: class \$^\$" + "\n")
@@ -270,6 +271,21 @@ def test_layer_plots_draw_the_layer_means(pair):  # noqa: F811
             expected = list(pair.results[trained_on].layer_means(name).values())
             np.testing.assert_allclose(lines[name], expected)
     assert panels[0].get_ylim() == panels[1].get_ylim()
+
+
+def test_markers_are_hollow_where_units_do_not_vary(pair):  # noqa: F811
+    """A unit of conv is 0/0, and one of linear is of rounding alone."""
+    told = "some units constant or of rounding alone"
+    mixed = of_both(pair, rounding=np.array([0.0, 0.0, 1.5, 0.0]))
+    figure = layers_figure(mixed)
+    hollow = next(found for found in figure.axes[0].collections if isinstance(found, PathCollection))
+    assert hollow.get_offsets().tolist() == [[0, 0.75], [1, 3]]
+    assert told in " ".join(texts(figure).split())
+    assert told in " ".join(texts(classes_figure(mixed)).split())
+    ones = np.ones((3, 4))
+    living = of_both(pair, tv_all=ones[0], sv_all=ones[0], tv_classes=ones, sv_classes=ones, rounding=np.zeros(4))
+    for figure in (layers_figure(living), classes_figure(living)):
+        assert told not in " ".join(texts(figure).split())
 
 
 def test_what_is_drawn_last_is_not_cut_off(pair):  # noqa: F811

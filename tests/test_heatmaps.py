@@ -9,7 +9,18 @@ from test_result import errors, result
 from test_storage import pair  # noqa: F401 (a fixture)
 
 from pytorch.figures import heatmap_figure, pair_scales, save_figure
-from pytorch.figures.cells import ABOVE, CONSTANT, INFINITE, MARKS, ROWS, UNDEFINED, sorted_cells, stack_columns
+from pytorch.figures.cells import (
+    ABOVE,
+    CONSTANT,
+    INFINITE,
+    MARKS,
+    ROUNDING,
+    ROWS,
+    UNDEFINED,
+    layer_cells,
+    sorted_cells,
+    stack_columns,
+)
 from pytorch.figures.layer_axis import blocks
 from pytorch.figures.saving import DOTS_PER_INCH
 from pytorch.variance_pair import VariancePair
@@ -101,6 +112,46 @@ def test_units_off_the_scale_are_marked_and_counted(pair):  # noqa: F811
     assert f"{UNDEFINED}: 0 | 1 units" in texts(figure)
 
 
+def of_rounding(pair):  # noqa: F811
+    """Of the unrotated model the last two units are of rounding alone, with NV x/0 and 3; nothing else changes."""
+    return VariancePair(**{**vars(pair), "results": {**pair.results, "unrotated": result(rounding=np.full(4, 3.0))}})
+
+
+def test_units_of_rounding_alone_have_a_mark_of_their_own(pair):  # noqa: F811
+    """Whatever their NV, in the model and in the difference; a unit that is constant in the other model is so there."""
+    pair = of_rounding(pair)
+    figure = heatmap_figure(pair, "all")
+    unrotated, rotated, difference = (cells(axes, [2, 2]) for axes in maps(figure)[0])
+    for column in (unrotated[1], difference[1][1:]):
+        np.testing.assert_allclose(column, [to_rgba(MARKS[ROUNDING])] * len(column))
+    np.testing.assert_allclose(difference[1][0], to_rgba(MARKS[CONSTANT]))
+    assert not np.allclose(rotated[1][1], to_rgba(MARKS[ROUNDING]))
+    assert f"{ROUNDING}: 3 | 0 units" in texts(figure)
+    assert f"{INFINITE}: 0 | 1 units" in texts(figure)
+    assert len(set(MARKS.values())) == len(MARKS)
+
+
+def test_units_of_rounding_alone_do_not_set_the_scales(pair):  # noqa: F811
+    same = {"sv_all": np.array([1.0, 1, 1, 1e-9]), "tv_classes": np.full((3, 4), 0.1), "sv_classes": np.ones((3, 4)),
+            "rounding": np.full(4, 1e-8)}  # fmt: skip
+    tv = {"unrotated": 9e-9, "rotated": 1e-9}
+    results = {name: result(tv_all=np.array([0.1, 0.1, 0.1, last]), **same) for name, last in tv.items()}
+    scales = pair_scales(VariancePair(**{**vars(pair), "results": results}))
+    assert scales.top == pytest.approx(0.1)
+    assert scales.difference == 1, "there is none"
+
+
+def test_a_channel_is_marked_where_none_of_its_positions_varies():
+    """One of constant positions, one of both kinds, one of which a position varies."""
+    tv, sv = np.array([0.0, 0.0, 1e-9, 0.0, 1e-9, 1.0]), np.array([0.0, 0.0, 1e-9, 0.0, 1e-9, 1.0])
+    found = result(layer_names=["conv"], layer_shapes=[(3, 1, 2)], aggregation="none", tv_all=tv, sv_all=sv,
+                   tv_classes=np.tile(tv, (3, 1)), sv_classes=np.tile(sv, (3, 1)), rounding=np.full(6, 1e-8),
+                   errors=errors(3, 1))  # fmt: skip
+    for group in ("all", "stratified"):
+        ((_, marks),) = layer_cells(found, group)
+        assert marks.tolist() == [CONSTANT, ROUNDING, ""]
+
+
 def test_an_extreme_unit_is_marked_and_does_not_set_the_scale(pair):  # noqa: F811
     tv = np.linspace(0, 1, ROWS)
     tv[500] = 1e6
@@ -133,11 +184,10 @@ def test_the_scale_of_differences_is_the_pairs_and_knows_no_constant_units(pair)
 
 
 def test_sorting_puts_rising_values_first_and_constant_units_last():
-    values = np.array([np.inf, 2.0, 1.0, np.nan, 0.5])
-    constant = np.array([False, False, True, False, False])
-    ((found, is_constant),) = sorted_cells([(values, constant)])
-    np.testing.assert_array_equal(found, [0.5, 2, np.inf, np.nan, 1])
-    np.testing.assert_array_equal(is_constant, [False, False, False, False, True])
+    values = np.array([np.inf, 2.0, 1.0, np.nan, 0.1, 0.5])
+    ((found, marks),) = sorted_cells([(values, np.array(["", "", CONSTANT, "", ROUNDING, ""]))])
+    np.testing.assert_array_equal(found, [0.5, 2, np.inf, np.nan, 0.1, 1])
+    assert marks.tolist() == ["", "", "", "", ROUNDING, CONSTANT]
 
 
 def test_sorted_heatmaps_say_so_and_compare_rank_by_rank(pair):  # noqa: F811

@@ -182,6 +182,16 @@ def test_fields_of_the_wrong_type_are_refused(tmp_path, pair, change, reason):  
         ({"classes": ["", "b", "c"]}, "it has a name of 0 letters"),
         ({"class_counts": np.array([1, -2, 3])}, "its numbers of samples are none"),
         ({"samples": "many"}, "its samples"),
+        ({"not_measured": {"x" * 301: "why"}}, "it has a name of 301 letters"),
+        ({"not_measured": {"x": "y" * 1001}}, "it has a name of 1001 letters"),
+        ({"not_measured": {"x": 1}}, "its not_measured"),
+        ({"rounding": np.array([0, 0, -1.0, 0])}, "its bounds of rounding are none"),
+        ({"rounding": np.array([0, 0, np.inf, 0])}, "its bounds of rounding are none"),
+        ({"rounding": np.full(4, np.nan)}, "its bounds of rounding are none"),
+        ({"rounding": np.zeros(3)}, "rounding has shape"),
+        ({"layer_axes_known": ["known", "guessed"]}, "its axes are neither known, assumed nor given"),
+        ({"layer_axes": [[1], [0]]}, "its axes are none"),
+        ({"layer_axes": [[1]]}, "every layer needs axes"),
     ],
 )
 def test_results_that_cannot_be_are_refused(tmp_path, pair, change, reason):  # noqa: F811

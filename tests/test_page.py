@@ -139,6 +139,15 @@ def test_stratified_tells_constant_units_from_ones():
     assert (codes == encoding.CONSTANT).tolist() == [False, True, False, False]
 
 
+def test_units_of_rounding_alone_have_a_code_of_their_own():
+    """Of the last two units TV and SV are; stratified those of the last are not, in one class."""
+    marked = embedded(pair_of(unrotated=result(rounding=np.array([0.0, 0.0, 1.0, 3.0]))))["models"][0]["groups"]
+    for group, kinds, expected in ((0, ("tv", "sv"), [2, 3]), (1, ("nv",), [2, 3]), (2, ("tv", "sv"), [2, 3])):
+        for kind in kinds:
+            codes = np.frombuffer(base64.b64decode(marked[group][kind]["codes"]), dtype="<u2")
+            assert np.flatnonzero(codes == encoding.ROUNDING).tolist() == expected
+
+
 def test_scales_are_those_of_the_figures():
     for pair in (pair_of(of_layers([5, 7]), of_layers([5, 7], samples=7)), pair_of(control="random-weights")):
         content = embedded(pair)
@@ -155,7 +164,7 @@ def test_the_script_has_the_colours_and_titles_of_the_figures():
 
 def test_the_script_knows_the_codes_and_the_marks():
     script = (PARTS / "units.js").read_text(encoding="utf-8")
-    for name in ("OCTAVES", "SMALLEST", "ZERO", "INFINITE", "CONSTANT"):
+    for name in ("OCTAVES", "SMALLEST", "ZERO", "INFINITE", "CONSTANT", "ROUNDING"):
         assert f"{name} = {getattr(encoding, name)}" in script
     for mark, colour in MARKS.items():
         assert f'{{ name: "{mark}", colour: "{colour}" }}' in script

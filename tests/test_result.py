@@ -46,26 +46,31 @@ def errors(classes, layers):
     )
 
 
+def counts(**some):
+    """Of ``unit_counts``, of four units."""
+    return {"units": 4, "constant": 0, "rounding": 0, "invariant": 0, "infinite": 0, "undefined": 0} | some
+
+
 def test_normalized_variance_and_its_means():
     found = result()
     np.testing.assert_array_equal(found.normalized_variance()["conv"], [0.5, 1])
     np.testing.assert_array_equal(found.normalized_variance()["linear"], [np.inf, 3])
     assert found.layer_means() == {"conv": 0.75, "linear": 3}
     assert found.global_mean() == 1.5
-    assert found.unit_counts() == {"units": 4, "constant": 1, "infinite": 1, "undefined": 0}
+    assert found.unit_counts() == counts(constant=1, infinite=1)
 
 
 def test_stratified_is_the_mean_over_classes_of_two_samples_or_more():
     found = result()
     np.testing.assert_array_equal(found.normalized_variance("stratified")["conv"], [(1 + 3) / 2, 1])
     np.testing.assert_array_equal(found.normalized_variance("stratified")["linear"], [np.inf, (3 + 1.5) / 2])
-    assert found.unit_counts("stratified") == {"units": 4, "constant": 1, "infinite": 1, "undefined": 0}
+    assert found.unit_counts("stratified") == counts(constant=1, infinite=1)
     assert found.unit_counts("bee")["undefined"] == 4
 
 
 def test_stratified_of_classes_too_small_is_undefined_and_not_constant():
     found = result(class_counts=np.array([1, 1, 1]))
-    assert found.unit_counts("stratified") == {"units": 4, "constant": 0, "infinite": 0, "undefined": 4}
+    assert found.unit_counts("stratified") == counts(undefined=4)
     empty = np.empty((0, 4))
     unlabelled = result(classes=[], class_counts=np.empty(0, dtype=int), tv_classes=empty, sv_classes=empty)
     with pytest.raises(KeyError, match="stratified"):

@@ -96,6 +96,9 @@ def test_files_of_another_kind_are_told_apart(tmp_path, pair, trained):  # noqa:
 def rewrite(path, version):
     """Write a file as another version of this program would have."""
     container = {**pickle.loads(path.read_bytes()), "version": version}
+    for found in container["content"]["results"].values() if version < 5 else ():
+        for name in ("not_measured", "layer_axes", "layer_axes_known", "rounding"):
+            found.pop(name, None)
     content = pickle.dumps(container, protocol=5)
     if version < VALUES_FORMAT.sealed_since:
         path.write_bytes(content)
@@ -106,10 +109,15 @@ def rewrite(path, version):
 def test_an_older_version_is_read_or_refused_by_name(tmp_path, pair):  # noqa: F811
     path = tmp_path / "file"
     save_values(path, pair)
-    rewrite(path, 3)
-    assert load_values(path).versions == pair.versions
+    for version in (4, 3):
+        rewrite(path, version)
+        found = load_values(path)
+        assert found.versions == pair.versions
+        assert (found.any_result.rounding, found.any_result.not_measured) == (None, {})
+        assert {layer.axes_known for layer in found.any_result.layers} == {"unknown"}
+        assert found.any_result.unit_counts()["rounding"] == 0
     rewrite(path, 2)
-    older = r"it has version 2 of its format, and .* reads 3 to 4: remove it or make it anew$"
+    older = r"it has version 2 of its format, and .* reads 3 to 5: remove it or make it anew$"
     with pytest.raises(FileError, match=older):
         load_values(path)
 
@@ -117,8 +125,8 @@ def test_an_older_version_is_read_or_refused_by_name(tmp_path, pair):  # noqa: F
 def test_a_newer_version_is_refused_with_what_it_needs(tmp_path, pair):  # noqa: F811
     path = tmp_path / "file"
     save_values(path, pair)
-    rewrite(path, 5)
-    with pytest.raises(FileError, match=r"it has version 5 of its format, and .* reads 3 to 4: update the program$"):
+    rewrite(path, 6)
+    with pytest.raises(FileError, match=r"it has version 6 of its format, and .* reads 3 to 5: update the program$"):
         load_values(path)
 
 

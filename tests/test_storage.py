@@ -59,12 +59,14 @@ def trained():
 def pair():
     accuracy = {"upright": 0.5, "rotated": 0.25}
     curve = AngleCurve([0.0, 90.0], [[1, 1, 2], [0, 1, 2]], [2, 1, 3])
+    told = {"not_measured": {"lstm": "why"}, "layer_axes": [[1], [2]], "layer_axes_known": ["known", "assumed"],
+            "rounding": np.full(4, 1e-9)}  # fmt: skip
     return VariancePair(
         control=None,
         model="simple_conv",
         dataset="digits",
         transformation="rotation",
-        results={"unrotated": result(), "rotated": result(tv_all=np.array([np.nan, np.inf, 0.0, 1.0]))},
+        results={"unrotated": result(**told), "rotated": result(tv_all=np.array([np.nan, np.inf, 0.0, 1.0]), **told)},
         accuracy={"unrotated": accuracy, "rotated": accuracy},
         angle_curves={"unrotated": curve, "rotated": curve},
         training={"unrotated": {"seed": 0}, "rotated": {"seed": 0}},
@@ -120,7 +122,7 @@ def test_a_values_file_is_plain(tmp_path, pair):
     save_values(path, pair)
     content = pickle.loads(path.read_bytes())
     assert content["format"] == "variance-experiments values"
-    assert content["version"] == 4
+    assert content["version"] == 5
     kinds = set()
 
     def walk(value):

@@ -146,6 +146,23 @@ def test_constant_units_are_counted_and_left_out_of_a_mean_beside():
     assert "units" not in named([pair(results={"unrotated": plain, "rotated": plain})], "global-means")[0]
 
 
+def test_units_of_rounding_alone_are_counted_where_there_are_any_and_left_out_of_the_mean_beside():
+    """NV of 2, 1 (0/0) and 3, and one of rounding alone that would be 5."""
+    tv, sv = np.array([2.0, 0.0, 3.0, 5e-9]), np.array([1.0, 0.0, 1.0, 1e-9])
+    living = {"tv_all": np.ones(4), "sv_all": np.ones(4)}
+    results = {"unrotated": result(tv_all=tv, sv_all=sv, rounding=np.full(4, 1e-8)), "rotated": result(**living)}
+    plain, stratified = named([pair(results=results)], "global-means")
+    heads = ["units", "constant, unrotated", "rounding, unrotated", "rounding, rotated"]
+    assert [plain[head] for head in heads] == [4, 1, 1, 0]
+    assert plain["without them, unrotated"].value == 2.5
+    assert stratified["rounding, unrotated"] is None, "none in its classes"
+    conv, linear = named([pair(results=results)], "layers-simple-conv-mnist-rotation-mean")
+    assert [row["rounding, unrotated"] for row in (conv, linear)] == [0, 1]
+    for table in results_tables([pair(results=results)])[1:]:
+        assert table.caption.count("Rounding: ") == 1
+    assert "ounding" not in markdown(results_tables([pair()]))
+
+
 def test_controls_stand_beside_the_pair_that_they_belong_to():
     before = untrained(results={"untrained": result(tv_all=np.full(4, 7.0), sv_all=np.full(4, 2.0))})
     after = shuffled(results=both(samples=4))

@@ -81,7 +81,7 @@ def test_every_epoch_trains_in_training_mode(split):
     assert spy.dropout.training
 
 
-def test_training_leaves_no_epoch_in_left_as_found(split):
+def test_training_leaves_no_epoch_in_evaluation_mode(split):
     spy = Spy().eval()
     run(spy, split)
     assert all(spy.modes)

@@ -29,10 +29,11 @@ class VaryingLayers:
     def of(cls, result: VarianceResult, group: str) -> "VaryingLayers":
         """Take them from a result; its own layer means count constant units as 1, which adds nothing to their error."""
         errors, constant = result.layer_errors(group), result.constant_units(group)
+        rounding = result.rounding_units(group)
         found: dict[str, tuple[float, float]] = {}
         for place, (layer, units) in enumerate(result.normalized_variance(group).items(), 1):
             finite = np.isfinite(units)
-            varying = finite & ~constant[layer]
+            varying = finite & ~constant[layer] & ~rounding[layer]
             if varying.any():
                 error = errors[layer] * finite.sum() / varying.sum()
                 found[f"{layer} ({place} of {len(constant)})"] = float(units[varying].mean()), float(error)

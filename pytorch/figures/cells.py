@@ -14,9 +14,10 @@ from pytorch.variance_pair import VariancePair
 TOP_QUANTILE = 0.99
 """Of the values of a pair; the colour scale ends there, and a few extreme units cannot flatten the rest."""
 
-ABOVE, INFINITE, CONSTANT, UNDEFINED = "above the scale", "x/0 (infinite)", "0/0 (constant)", "undefined"
+ABOVE, INFINITE, UNDEFINED = "above the scale", "x/0 (infinite)", "undefined"
+CONSTANT, ROUNDING = "0/0 (constant)", "rounding alone"
 
-MARKS = {ABOVE: "#E31A1C", INFINITE: "#000000", CONSTANT: "#BDBDBD", UNDEFINED: "#FFFFFF"}
+MARKS = {ABOVE: "#E31A1C", INFINITE: "#000000", CONSTANT: "#BDBDBD", ROUNDING: "#784858", UNDEFINED: "#FFFFFF"}
 """Colours of cells that the scale does not hold."""
 
 ROWS = 840
@@ -24,27 +25,30 @@ ROWS = 840
 
 
 Cells = Sequence[tuple[np.ndarray, np.ndarray]]
-"""Of each layer its values, and which of them stand for constant units."""
+"""Of each layer its values, and for each of them ``CONSTANT``, ``ROUNDING`` or, of a unit that varies, ``""``."""
 
 
 def layer_cells(result: VarianceResult, group: str) -> Cells:
-    """For each layer the normalized variance of its cells, (cells,) float64, and which stand for constant units alone.
+    """For each layer the normalized variance of its cells, (cells,) float64, and what marks units that do not vary.
 
-    A cell is a unit; without aggregation a channel, the mean of its finite positions (a summary).
+    A cell is a unit; without aggregation a channel, the mean of its finite positions (a summary). A channel is marked
+    where none of its positions varies: ``CONSTANT`` if none does even by rounding.
     """
-    constant = result.constant_units(group)
-    return [
-        (_channel_means(values), _per_channel(constant[name]).all(axis=1))
-        for name, values in result.normalized_variance(group).items()
-    ]
+    constant, rounding = result.constant_units(group), result.rounding_units(group)
+    found = []
+    for name, values in result.normalized_variance(group).items():
+        still = _per_channel(constant[name] | rounding[name]).all(axis=1)
+        exactly = _per_channel(constant[name]).all(axis=1)
+        found.append((_channel_means(values), np.select([exactly, still], [CONSTANT, ROUNDING], "")))
+    return found
 
 
 def sorted_cells(cells: Cells) -> Cells:
-    """Order the cells of each layer: rising, then infinite, undefined, and at last constant ones."""
+    """Order the cells of each layer: rising, then infinite, undefined, those of rounding alone, and constant ones."""
     found = []
-    for values, is_constant in cells:
-        order = np.lexsort((values, is_constant))  # NaN sorts last
-        found.append((values[order], is_constant[order]))
+    for values, marks in cells:
+        order = np.lexsort((values, marks == ROUNDING, marks == CONSTANT))  # NaN sorts last
+        found.append((values[order], marks[order]))
     return found
 
 
@@ -64,13 +68,13 @@ class Scales:
 def pair_scales(pair: VariancePair) -> Scales:
     """Return the scales of a measurement.
 
-    Constant units, whose 1 is a convention, and values that are not finite have no say in them.
+    Constant units, whose 1 is a convention, those of rounding alone, and values that are not finite have no say.
     """
     shown = [
         [layer_cells(result, group) for result in pair.results.values()]
         for group in (ALL, STRATIFIED)[: len(pair.any_result.groups)]
     ]
-    values = [cells[~constant] for models in shown for model in models for cells, constant in model]
+    values = [cells[marks == ""] for models in shown for model in models for cells, marks in model]
     if not pair.has_both:
         return Scales(robust_top(np.concatenate(values)), None)
     apart = [np.abs(column) for models in shown for column in differences(*models)]
@@ -78,10 +82,10 @@ def pair_scales(pair: VariancePair) -> Scales:
 
 
 def differences(before: Cells, after: Cells) -> list[np.ndarray]:
-    """For each layer the cells of the second model less the first's, NaN where either is constant or not finite."""
+    """For each layer the cells of the second model less the first's, NaN where either is marked or not finite."""
     found = []
-    for (first, first_constant), (second, second_constant) in zip(before, after, strict=True):
-        usable = np.isfinite(first) & np.isfinite(second) & ~first_constant & ~second_constant
+    for (first, first_marks), (second, second_marks) in zip(before, after, strict=True):
+        usable = np.isfinite(first) & np.isfinite(second) & (first_marks == "") & (second_marks == "")
         found.append(np.subtract(second, first, out=np.full_like(second, np.nan), where=usable))
     return found
 
@@ -93,18 +97,19 @@ def robust_top(values: np.ndarray) -> float:
 
 
 def colour_cells(
-    values: np.ndarray, is_constant: np.ndarray, norm: Normalize, colours: Colormap
+    values: np.ndarray, marks: np.ndarray, norm: Normalize, colours: Colormap
 ) -> tuple[np.ndarray, dict[str, int]]:
     """Colour cells by value or mark.
 
     Returns:
         (cells, 4) RGBA from 0 to 1, and how many cells bear each mark.
     """
-    finite = np.isfinite(values)
+    finite, varying = np.isfinite(values), marks == ""
     marked = {
-        ABOVE: finite & (values > norm.vmax) & ~is_constant,
-        INFINITE: np.isinf(values),
-        CONSTANT: is_constant,
+        ABOVE: finite & (values > norm.vmax) & varying,
+        INFINITE: np.isinf(values) & varying,
+        CONSTANT: marks == CONSTANT,
+        ROUNDING: marks == ROUNDING,
         UNDEFINED: np.isnan(values),
     }
     picture = colours(norm(np.where(finite, values, 0)))

@@ -82,7 +82,7 @@ def class_units_figure(pair: VariancePair, width: float | None = None) -> Figure
     result = pair.any_result
     layer = result.layer_names[-1]
     tables = {name: [layer_cells(found, group)[-1] for group in found.classes] for name, found in pair.results.items()}
-    usual = [values[~constant] for rows in tables.values() for values, constant in rows]
+    usual = [values[marks == ""] for rows in tables.values() for values, marks in rows]
     norm = Normalize(0, robust_top(np.concatenate(usual)))
     units = len(next(iter(tables.values()))[0][0])
     outputs = [*map(class_label, result.classes)] if units == len(result.classes) <= MOST_ROWS_NAMED else []

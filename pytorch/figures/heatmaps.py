@@ -18,6 +18,7 @@ from pytorch.figures.cells import (
     CONSTANT,
     INFINITE,
     MARKS,
+    ROUNDING,
     Cells,
     Scales,
     colour_cells,
@@ -131,7 +132,7 @@ def heatmap_figure(
 
 def _model_panel(pair: VariancePair, name: str, group: str, cells: Cells, norm: Normalize) -> Panel:
     result = pair.results[name]
-    coloured = [colour_cells(values, constant, norm, colormaps[SCALE_COLOURS]) for values, constant in cells]
+    coloured = [colour_cells(values, marks, norm, colormaps[SCALE_COLOURS]) for values, marks in cells]
     return Panel(
         title=f"{model_title(pair, name)}: global mean {result.global_mean(group):.3f}",
         colour=MODEL_COLOURS[name],
@@ -147,12 +148,12 @@ def _difference_panel(
 ) -> Panel:
     colours = colormaps[DIFFERENCE_COLOURS]
     columns = []
-    both = zip(cells[UNROTATED], cells[ROTATED], strict=True)
-    constants = [first | second for (_, first), (_, second) in both]
-    for values, constant in zip(differences(cells[UNROTATED], cells[ROTATED]), constants, strict=True):
+    both = cells[UNROTATED], cells[ROTATED]
+    for values, (_, first), (_, second) in zip(differences(*both), *both, strict=True):
         picture = colours(scale(np.nan_to_num(values)))
         picture[np.isnan(values)] = to_rgba(MARKS[INFINITE])
-        picture[constant] = to_rgba(MARKS[CONSTANT])
+        for mark in (ROUNDING, CONSTANT):
+            picture[(first == mark) | (second == mark)] = to_rgba(MARKS[mark])
         columns.append(picture)
     before, after = (np.array(panel.means) for panel in panels)
     return Panel(

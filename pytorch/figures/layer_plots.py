@@ -1,5 +1,6 @@
 """The variances layer by layer: lines with their confidence bands."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,8 +11,10 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from pytorch.experiment import RANDOM_WEIGHTS, SHUFFLED
 from pytorch.figures.layer_axis import name_blocks, name_layers
 from pytorch.figures.style import (
+    CLASS_ROOM,
     CONTROL_TITLES,
     MODEL_COLOURS,
+    MOST_CLASSES_NAMED,
     class_colour,
     class_label,
     class_legend,
@@ -34,6 +37,9 @@ FEW_DECADES = 2
 LEGEND_SIZE, LEGEND_MARK = 7.5, 0.6
 """Of a legend: its font size in points, and the room of its lines in inches."""
 
+HOLLOW = "hollow: some units constant or of rounding alone"
+"""What a hollow marker tells of its layer."""
+
 MARGINS = 1.0
 """In inches, beside the layers."""
 
@@ -41,8 +47,9 @@ MARGINS = 1.0
 def layers_figure(pair: VariancePair, controls: Sequence[VariancePair] = (), width: float | None = None) -> Figure:
     """Draw the layer means of NV (over all samples, stratified), TV and SV of both models, and controls beside them.
 
-    A band is the 95 % confidence interval of a mean, over samples. TV and SV, over all samples, are in units of the
-    activations and on logarithmic axes.
+    A band is the 95 % confidence interval of a mean, over samples. The marker of a layer is hollow where some of its
+    units are constant or vary by rounding alone, and their NV is no ratio. TV and SV, over all samples, are in units of
+    the activations and on logarithmic axes.
 
     Args:
         pair: What was measured.
@@ -51,12 +58,16 @@ def layers_figure(pair: VariancePair, controls: Sequence[VariancePair] = (), wid
     """
     figure = Figure(figsize=(width or _usual_width(pair), 7.5), layout="constrained")
     ratio, *absolute = figure.subplots(3, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1, 1]})
+    hollow = False
     for trained_on, result in pair.results.items():
         for group in result.groups[:2]:
             label = f"{model_title(pair, trained_on)}, {group_title(group)}"
             draw_means(ratio, result, group, MODEL_COLOURS[trained_on], label, line=LINES[group])
+            hollow |= _hollow_markers(ratio, result, group, MODEL_COLOURS[trained_on])
         for axes, quantity in zip(absolute, ("transformation", "sample"), strict=True):
             draw_means(axes, result, ALL, MODEL_COLOURS[trained_on], quantity=quantity)
+    if hollow:
+        _draw_hollow(ratio, [], [], "#555555", HOLLOW)
     for control in controls:
         for trained_on, found in control.results.items():
             lines = CONTROL_LINES[control.control].items() if found.layer_names == result.layer_names else ()
@@ -88,14 +99,19 @@ def classes_figure(pair: VariancePair, width: float | None = None) -> Figure:
     """Draw the layer means of each class, and stratified, for both models on one scale."""
     figure = Figure(figsize=(width or _usual_width(pair) + 0.5, 1.2 + 3.2 * len(pair.results)), layout="constrained")
     panels = figure.subplots(len(pair.results), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    hollow, named = False, len(pair.any_result.classes) <= MOST_CLASSES_NAMED
     for axes, (trained_on, result) in zip(panels, pair.results.items(), strict=True):
         for index, name in enumerate(result.classes):
-            axes.plot(list(result.layer_means(name).values()), color=class_colour(index, len(result.classes)),
-                      linewidth=1, marker=".", markersize=4, label=class_label(name))  # fmt: skip
+            colour = class_colour(index, len(result.classes))
+            axes.plot(list(result.layer_means(name).values()), color=colour, linewidth=1, marker=".", markersize=4,
+                      label=class_label(name))  # fmt: skip
+            hollow |= named and _hollow_markers(axes, result, name, colour)
         summary = STRATIFIED if result.classes else ALL
         axes.plot(list(result.layer_means(summary).values()), "k--", label=group_title(summary))
         _finish(axes, f"NV, {model_title(pair, trained_on)}")
     panels[0].set_ylim(bottom=0)  # of both, once all is drawn: it ends automatic scaling
+    if hollow:
+        _draw_hollow(panels[0], [], [], "#555555", textwrap.fill(HOLLOW, CLASS_ROOM))
     class_legend(panels[0], len(pair.any_result.classes))
     _name(panels, pair, figure)
     set_title(figure, pair, "layer means, class by class", result.samples)
@@ -134,6 +150,22 @@ def draw_means(
     places = range(len(means)) if places is None else places
     axes.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.plot(places, means, line, color=colour, marker=marker, markersize=2.5, linewidth=1.2, label=label)
+
+
+def _hollow_markers(axes: Axes, result: VarianceResult, group: str, colour: str | tuple[float, ...]) -> bool:
+    """Make the markers of layers hollow that have units constant or of rounding alone; return whether any has."""
+    constant, rounding = result.constant_units(group), result.rounding_units(group)
+    means = result.layer_means(group).items()
+    found = [(place, mean) for place, (name, mean) in enumerate(means) if (constant[name] | rounding[name]).any()]
+    if found:
+        _draw_hollow(axes, *zip(*found, strict=True), colour)
+    return bool(found)
+
+
+def _draw_hollow(
+    axes: Axes, places: Sequence[float], means: Sequence[float], colour: str | tuple[float, ...], label: str = ""
+) -> None:
+    axes.scatter(places, means, s=9, facecolors="white", edgecolors=[colour], linewidths=0.7, zorder=3, label=label)
 
 
 def _scale_by_decades(axes: Axes) -> None:

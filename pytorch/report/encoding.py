@@ -14,24 +14,24 @@ from pytorch.variance.result import STRATIFIED
 from pytorch.variance_pair import VariancePair
 
 OCTAVES = 32
-SMALLEST, ZERO, INFINITE, CONSTANT, UNDEFINED = 65531, 65532, 65533, 65534, 65535
+SMALLEST, ZERO, INFINITE, CONSTANT, ROUNDING, UNDEFINED = range(65530, 65536)
 """The last code of a value, and the codes of what has no logarithm."""
 
 MOST_UNITS, MOST_NUMBERS = 40_000, 1_000_000
 """Units of a result that the page still draws one by one, and units times groups."""
 
 
-def encode(layers: Sequence[np.ndarray], constant: np.ndarray | None = None) -> dict[str, Any]:
+def encode(layers: Sequence[np.ndarray], marked: dict[int, np.ndarray] | None = None) -> dict[str, Any]:
     """Write non-negative values as 16-bit codes of their logarithms, little-endian, in base64.
 
-        value = top · 2^(-code · 32 / 65531)      top: the largest finite value of the layer
+        value = top · 2^(-code · 32 / 65530)      top: the largest finite value of the layer
 
     A value comes back to a relative 0.017 %. One below top · 2^-32 comes back as that, never as 0; 0, infinity and
     NaN, which a negative number is taken for, have codes of their own.
 
     Args:
         layers: Values of the units of each layer.
-        constant: (U,) where the value stands for 0/0; None: nowhere.
+        marked: For a code, ``CONSTANT`` or ``ROUNDING``, (U,) where it stands in place of the value.
 
     Returns:
         ``tops``, one for each layer, and ``codes`` of all units as text.
@@ -45,8 +45,8 @@ def encode(layers: Sequence[np.ndarray], constant: np.ndarray | None = None) -> 
     codes[usable] = np.minimum(np.rint(octaves * (SMALLEST / OCTAVES)), SMALLEST)
     codes[values == 0] = ZERO
     codes[np.isposinf(values)] = INFINITE
-    if constant is not None:
-        codes[constant] = CONSTANT
+    for code, where in (marked or {}).items():
+        codes[where] = code
     return {"tops": tops, "codes": base64.b64encode(codes.tobytes()).decode("ascii")}
 
 
@@ -94,7 +94,10 @@ def omission(pair: VariancePair) -> str | None:
 
 
 def _group(result: VarianceResult, group: str) -> dict[str, Any]:
-    """Means, intervals and units of one group: NV where it is stratified, otherwise TV and SV, which give it."""
+    """Means, intervals and units of one group: NV where it is stratified, otherwise TV and SV, which give it.
+
+    Of units of rounding alone these say nothing, and a code stands in their place.
+    """
     low, high = zip(*result.layer_intervals(group).values(), strict=True)
     found = {
         "mean": _number(result.global_mean(group)),
@@ -103,11 +106,12 @@ def _group(result: VarianceResult, group: str) -> dict[str, Any]:
         "low": [_number(end) for end in low],
         "high": [_number(end) for end in high],
     }
+    marked = {ROUNDING: _flat(result.rounding_units(group).values()).astype(bool)}
     if group == STRATIFIED:
-        constant = _flat(result.constant_units(group).values()).astype(bool)
-        return {**found, "nv": encode([*result.normalized_variance(group).values()], constant)}
+        marked[CONSTANT] = _flat(result.constant_units(group).values()).astype(bool)
+        return {**found, "nv": encode([*result.normalized_variance(group).values()], marked)}
     tv, sv = result.transformation_variance(group), result.sample_variance(group)
-    return {**found, "tv": encode([*tv.values()]), "sv": encode([*sv.values()])}
+    return {**found, "tv": encode([*tv.values()], marked), "sv": encode([*sv.values()], marked)}
 
 
 def _flat(layers: Iterable[np.ndarray]) -> np.ndarray:

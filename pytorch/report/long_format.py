@@ -19,11 +19,13 @@ from pytorch.whole_file import whole_file
 COLUMNS = [
     "model", "dataset", "transformation", "steps", "aggregation", "control", "trained_on", "group", "quantity",
     "level", "layer_index", "layer", "value", "standard_error", "low95", "high95",
-    "units", "constant", "infinite", "undefined", "samples", "weights", "training_seed", "seed", "published_2019",
+    "units", "constant", "rounding", "infinite", "undefined", "samples", "weights", "training_seed", "seed",
+    "published_2019",
 ]  # fmt: skip
 """``seed`` is that of the order and choice of samples.
 
-``constant`` counts units whose TV and SV are 0; the mean leaves out the ``infinite`` and the ``undefined`` ones.
+``constant`` counts units whose TV and SV are 0, and ``rounding`` others whose TV and SV are of rounding alone, so that
+their NV says nothing; the mean leaves out the ``infinite`` and the ``undefined`` ones.
 """
 
 FORMULA_SIGNS = "=+-@\t\r\n"
@@ -88,15 +90,17 @@ def published_value(pair: VariancePair, trained_on: str, group: str) -> float | 
 
 def _means(result: VarianceResult, group: str, quantity: str) -> Iterator[dict[str, Any]]:
     """The means of the layers in order, and then the global one, each with its error, interval and counts."""
-    values, constant = _units(result, group, quantity), result.constant_units(group)
+    values = _units(result, group, quantity)
+    marked = {"constant": result.constant_units(group), "rounding": result.rounding_units(group)}
     errors, intervals = result.layer_errors(group, quantity), result.layer_intervals(group, quantity)
     for index, (layer, mean) in enumerate(result.layer_means(group, quantity).items()):
         place = {"level": "layer", "layer_index": index, "layer": layer}
-        counts = _counts([values[layer]], [constant[layer]])
+        counts = _counts([values[layer]], {name: [units[layer]] for name, units in marked.items()})
         yield {**place, **_estimate(mean, errors[layer], intervals[layer]), **counts}
     mean, error = result.global_mean(group, quantity), result.global_error(group, quantity)
     found = _estimate(mean, error, result.global_interval(group, quantity))
-    yield {"level": "global", **found, **_counts([*values.values()], [*constant.values()])}
+    counts = _counts([*values.values()], {name: [*units.values()] for name, units in marked.items()})
+    yield {"level": "global", **found, **counts}
 
 
 def _units(result: VarianceResult, group: str, quantity: str) -> dict[str, np.ndarray]:
@@ -109,10 +113,10 @@ def _estimate(mean: float, error: float, interval: tuple[float, float]) -> dict[
     return {"value": mean, "standard_error": error, "low95": interval[0], "high95": interval[1]}
 
 
-def _counts(values: Sequence[np.ndarray], constant: Sequence[np.ndarray]) -> dict[str, int]:
+def _counts(values: Sequence[np.ndarray], marked: dict[str, list[np.ndarray]]) -> dict[str, int]:
     return {
         "units": sum(part.size for part in values),
-        "constant": sum(int(part.sum()) for part in constant),
+        **{name: sum(int(part.sum()) for part in parts) for name, parts in marked.items()},
         "infinite": sum(int(np.isinf(part).sum()) for part in values),
         "undefined": sum(int(np.isnan(part).sum()) for part in values),
     }

@@ -26,9 +26,15 @@ ERRORS_NOTE = (
     "results.csv are also without the bias that NV has of few samples, so that they are not centred on the value.)"
 )
 
+ROUNDING_NOTE = (
+    "Rounding: units that vary by rounding alone, so that their NV says nothing; a mean without constant units is one "
+    "without them, too."
+)
+
 COLUMN_NOTES = {
     "before training": "Before training: a network with the weights that the training of both started from.",
     "weights": "Weights: the first digits of the digests of both models, as there were several trainings.",
+    **dict.fromkeys((f"rounding, {name}" for name in PAIR), ROUNDING_NOTE),
 }
 
 DIGITS_SHOWN = 8
@@ -110,18 +116,18 @@ def _global_row(pair: VariancePair, group: str, pairs: Sequence[VariancePair]) -
 
 
 def _constant_units(pair: VariancePair, group: str) -> Row:
-    """How many units of each model are constant, and its global mean without them; nothing where none are."""
-    found = {name: pair.results[name].unit_counts(group) for name in PAIR}
-    if not any(units["constant"] for units in found.values()):
-        return dict.fromkeys(("units", *(f"{what}, {name}" for what in ("constant", "without them") for name in PAIR)))
-    without = {}
-    for name, units in found.items():
-        finite = units["units"] - units["infinite"] - units["undefined"]
-        total = finite * pair.results[name].global_mean(group) - units["constant"]
-        others = finite - units["constant"]
-        without[f"without them, {name}"] = Estimate(total / others if others else math.nan, math.nan)
-    constant = {f"constant, {name}": units["constant"] for name, units in found.items()}
-    return {"units": found[UNROTATED]["units"], **constant, **without}
+    """How many units of each model do not vary, and its global mean without them; nothing where all do."""
+    counts = {name: pair.results[name].unit_counts(group) for name in PAIR}
+    marked: Row = {}
+    for what in ("constant", "rounding"):
+        some = any(units[what] for units in counts.values())
+        marked |= {f"{what}, {name}": units[what] if some else None for name, units in counts.items()}
+    without = {
+        f"without them, {name}": Estimate(pair.results[name].global_mean(group, varying=True), math.nan)
+        for name in PAIR
+    }
+    row = {"units": counts[UNROTATED]["units"], **marked, **without}
+    return row if any(marked.values()) else dict.fromkeys(row)
 
 
 def _shuffled(measured: Sequence[VariancePair], pairs: Sequence[VariancePair]) -> Table:
@@ -198,6 +204,7 @@ def _layer_rows(pair: VariancePair, pairs: Sequence[VariancePair]) -> list[Row]:
         values = result.normalized_variance()
         sizes |= {layer: units.size for layer, units in values.items()}
         counts[f"constant, {trained_on}"] = _count(result.constant_units(), np.asarray)
+        counts[f"rounding, {trained_on}"] = _count(result.rounding_units(), np.asarray)
         counts[f"not finite, {trained_on}"] = _count(values, lambda units: ~np.isfinite(units))
         for group in _groups(pair):
             means[f"{trained_on}, {MEASURES[group]}"] = _estimates(result, group)
@@ -225,7 +232,7 @@ def _table(name: str, title: str, caption: str, rows: list[Row]) -> Table:
     notes = [caption]
     if any(head.startswith("2019") for head in table.columns):
         notes += published_notes([(row["model"], row["dataset"]) for row in rows])
-    notes += [note for head, note in COLUMN_NOTES.items() if head in table.columns]
+    notes += dict.fromkeys(note for head, note in COLUMN_NOTES.items() if head in table.columns)
     return replace(table, caption=" ".join(notes))
 
 

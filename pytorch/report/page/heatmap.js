@@ -139,6 +139,7 @@ function describe(panel, { layer, unit }) {
   const name = panel.layers[layer];
   if (unit < 0) return describeLayer(panel, layer);
   const place = panel.starts[layer] + unit, head = `layer ${name}, unit ${unit}`;
+  if (panel.marks[place] === BOTH_ROUNDING) return `${head}\n${panel.kinds[BOTH_ROUNDING].name}: NV says nothing`;
   if (panel.difference) {
     const [minuend, subtrahend] = [panel.first.values[place], panel.second.values[place]].map(number);
     return `${head}\nNV ${minuend} − ${subtrahend} = ${signed(panel.values[place])}`;

@@ -1,13 +1,14 @@
 // Units: from codes to values, and from values to colours and words.
 
 // As encoding.py writes them.
-const OCTAVES = 32, SMALLEST = 65531, ZERO = 65532, INFINITE = 65533, CONSTANT = 65534;
+const OCTAVES = 32, SMALLEST = 65530, ZERO = 65531, INFINITE = 65532, CONSTANT = 65533, ROUNDING = 65534;
 
 const MARKS = [
   null,
   { name: "above the scale", colour: "#E31A1C" },
   { name: "x/0 (infinite)", colour: "#000000" },
   { name: "0/0 (constant)", colour: "#BDBDBD" },
+  { name: "rounding alone", colour: "#784858" },
   { name: "undefined", colour: "#FFFFFF" },
 ];
 const DIFFERENCE_MARKS = [
@@ -15,8 +16,9 @@ const DIFFERENCE_MARKS = [
   { name: "beyond the scale", colour: null },
   { name: "not finite in one of them", colour: "#000000" },
   { name: "constant in either", colour: "#BDBDBD" },
+  { name: "rounding alone in either", colour: "#784858" },
 ];
-const BEYOND = 1, NOT_FINITE = 2, BOTH_ZERO = 3, NO_NUMBER = 4;
+const BEYOND = 1, NOT_FINITE = 2, BOTH_ZERO = 3, BOTH_ROUNDING = 4, NO_NUMBER = 5;
 
 const VIRIDIS = colourTable(
   "440154 470d60 48186a 482374 472e7c 453882 424186 3e4a89 3a548c 365d8d 32658e 2e6d8e 2b758e 287d8e 25848e 228c8d " +
@@ -43,19 +45,19 @@ function gradient(table) {
   return `linear-gradient(to right, ${stops.join(", ")})`;
 }
 
-// Float64Array of values, and which of them stand for 0/0.
+// Float64Array of values, and the marks of those that stand for 0/0 or for rounding alone; 0: of no other.
 function decode({ tops, codes }, sizes) {
   const bytes = atob(codes), top = sizes.flatMap((size, layer) => Array(size).fill(tops[layer]));
-  const values = new Float64Array(bytes.length / 2), constant = new Uint8Array(values.length);
+  const values = new Float64Array(bytes.length / 2), still = new Uint8Array(values.length);
   for (let unit = 0; unit < values.length; unit++) {
     const code = bytes.charCodeAt(2 * unit) | bytes.charCodeAt(2 * unit + 1) << 8;
     if (code <= SMALLEST) values[unit] = Math.max(top[unit] * 2 ** (-code * OCTAVES / SMALLEST), Number.MIN_VALUE);
     else if (code === ZERO) values[unit] = 0;
     else if (code === INFINITE) values[unit] = Infinity;
     else values[unit] = code === CONSTANT ? 1 : NaN;
-    constant[unit] = code === CONSTANT ? 1 : 0;
+    still[unit] = code === CONSTANT ? BOTH_ZERO : code === ROUNDING ? BOTH_ROUNDING : 0;
   }
-  return { values, constant };
+  return { values, still };
 }
 
 const decoded = new WeakMap();
@@ -67,20 +69,20 @@ function unitsOf(group, sizes) {
 }
 
 function stratifiedUnits(group, sizes) {
-  const { values, constant } = decode(group.nv, sizes);
-  return { nv: values, constant };
+  const { values, still } = decode(group.nv, sizes);
+  return { nv: values, still };
 }
 
 function ordinaryUnits(group, sizes) {
-  const tv = decode(group.tv, sizes).values, sv = decode(group.sv, sizes).values;
-  const constant = tv.map((value, unit) => value === 0 && sv[unit] === 0 ? 1 : 0);
-  return { tv, sv, constant, nv: tv.map((value, unit) => constant[unit] ? 1 : value / sv[unit]) };
+  const { values: tv, still: rounding } = decode(group.tv, sizes), sv = decode(group.sv, sizes).values;
+  const still = rounding.map((mark, unit) => tv[unit] === 0 && sv[unit] === 0 ? BOTH_ZERO : mark);
+  return { tv, sv, still, nv: tv.map((value, unit) => still[unit] === BOTH_ZERO ? 1 : value / sv[unit]) };
 }
 
 // Which mark each unit bears; 0: none, the scale holds it.
-function marksOfUnits({ nv, constant }, top) {
+function marksOfUnits({ nv, still }, top) {
   return Uint8Array.from(nv, (value, unit) => {
-    if (constant[unit]) return BOTH_ZERO;
+    if (still[unit]) return still[unit];
     if (Number.isNaN(value)) return NO_NUMBER;
     if (value === Infinity) return NOT_FINITE;
     return value > top ? BEYOND : 0;
@@ -89,13 +91,15 @@ function marksOfUnits({ nv, constant }, top) {
 
 function marksOfDifferences(values, first, second, top) {
   return Uint8Array.from(values, (value, unit) => {
-    if (first.constant[unit] || second.constant[unit]) return BOTH_ZERO;
+    const mark = [BOTH_ZERO, BOTH_ROUNDING].find((either) => either === first.still[unit] || either === second.still[unit]);
+    if (mark) return mark;
     if (!Number.isFinite(value)) return NOT_FINITE;
     return Math.abs(value) > top ? BEYOND : 0;
   });
 }
 
-// For each layer its units from invariant to variant, then the infinite, the constant and the undefined ones.
+// For each layer its units from invariant to variant, then the infinite, the constant, those of rounding alone and the
+// undefined ones.
 function sortedOrder(panel) {
   const { values, marks, starts } = panel;
   const rank = (unit) => marks[unit] > BEYOND ? marks[unit] : 0;
