@@ -359,9 +359,9 @@ FAULTS = {
     ),
     "what is as long as the batch by chance is measured": (
         "tests/test_user_networks.py::test_what_is_as_long_as_the_batch_by_chance_is_left_out",
-        [("pytorch/variance/first_batch.py", "self._rows(self._recorder.confirm, inputs[others])",
-          "self._rows(self._recorder, inputs[some[::-1]])"),
-         ("pytorch/variance/first_batch.py", "FEW = 4", "FEW = 7")],
+        [("pytorch/variance/first_batch.py", "some = [1, 0][-len(inputs) :]",
+          "some = list(range(len(inputs)))"),
+         ("pytorch/variance/first_batch.py", "torch.cat([turned, few[:1]])", "turned")],
     ),
     "noise is measured": (
         "tests/test_user_networks.py::test_a_network_that_is_no_function_of_each_image_is_refused",

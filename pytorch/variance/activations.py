@@ -109,6 +109,7 @@ class ActivationRecorder:
         self._axes: ChannelAxes | None = None
         self._odd: dict[str, str] | None = None
         self._batch = 0
+        self._wants: tuple[torch.dtype | None, bool] | None = None
         self._calls: Counter[str] = Counter()
         self._entered: dict[nn.Module | None, list[int]] = defaultdict(list)
         self._aliases: dict[str, tuple[str, str, str]] = {}
@@ -173,9 +174,12 @@ class ActivationRecorder:
 
         In the type of its parameters, unless these are of several types, and in the order of its convolutions.
         """
-        dtypes = {weight.dtype for weight in self._model.parameters() if weight.is_floating_point()}
-        dtype = dtypes.pop() if len(dtypes) == 1 and inputs.is_floating_point() else inputs.dtype
-        channels_last = any(weight.ndim == 4 and not weight.is_contiguous() for weight in self._model.parameters())
+        if self._wants is None:
+            dtypes = {weight.dtype for weight in self._model.parameters() if weight.is_floating_point()}
+            channels_last = any(weight.ndim == 4 and not weight.is_contiguous() for weight in self._model.parameters())
+            self._wants = dtypes.pop() if len(dtypes) == 1 else None, channels_last
+        kind, channels_last = self._wants
+        dtype = kind if kind is not None and inputs.is_floating_point() else inputs.dtype
         memory_format = torch.channels_last if channels_last and inputs.ndim == 4 else torch.preserve_format
         return inputs.to(dtype, copy=True, memory_format=memory_format)
 
@@ -315,25 +319,13 @@ class ActivationRecorder:
             if self._axes is None and self._operations is None:
                 self._record(self._places.of_call(name), module, inputs, output)
                 return
-            with self._unwatched():
+            with torch._C.DisableTorchFunction():  # what is done here is no operation of the model
                 self._heard(name, module, inputs, output)
 
         return record
 
-    @contextmanager
-    def _unwatched(self) -> Iterator[None]:
-        """A context in which nothing is taken for an operation of the model."""
-        modes = [mode for mode in (self._operations, self._axes) if mode is not None]
-        for mode in modes:
-            mode.paused = True
-        try:
-            yield
-        finally:
-            for mode in modes:
-                mode.paused = False
-
     def _tell(self, name: str, output: Any) -> None:
-        with self._unwatched():
+        with torch._C.DisableTorchFunction():
             self._heard(name, None, (), output)
 
     def _heard(self, name: str, module: nn.Module | None, inputs: Any, output: Any) -> None:
@@ -344,9 +336,10 @@ class ActivationRecorder:
             self._record(self._places.of_call(name), module, inputs, output)
 
     def _record(self, places: list[tuple[int, Place]], module: nn.Module | None, inputs: Any, output: Any) -> None:
-        if not places:
-            return
-        tensors = [output] if type(output) is Tensor else [tensor for _, tensor in named_tensors("", output)]
+        if type(output) is Tensor:  # the usual case
+            tensors = [output]
+        else:
+            tensors = [tensor for _, tensor in named_tensors("", output)] if places else []
         for part, place in places:
             if part >= len(tensors):
                 raise changed(place.name)

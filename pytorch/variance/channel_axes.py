@@ -104,7 +104,6 @@ class ChannelAxes(TorchFunctionMode):
     """Follows the roles of axes through a forward pass while it is open.
 
     Attributes:
-        paused: While it is true, nothing is followed.
         count: How many operations have been seen.
 
     Args:
@@ -117,7 +116,6 @@ class ChannelAxes(TorchFunctionMode):
         self, inputs: Tensor, constants: Iterable[Tensor], given: Callable[[Sequence[str], nn.Module | None], Any]
     ) -> None:
         super().__init__()
-        self.paused = False
         self.count = 0
         self._given = given
         self._batch = len(inputs)
@@ -134,15 +132,14 @@ class ChannelAxes(TorchFunctionMode):
     ) -> Any:
         """Run the operation, and follow what it makes of its operands."""
         kwargs = kwargs or {}
-        assigns = not self.paused and func is Tensor.__setitem__ and isinstance(args[2], Tensor)
+        assigns = func is Tensor.__setitem__ and isinstance(args[2], Tensor)
         before = self._traces.get(args[0]) if assigns else None
         result = func(*args, **kwargs)
-        if not self.paused:
-            self.count += 1
-            if before is not None:
-                self._assign(*args[::2], before)
-            for place, (_, made) in enumerate(named_tensors("", result)):
-                self._follow(func, args, kwargs, made, place)
+        self.count += 1
+        if before is not None:
+            self._assign(*args[::2], before)
+        for place, (_, made) in enumerate(named_tensors("", result)):
+            self._follow(func, args, kwargs, made, place)
         return result
 
     def _assign(self, tensor: Tensor, values: Tensor, before: Trace) -> None:
@@ -238,8 +235,15 @@ def _axes(
 ) -> tuple[Axis, ...] | None:  # fmt: skip
     """The axes of what an operation makes of operands whose axes are known; None: it cannot be said."""
     first, before = operands[0] if operands else (None, None)
+    if base is None and name in ("unfold", "im2col") and first is not None:  # places of a patch beside each channel
+        channels = first.shape[-3]
+        patches = ((channels, UNIT), (made.shape[-2] // channels, POSITION)), ((made.shape[-1], POSITION),)
+        return (*before[:-3], *patches)
     if base is None and name in SOURCES and made.ndim >= abs(SOURCES[name]):
-        return _source(made.shape, SOURCES[name], before) if place == 0 else None
+        if place:  # the weights of attention, (B, heads, L, S) or without heads
+            roles = (UNIT if (axis, made.ndim) == (1, 4) else POSITION for axis in range(1, made.ndim))
+            return tuple(zip(zip(made.shape, (BATCH, *roles), strict=True)))
+        return _source(made.shape, SOURCES[name], before, first)
     if not operands:
         return None
     if name in RESHAPES:
@@ -261,7 +265,8 @@ def _axes(
     if name == "stack":
         dim = (dims or 0) % made.ndim
         return (*before[:dim], ((made.shape[dim], UNIT),), *before[dim:])
-    return _broadcast(operands, made.shape) if max(tensor.ndim for tensor, _ in operands) == made.ndim else None
+    given = [tensor for _, tensor in named_tensors("", args)]
+    return _broadcast(operands, made.shape, given) if max(tensor.ndim for tensor, _ in operands) == made.ndim else None
 
 
 def _role(factors: Axis) -> str:
@@ -275,8 +280,10 @@ def _resized(factors: Axis, size: int) -> Axis:
     return factors if prod(length for length, _ in factors) == size else ((size, _role(factors)),)
 
 
-def _source(shape: Sequence[int], axis: int, before: tuple[Axis, ...] | None) -> tuple[Axis, ...]:
-    """Axes of which one holds channels.
+def _source(
+    shape: Sequence[int], axis: int, before: tuple[Axis, ...] | None, operand: Tensor | None = None
+) -> tuple[Axis, ...]:
+    """Axes of which one holds channels; where it has one, and had one, it is beside channels that others hold.
 
     >>> _source((2, 5, 7), -1, None)
     (((2, 'batch'),), ((5, 'position'),), ((7, 'unit'),))
@@ -288,7 +295,7 @@ def _source(shape: Sequence[int], axis: int, before: tuple[Axis, ...] | None) ->
     if before is None or len(before) != len(shape):
         before, beside = (((shape[0], BATCH),), *(((size, POSITION),) for size in shape[1:])), False
     else:
-        beside = _role(before[axis]) == UNIT
+        beside = _role(before[axis]) == UNIT or (operand is not None and operand.shape[axis] == shape[axis] == 1)
     found = [_resized(factors, size) for factors, size in zip(before, shape, strict=True)]
     found = [
         each if beside or _role(each) != UNIT else ((size, POSITION),) for each, size in zip(found, shape, strict=True)
@@ -314,7 +321,10 @@ def regrouped(axes: tuple[Axis, ...], shape: Sequence[int]) -> tuple[Axis, ...] 
             left.append((length, role))
     found = []
     for size in shape:
-        factors = [left.pop(0)] if left and left[0][0] == 1 else []  # a single channel
+        factors = []
+        if left and left[0][0] == 1:  # a single channel, which goes with the axis of its own or of all that follows
+            single = left.pop(0)
+            factors = [single] if size == 1 or (left and left[0][0] == size) else []
         while size > 1:
             length, role = left.pop(0) if left else (0, "")
             if length and size % length == 0:
@@ -351,7 +361,9 @@ def _of_product(
     """Axes of (..., m, k) @ (..., k, n); those of a factor without samples, a parameter, are units."""
     if any(tensor.ndim < 2 for tensor in operands):
         return None
-    outer = _broadcast([(t, a) for t, a in zip(operands, (left, right), strict=True) if a is not None], made.shape)
+    outer = _broadcast(
+        [(t, a) for t, a in zip(operands, (left, right), strict=True) if a is not None], made.shape, operands
+    )
     rows = left[-2] if left is not None else _resized(right[-2], made.shape[-2])
     columns = right[-1] if right is not None else ((made.shape[-1], UNIT),)
     return (*outer[:-2], rows, columns)
@@ -372,12 +384,22 @@ def _of_einsum(args: tuple, operands: list[tuple[Tensor, tuple[Axis, ...]]], mad
     return tuple(roles.get(letter, ((size, UNIT),)) for letter, size in zip(letters, made.shape, strict=True))
 
 
-def _broadcast(operands: list[tuple[Tensor, tuple[Axis, ...]]], shape: Sequence[int]) -> tuple[Axis, ...]:
-    """Axis by axis, from the last one on, those of the first operand that is longer than 1 there."""
+def _broadcast(
+    operands: list[tuple[Tensor, tuple[Axis, ...]]], shape: Sequence[int], given: Sequence[Tensor]
+) -> tuple[Axis, ...]:
+    """Axis by axis, from the last one on, those of the first operand that is longer than 1 there.
+
+    A length that none of them has is that of a parameter, whose axes are units, or of their own axis made longer.
+    """
     found: list[Axis] = []
     for back, size in zip(range(-1, -len(shape) - 1, -1), reversed(shape), strict=True):
-        given = (axes[back] for tensor, axes in operands if tensor.ndim >= -back and tensor.shape[back] >= min(size, 2))
-        found.append(_resized(next(given, ((size, UNIT),)), size))
+        there = [(tensor.shape[back], axes[back]) for tensor, axes in operands if tensor.ndim >= -back]
+        longer = [axis for length, axis in there if length > 1]
+        of_parameter = any(tensor.ndim >= -back and tensor.shape[back] == size > 1 for tensor in given)
+        if longer or not of_parameter:
+            found.append(_resized((longer or [axis for _, axis in there])[0], size))
+        else:
+            found.append(((size, UNIT),))
     return tuple(reversed(found))
 
 

@@ -1,14 +1,14 @@
 """What a few images of the first batch show: the layers, whether each image is measured by itself, and the rounding.
 
-The network is called with a few images, and with others of them in another order and number. A layer whose first axis
-does not have as many rows is no layer of samples. The activations of an image must be those that the whole batch gives,
-to rounding; noise, statistics of the batch and state between calls show as differences.
+The network is called with two images, and then with the whole batch. A layer whose first axis does not grow with it is
+no layer of samples. Beside the others, the activations of the two images must be the same to rounding. Noise, batch
+statistics, and state between calls show as differences.
 
-Rounding. The few images are run once more with each value x replaced by x·(1 - ε·u), with u uniform in [0, 1) and ε the
+Rounding. The two images are also run with each value x replaced by x·(1 - ε·u), with u uniform in [0, 1) and ε the
 distance from 1 to the next larger number of the type that the network computes in. No network can tell x from that, but
 every rounding in it falls out anew. By how much a unit moves at most, |a(x·(1 - ε·u)) - a(x)|, is a sample of what
 rounding does to it (Monte Carlo arithmetic; Parker 1997, UCLA CSD-970002). ``ROUNDING`` times that is its bound: a
-dispersion below it may be of rounding alone. A unit that did not move, has the bound 0.
+dispersion below it may be of rounding alone. A unit that did not move has the bound 0.
 """
 
 from collections.abc import Callable
@@ -18,12 +18,10 @@ from torch import Tensor
 
 from pytorch.errors import InputError, ReportedError, one_line
 from pytorch.variance.activations import ActivationRecorder
+from pytorch.variance.layers import Layer
 
-FEW = 4
-"""Images that are run again."""
-
-ROUNDING = 8
-"""A dispersion over many values may be larger than the largest of ``FEW`` differences; so many times it will not be."""
+ROUNDING = 16
+"""A dispersion over many values may be larger than the larger of two differences; so many times it will not be."""
 
 MARGIN, FLOOR, COARSEST = 8, 256, 2**-6
 """How much an image may differ beside others, which may be computed by another algorithm: so many times what rounding
@@ -52,38 +50,35 @@ class FirstBatch:
         recorder = self._recorder
         before = [(name, values, values.detach().clone()) for name, values in recorder.parameters()]
         some, found = self._find(inputs)
-        again = self._rows(recorder, inputs[some])  # at once: a state may be forgotten when other images come
-        first = recorder.layers
-        others, confirmed = self._confirm(inputs, some)
-        kept = {layer.name for layer in recorder.layers}
-        columns = torch.cat([torch.full((layer.units,), layer.name in kept) for layer in first]).to(found.device)
-        found, again = found[:, columns], again[:, columns]
+        few, layers = inputs[some], recorder.layers
         epsilon = recorder.epsilon
-        moved = recorder(perturbed(recorder.own_copy(inputs[some]), epsilon)).clone()
+        moved = recorder(perturbed(recorder.own_copy(few), epsilon)).clone()
         self._check_parameters(before)
         del before
-        rounding = (moved - found).abs().nan_to_num(0, 0, 0).amax(dim=0).double()
-        recorder.rounding = ROUNDING * rounding
         allowed = min(FLOOR * epsilon, COARSEST) * recorder.magnitudes()
+        rounding = (moved - found).abs().nan_to_num(0, 0, 0).amax(dim=0).double()
+        if self._check and (rounding > allowed).any():  # more than rounding does to most networks: noise, or state?
+            self._compare(self._rows(recorder, few), found, allowed, few)
+        of_layer = rounding.new_zeros(len(layers)).scatter_reduce(0, self._owner(), rounding, "amax")
+        allowed = allowed + MARGIN * of_layer[self._owner()]
+        if len(few) == len(inputs):
+            beside = self._beside(few)
+            kept = self._kept(layers)
+            found, allowed, rounding, layers = found[:, kept], allowed[kept], rounding[kept], recorder.layers
+            if self._check:
+                self._compare(beside, found, allowed, few)
+        whole = self._whole(inputs, len(few))
+        kept = self._kept(layers)
+        recorder.rounding = ROUNDING * rounding[kept]
         if self._check:
-            self._compare(again, found, allowed, inputs[some])
-        try:
-            whole = recorder(recorder.own_copy(inputs))
-        except ReportedError:
-            raise
-        except Exception as error:
-            raise InputError(
-                f"the network ran on {len(some)} images and then not on {len(inputs)} "
-                f"({one_line(error, longest=300)}): if it keeps state between calls, give reset=; if it takes batches "
-                "of one size, give that batch_size"
-            ) from error
-        if self._check:
-            owner = self._owner()
-            of_layer = rounding.new_zeros(len(recorder.layers)).scatter_reduce(0, owner, rounding, "amax")
-            allowed = allowed + MARGIN * of_layer[owner]
-            seen, before = torch.cat([whole[some], whole[others]]), torch.cat([found, confirmed])
-            self._compare(seen, before, allowed, inputs[some])
+            self._compare(whole[some], found[:, kept], allowed[kept], few)
         return whole
+
+    def _kept(self, layers: list[Layer]) -> Tensor:
+        """Which units of some layers are those of layers that are left, (U,) bool."""
+        names = {layer.name for layer in self._recorder.layers}
+        kept = [torch.full((layer.units,), layer.name in names) for layer in layers]
+        return torch.cat(kept).to(self._recorder.row.device)
 
     def _owner(self) -> Tensor:
         """(U,), the layer of each unit."""
@@ -100,8 +95,8 @@ class FirstBatch:
                              "is can be measured")  # fmt: skip
 
     def _find(self, inputs: Tensor) -> tuple[list[int], Tensor]:
-        """Find the layers by a few images; by all where the network takes no few."""
-        some = list(range(min(FEW, len(inputs))))
+        """Find the layers by a few images, or by all where the network does not take so few."""
+        some = [1, 0][-len(inputs) :]
         try:
             return some, self._rows(self._recorder, inputs[some])
         except ReportedError:
@@ -112,21 +107,27 @@ class FirstBatch:
         self._recorder.forget()
         return list(range(len(inputs))), self._rows(self._recorder, inputs)
 
-    def _confirm(self, inputs: Tensor, some: list[int]) -> tuple[list[int], Tensor]:
-        """Run images in another order and, where the network takes any, in another number."""
-        count = len(inputs)
-        if len(some) == count > FEW:
-            others = some[::-1]
-        else:
-            others = [count - 1, *range(FEW - 2, -1, -2)] if count > FEW else [*some[::-1], 0]
+    def _beside(self, few: Tensor) -> Tensor:
+        """Run images in another order and, where the network takes any number, beside one more."""
+        turned = few.flip(0)
         try:
-            return others, self._rows(self._recorder.confirm, inputs[others])
+            rows = self._rows(self._recorder.confirm, torch.cat([turned, few[:1]]))
         except ReportedError:
             raise
         except Exception:
-            if len(others) == count:
-                raise
-        return some[::-1], self._rows(self._recorder.confirm, inputs[some[::-1]])
+            rows = self._rows(self._recorder.confirm, turned)
+        return rows[: len(few)].flip(0)
+
+    def _whole(self, inputs: Tensor, before: int) -> Tensor:
+        try:
+            return self._recorder.confirm(self._recorder.own_copy(inputs))
+        except ReportedError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"the network ran on {before} images and then not on {len(inputs)} ({one_line(error, longest=300)}): "
+                "if it keeps state between calls, give reset=; if it takes batches of one size, give that batch_size"
+            ) from error
 
     def _rows(self, call: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
         return call(self._recorder.own_copy(inputs)).clone()

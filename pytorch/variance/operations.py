@@ -32,9 +32,6 @@ class Operations(TorchFunctionMode):
     Names are the qualified name of the innermost module that is running and the operation's own (``layer1.0.add``),
     with parentheses where a module has that name (``relu()`` beside ``relu``).
 
-    Attributes:
-        paused: While it is true, nothing is told.
-
     Args:
         model: Any module.
         tell: Called with the name and the result, once for each operation whose result is a tensor, or holds some.
@@ -44,7 +41,6 @@ class Operations(TorchFunctionMode):
         super().__init__()
         self._model = model
         self._tell = tell
-        self.paused = False
         self._running: list[str] = []
         self._leaf: str | None = None
         self._modules = {name for name, _ in named_modules(model)}
@@ -71,7 +67,7 @@ class Operations(TorchFunctionMode):
     ) -> Any:
         """Run the operation, and tell of it."""
         result = func(*args, **(kwargs or {}))
-        if self.paused or self._leaf is not None:
+        if self._leaf is not None:
             return result
         operation = operation_name(func)
         repeats = operation in COPYING_OPERATIONS or FILLING_OPERATIONS.fullmatch(operation)

@@ -119,7 +119,7 @@ class Places:
         Raises:
             InputError: It was called less often in the first pass.
         """
-        number = self._made[caller]
+        number = self._made.get(caller, 0)
         self._made[caller] = number + 1
         calls = self._ready.get(caller, ())
         if number >= len(calls):
