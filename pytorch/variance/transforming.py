@@ -142,9 +142,5 @@ def _agree(one: Any, other: Tensor) -> bool:
 
 def _random_state() -> tuple[Any, ...]:
     """Where the usual generators of random numbers stand."""
-    return (
-        bytes(torch.get_rng_state().numpy()),
-        random.getstate(),
-        bytes(np.random.get_state()[1]),
-        np.random.get_state()[2],
-    )
+    numpy = np.random.get_state()
+    return bytes(torch.get_rng_state().numpy()), random.getstate(), bytes(numpy[1]), numpy[2]
