@@ -21,7 +21,7 @@ from pytorch.variance.activations import ActivationRecorder
 from pytorch.variance.left_as_found import left_as_found
 from pytorch.variance.measure import device_of, on_device
 from pytorch.variance.moments import Groups, Moments
-from pytorch.variance.outcome import description
+from pytorch.variance.transforming import description
 
 Transformation = Callable[[Tensor], Tensor]
 

@@ -75,7 +75,7 @@ def test_layers_that_repeat_their_input_are_left_out():
 
 def test_parametrized_modules_and_attention_are_leaves():
     convolution = nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 3, 3))
-    assert names(nn.Sequential(convolution, nn.ReLU()), torch.rand(3, 1, 8, 8)) == ["0", "1"]
+    assert names(nn.Sequential(convolution, nn.ReLU()), torch.rand(4, 1, 8, 8)) == ["0", "1"]
 
     class Attending(nn.Module):
         def __init__(self):

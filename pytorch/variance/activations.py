@@ -13,7 +13,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
-from torch.nn.parameter import UninitializedParameter
+from torch.nn.parameter import is_lazy
 
 from pytorch.errors import InputError, one_line
 from pytorch.variance.aggregation import aggregation_names
@@ -155,7 +155,7 @@ class ActivationRecorder:
         """The parameters of the model, by name, that have numbers."""
         for module, name in self._names.items():
             for own, values in module.named_parameters(name, recurse=False):
-                if not isinstance(values, UninitializedParameter):
+                if not is_lazy(values):
                     yield own, values
 
     def magnitudes(self) -> Tensor:
@@ -283,8 +283,9 @@ class ActivationRecorder:
         """A context for the pass that finds the layers: axes are followed, and modules met that no one has named."""
         if kernels := kernels_for(inputs.device):
             self._chains = Chains(self._derived, self._places, kernels)
-        constants = chain(*((*module._parameters.values(), *module._buffers.values()) for module in self._names))
-        self._axes = ChannelAxes(inputs, (each for each in constants if each is not None), self._given_axis)
+        held = chain(*((*module._parameters.values(), *module._buffers.values()) for module in self._names))
+        constants = [each for each in held if isinstance(each, Tensor) and not is_lazy(each)]
+        self._axes = ChannelAxes(inputs, constants, self._given_axis)
         handle = register_module_forward_pre_hook(self._meet)
         try:
             with self._axes:

@@ -1,7 +1,5 @@
 """From the sums of a pass to results: one for each aggregation."""
 
-import re
-
 import numpy as np
 
 from pytorch.variance.accumulator import VarianceAccumulator
@@ -9,7 +7,7 @@ from pytorch.variance.activations import ActivationRecorder
 from pytorch.variance.batches import UNLABELLED
 from pytorch.variance.result import VarianceResult
 from pytorch.variance.single_pass import PassOptions
-from pytorch.variance.transforming import Transformation
+from pytorch.variance.transforming import description
 
 
 def results(
@@ -79,12 +77,3 @@ def _part(values: np.ndarray, rows: list[int], columns: np.ndarray) -> np.ndarra
     if rows == list(range(len(values))) and columns.all():
         return values
     return values[np.ix_(rows, columns)]
-
-
-def description(transformation: Transformation) -> str:
-    """What a transformation calls itself, without its place in memory, which is another one in every run.
-
-    >>> description(abs), description(lambda batch: batch)
-    ('<built-in function abs>', '<function <lambda>>')
-    """
-    return re.sub(" at 0x[0-9a-f]+", "", str(transformation))

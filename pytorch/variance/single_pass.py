@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pytorch.errors import InputError, ReportedError
+from pytorch.errors import InputError, ReportedError, one_line
 from pytorch.precision import autocast
 from pytorch.variance.accumulator import VarianceAccumulator
 from pytorch.variance.activations import ActivationRecorder
@@ -129,12 +129,12 @@ def _rows(replays: list[Replay], inputs: Tensor) -> list[Tensor]:
     try:
         return [replay(inputs) for replay in replays]
     except RuntimeError as error:
-        if inputs.is_floating_point() or isinstance(error, ReportedError):
+        if isinstance(error, ReportedError) or (inputs.is_floating_point() and inputs.ndim == 4):
             raise
-        raise InputError(
-            f"the model cannot take images of type {inputs.dtype}: a transformation or preprocess must make them "
-            f"floating point ({error})"
-        ) from error
+        kind = f"batches of shape {tuple(inputs.shape)}"
+        if not inputs.is_floating_point():
+            kind = f"images of type {inputs.dtype}: a transformation or preprocess must make them floating point"
+        raise InputError(f"the model cannot take {kind} ({one_line(error, longest=300)})") from error
 
 
 def _shuffle(images: Tensor, generator: torch.Generator) -> Tensor:

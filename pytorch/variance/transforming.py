@@ -1,6 +1,7 @@
 """Transforming batches, and checking on the first one that transformations do what the measure needs."""
 
 import random
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -50,8 +51,8 @@ class TransformationCheck:
                     why = "it must take each image by itself; the first axis is that of the batch"
                 else:
                     why = "it is random: give it fixed parameters"
-                raise InputError(f"transformation {transformation} does not do the same to the first images of a batch "
-                                 f"in two calls: {why} (check=False measures it all the same)")  # fmt: skip
+                raise InputError(f"transformation {description(transformation)} does not do the same to the first images "
+                                 f"of a batch in two calls: {why} (check=False measures it all the same)")  # fmt: skip
             before, self._state = self._state, _random_state()
             if before == self._state:
                 break
@@ -84,7 +85,7 @@ def transformed(
     Raises:
         InputError: Something else than a batch of as many comes out, or what ``check`` raises.
     """
-    made = _called(transformation, images.clone(), f"transformation {transformation}")  # which may work in place
+    made = _called(transformation, images.clone(), "transformation")  # which may work in place
     if check is not None:
         check.see(transformation, made)
     return made if preprocess is None else _called(preprocess, made, "preprocess")
@@ -108,24 +109,34 @@ def check_finite(
         return
     for transformation in transformations:
         made = transformation(images.clone())
-        for who, values in ((f"transformation {transformation}", made),
+        for who, values in ((f"transformation {description(transformation)}", made),
                             ("preprocess", made if preprocess is None else preprocess(made))):  # fmt: skip
             odd = int((~torch.isfinite(values)).reshape(len(values), -1).any(dim=1).sum())
             if odd:
                 raise InputError(f"{who} makes {odd} images of a batch of {len(images)} NaN or infinite")
 
 
+def description(transformation: Transformation) -> str:
+    """What a transformation calls itself, without its place in memory, which is another one in every run.
+
+    >>> description(abs), description(lambda batch: batch)
+    ('<built-in function abs>', '<function <lambda>>')
+    """
+    return re.sub(" at 0x[0-9a-f]+", "", str(transformation))
+
+
 def _called(function: Transformation, batch: Tensor, what: str) -> Tensor:
     try:
         made = function(batch)
-    except ReportedError:
-        raise
     except Exception as error:
-        raise InputError(f"{what} cannot take a batch of shape {tuple(batch.shape)}, {batch.dtype} "
+        if batch.ndim == 4 or isinstance(error, ReportedError):
+            raise
+        raise InputError(f"{what} {description(function)} cannot take a batch of shape {tuple(batch.shape)} "
                          f"({type(error).__name__}: {one_line(error, longest=200)})") from error  # fmt: skip
     if not isinstance(made, Tensor) or made.ndim == 0 or len(made) != len(batch):
         found = f"a tensor of shape {tuple(made.shape)}" if isinstance(made, Tensor) else type(made).__name__
-        raise InputError(f"{what} must make a batch of {len(batch)} samples of one, and made {found}")
+        raise InputError(f"{what} {description(function)} must make a batch of {len(batch)} samples of one, and made "
+                         f"{found}")  # fmt: skip
     return made
 
 
