@@ -51,8 +51,8 @@ class TransformationCheck:
                     why = "it must take each image by itself; the first axis is that of the batch"
                 else:
                     why = "it is random: give it fixed parameters"
-                raise InputError(f"transformation {description(transformation)} does not do the same to the first images "
-                                 f"of a batch in two calls: {why} (check=False measures it all the same)")  # fmt: skip
+                raise InputError(f"transformation {description(transformation)} does not do the same to the images of "
+                                 f"the first batch in two calls: {why} (check=False measures it)")  # fmt: skip
             before, self._state = self._state, _random_state()
             if before == self._state:
                 break
