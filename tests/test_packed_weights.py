@@ -54,7 +54,10 @@ def test_activations_are_the_same_bit_for_bit(model, precision):
         with packed_weights.packed_weights(model) as packed:
             for _ in range(2):
                 kept = [model(batch(size)) for size in (16, 5, 1)]
-    assert packed[0].weights.dtype == (PRECISIONS[precision] or torch.float32)
+    if precision == "bf16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():  # then PyTorch does not call oneDNN
+        assert packed[0].weights is None
+    else:
+        assert packed[0].weights.dtype == (PRECISIONS[precision] or torch.float32)
     for one, other in zip(usual, kept, strict=True):
         assert torch.equal(one, other)
         assert (one.dtype, one.stride()) == (other.dtype, other.stride())
