@@ -220,7 +220,9 @@ def test_what_is_not_known_is_assumed_and_can_be_given(photos):
 
 @pytest.mark.parametrize(
     ("axis", "message"),
-    [({"0": 5}, r"layer 0: channel_axis is 5, and an activation of shape .* has the axes 1 to 4"),
+    [(3, r"channel_axis is 3: it must be as {'layer': 1}, or a function"),
+     ({"0": 1.0}, r"layer 0: channel_axis is 1.0,"),
+     ({"0": 5}, r"layer 0: channel_axis is 5, and an activation of shape .* has the axes 1 to 4"),
      ({"1": 1}, "channel_axis names '1', and no layer of that name was recorded")],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:the channel axes")
@@ -241,6 +243,8 @@ def filled(x):
     [
         (lambda x: torch.einsum("bchw,kc->bhwk", x, torch.ones(5, 4).double()), (3,), (-3, -2)),
         (lambda x: x.permute(0, 2, 3, 1) @ torch.ones(4, 5).double(), (3,), (-3, -2)),
+        (lambda x: x @ torch.ones(12, 5).double(), (1,), (-2, -1)),
+        (lambda x: torch.einsum("bchv,vw->bchw", x, torch.ones(12, 5).double()), (1,), (-2, -1)),
         (lambda x: torch.ones(5, 12 * 12).double() @ x.flatten(2).transpose(1, 2), (2,), (-2,)),
         (lambda x: torch.cat([x, -x], 1).roll(1, 2).relu(), (1,), (-2, -1)),
         (lambda x: x.mean(2).exp(), (1,), (-1,)),
@@ -789,6 +793,33 @@ def test_branches_may_be_computed_in_any_order(photos):
     found = measure_variance(model, photos, None, TURNS, batch_size=1)
     assert_measured(found, model, photos, {name: (lambda model, x, name=name: model.get_submodule(name)(x), (-2, -1))
                                            for name in "ab"})  # fmt: skip
+
+
+class Experts(nn.Module):
+    """Sends each image to one of two experts, of which the first batch may not need both."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.experts = nn.Linear(432, 4), nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
+        self.last = nn.Linear(4, 3)
+
+    def forward(self, x):
+        x, bright = self.first(x.flatten(1)), x.mean((1, 2, 3)) > 0.6
+        found = torch.zeros_like(x)
+        for index, expert in enumerate(self.experts):
+            if (bright == index).any():
+                found[bright == index] = expert(x[bright == index])
+        return self.last(found)
+
+
+@pytest.mark.parametrize("layers", [["first", "last"], lambda name, module: name in ("first", "last")])
+def test_modules_that_are_not_wanted_may_take_any_path(layers, photos):
+    model = build(Experts)
+    batches = [(photos[:7] * 0.5, None), (photos[7:] * 1.5, None)]
+    found = measure_variance(model, batches, None, TURNS, layers=layers)
+    assert found.layer_names == ["first", "last"]
+    images = torch.cat([batch for batch, _ in batches])
+    assert_measured(found, model, images, {"last": (output_of("last"), ())})
 
 
 class Subclass(torch.Tensor):

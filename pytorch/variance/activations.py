@@ -333,7 +333,7 @@ class ActivationRecorder:
         """Record a call of a module, or an operation (None); in the first pass it is found out what of it."""
         if self._axes is not None:
             self._find(name, module, inputs, output)
-        else:
+        elif name in self._calls or self._selection.includes((name,), module):
             self._record(self._places.of_call(name), module, inputs, output)
 
     def _record(self, places: list[tuple[int, Place]], module: nn.Module | None, inputs: Any, output: Any) -> None:
@@ -373,25 +373,29 @@ class ActivationRecorder:
             if reason is None and self._selection.is_default and CONSTANT < made <= begun:
                 reason = COPY
             if reason is None:
+                axes = self._settled_axes(names, tensor, module, inputs)
                 try:
-                    place = self._place(names, tensor, module, inputs)
+                    place = self._place(names, tensor, *axes)
                     self._fill(place, plain(tensor), module, inputs)
                     found.append((part, place))
                     continue
-                except (RuntimeError, TypeError) as error:
+                except RuntimeError as error:
                     reason = f"it cannot be read: {one_line(error, longest=200)}"
             if module is not None or self._selection.names(label):
                 self.not_measured[label] = reason
         self._places.append(name, found)
 
-    def _place(self, names: tuple[str, str, str], tensor: Tensor, module: nn.Module | None, inputs: Any) -> Place:
-        """Make the place of a layer."""
-        label = names[-1]
+    def _settled_axes(
+        self, names: tuple[str, str, str], tensor: Tensor, module: nn.Module | None, inputs: Any
+    ) -> tuple[tuple[int, ...], str]:
         try:
-            channels, known = self._axes.record(tensor, names, module, inputs)
+            return self._axes.record(tensor, names, module, inputs)
         except ValueError as error:
-            raise InputError(f"layer {label}: {error}") from error
-        activation = plain(tensor)
+            raise InputError(f"layer {names[-1]}: {error}") from error
+
+    def _place(self, names: tuple[str, str, str], tensor: Tensor, channels: tuple[int, ...], known: str) -> Place:
+        """Make the place of a layer."""
+        label, activation = names[-1], plain(tensor)
         self._magnitudes[label] = activation.detach().abs().amax().double()
         self._aliases[label] = names
         return Place.of(label, activation, channels, known, self._aggregations)
@@ -438,7 +442,8 @@ class ActivationRecorder:
             reasons = "".join(f"; {name}: {reason}" for name, reason in list(self.not_measured.items())[:3])
             raise InputError(f"no layer was recorded: {chosen} that computes something{reasons}")
         for name, hook in self._hooks.items():
-            if self._calls[name] and name not in self._places.callers:
+            wanted = name in self._places.callers or not self._calls[name]
+            if not wanted or (not self._selection.is_default and name not in self._places.callers):
                 hook.remove()
 
 

@@ -6,7 +6,8 @@ kept, positions are aggregated. Roles begin at the input, (N, C, ...), and each 
     operation                                           axes of its result
     linear, embedding, layer_norm, rms_norm, rnn, ...   the last one holds channels             } SOURCES
     convolutions, unfold, batch, group, instance norm   the one before the positions, or 1      }
-    x @ w, w @ x, einsum                                by letter; those of a parameter are units
+    x @ w, w @ x, einsum                                by letter; those of a parameter are units, or positions where
+                                                        they take the place of positions (a graph)
     view, reshape, flatten, unflatten, squeeze, ...     factors are merged and split in order; so heads, groups,
                                                         windows and patches keep their roles
     other views (permute, chunk, x[...], expand)        the axis of the base that has the same stride
@@ -358,15 +359,21 @@ def _of_view(base: Tensor, axes: tuple[Axis, ...], view: Tensor) -> tuple[Axis, 
 def _of_product(
     left: tuple[Axis, ...] | None, right: tuple[Axis, ...] | None, operands: Sequence[Tensor], made: Tensor
 ) -> tuple[Axis, ...] | None:
-    """Axes of (..., m, k) @ (..., k, n); those of a factor without samples, a parameter, are units."""
+    """Axes of (..., m, k) @ (..., k, n), of which one may be a parameter."""
     if any(tensor.ndim < 2 for tensor in operands):
         return None
     outer = _broadcast(
         [(t, a) for t, a in zip(operands, (left, right), strict=True) if a is not None], made.shape, operands
     )
     rows = left[-2] if left is not None else _resized(right[-2], made.shape[-2])
-    columns = right[-1] if right is not None else ((made.shape[-1], UNIT),)
+    columns = right[-1] if right is not None else _in_place_of(left[-1:], left[1:-1], made.shape[-1])
     return (*outer[:-2], rows, columns)
+
+
+def _in_place_of(summed: Sequence[Axis], others: Sequence[Axis], size: int) -> Axis:
+    """An axis of a parameter, where an operand was summed over: of positions if that mixes positions of channels."""
+    mixes = all(_role(axis) == POSITION for axis in summed) and any(_role(axis) == UNIT for axis in others)
+    return ((size, POSITION if summed and mixes else UNIT),)
 
 
 def _of_einsum(args: tuple, operands: list[tuple[Tensor, tuple[Axis, ...]]], made: Tensor) -> tuple[Axis, ...] | None:
@@ -381,7 +388,12 @@ def _of_einsum(args: tuple, operands: list[tuple[Tensor, tuple[Axis, ...]]], mad
         for each, axes in operands:
             if each is tensor:
                 roles = {**dict(zip(term, axes, strict=True)), **roles}
-    return tuple(roles.get(letter, ((size, UNIT),)) for letter, size in zip(letters, made.shape, strict=True))
+    summed = [axis for letter, axis in roles.items() if letter not in letters]
+    others = [axis for letter, axis in roles.items() if letter in letters]
+    return tuple(
+        roles[letter] if letter in roles else _in_place_of(summed, others, size)
+        for letter, size in zip(letters, made.shape, strict=True)
+    )
 
 
 def _broadcast(
@@ -405,7 +417,7 @@ def _broadcast(
 
 def _given_axes(given: Any, tensor: Tensor) -> tuple[Axis, ...]:
     """Axes of which the caller names those of channels."""
-    named = {given} if isinstance(given, int) else {*given}
+    named = {given} if not isinstance(given, (tuple, list, set)) else {*given}
     if not all(isinstance(axis, int) and -tensor.ndim < axis < tensor.ndim and axis % tensor.ndim for axis in named):
         raise ValueError(f"channel_axis is {given!r}, and an activation of shape {tuple(tensor.shape)} has the axes "
                          f"1 to {tensor.ndim - 1}")  # fmt: skip

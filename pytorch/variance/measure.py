@@ -1,7 +1,7 @@
 """The measure: N·T forward passes give TV, SV and NV of every unit, for every class, stratified and all."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain
 from typing import Any
@@ -160,6 +160,11 @@ def measure_variances(
         check=check,
     )
     _check(options, batch_size)
+    if reset is not None and not callable(reset):
+        raise InputError(f"reset is {reset!r}: it must be a function without arguments, or None")
+    if not (channel_axis is None or callable(channel_axis) or isinstance(channel_axis, Mapping)):
+        raise InputError(f"channel_axis is {channel_axis!r}: it must be as {{'layer': 1}}, or a function of a name and "
+                         "a module")  # fmt: skip
     if not models:
         raise InputError("there is no model to measure")
     for model in models:

@@ -14,7 +14,7 @@ from pytorch.errors import InputError, ReportedError, one_line
 
 Transformation = Callable[[Tensor], Tensor]
 
-CALLS = 16
+CALLS = 64
 """How often a transformation that draws random numbers is called again: one may do so with a small probability."""
 
 CLOSE = 1e-3
