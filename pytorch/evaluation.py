@@ -11,7 +11,7 @@ from tqdm import tqdm
 from pytorch.datasets import Normalization, Split
 from pytorch.precision import autocast
 from pytorch.transformations import Rotation, rotate
-from pytorch.variance.left_as_found import left_as_found
+from pytorch.variance.left_as_found import evaluation_mode
 
 ANGLE_SEED = 0
 """Of the angles of the rotated data: every model is tested on the same."""
@@ -117,7 +117,7 @@ class Evaluator:
     def _right(self, model: nn.Module, turned: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """Which samples are classified right, (N,) bool on the CPU."""
         right = []
-        with left_as_found(model), torch.inference_mode():
+        with evaluation_mode(model), torch.inference_mode():
             batches = self.split.images.to(self.device).split(self.batch_size)
             for images, rows in zip(batches, torch.arange(len(self.split)).split(self.batch_size), strict=True):
                 inputs = model_inputs(turned(images, rows), None, self.normalization)

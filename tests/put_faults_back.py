@@ -64,8 +64,7 @@ FAULTS = {
     ),
     "an evaluation leaves the model in evaluation mode": (
         "tests/test_training.py::test_every_epoch_trains_in_training_mode",
-        [("pytorch/variance/left_as_found.py", 'module.training = attributes.get("training", True)',
-          "module.training = attributes['training'] = False")],
+        [("pytorch/variance/left_as_found.py", "module.training = training", "module.training = False")],
     ),
     "training does not set its mode": (
         "tests/test_training.py::test_training_leaves_no_epoch_in_evaluation_mode",

@@ -16,7 +16,7 @@ from pytorch.models import MODELS
 from pytorch.recipes import OPTIMIZERS, Recipe, recipe_for
 from pytorch.training import Training
 from pytorch.transformations import rotate
-from pytorch.variance.left_as_found import left_as_found
+from pytorch.variance.left_as_found import evaluation_mode
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=3, rotated_epochs=2, batch_size=4)
@@ -76,7 +76,7 @@ def test_every_epoch_trains_in_training_mode(split):
     assert len(trained) == 3 * 3
     assert all(trained)
     assert not any(spy.modes[1::2])
-    with left_as_found(spy):
+    with evaluation_mode(spy):
         assert not spy.dropout.training
     assert spy.dropout.training
 

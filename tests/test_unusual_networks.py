@@ -56,10 +56,10 @@ def of(kind, seed=0):
     return kind().double()
 
 
-def assert_same(found, expected):
+def assert_same(found, expected, atol=0):
     assert found.layer_names == expected.layer_names
     for values in ("tv_all", "sv_all", "tv_classes", "sv_classes"):
-        np.testing.assert_allclose(getattr(found, values), getattr(expected, values), rtol=EXACT)
+        np.testing.assert_allclose(getattr(found, values), getattr(expected, values), rtol=EXACT, atol=atol)
 
 
 @pytest.mark.parametrize("aggregation", ["mean", "max", "sum", "none"])
@@ -387,7 +387,7 @@ def test_what_is_as_long_as_a_batch_by_chance_is_no_axis_of_samples(part, batch,
     other = measure_variance(model, images, labels, TURNS, batch_size=5)
     for each in (found, other):
         assert [name for name, reason in each.not_measured.items() if "first axis" in reason] == left_out
-    assert_same(found, other)
+    assert_same(found, other, atol=1e-16)  # the mean of attention is 1 / 9, and varies by its rounding
     with pytest.raises(InputError, match="first axis is not the batch"):
         measure_variance(model, images, labels, TURNS, layers=left_out[-1:], batch_size=batch)
 
@@ -458,7 +458,7 @@ def test_a_state_that_is_as_long_as_the_batch_by_chance_is_told_from_samples(ima
 
     for count in (9, 8):
         found = measure_variance(of(Stateful), images[:count], labels[:count], TURNS)
-        assert "first axis is not the batch" in found.not_measured["state[1]"]
+        assert found.not_measured["state[1]"] == "it does not depend on the images"
 
 
 def test_two_layers_of_one_name_are_told_before_the_work():

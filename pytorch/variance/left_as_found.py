@@ -64,6 +64,19 @@ class Keeper:
 
 
 @contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Put every module of ``model`` in evaluation mode, and each back in its own mode afterwards, and nothing else."""
+    modes = [(module, module.training) for _, module in named_modules(model)]
+    try:
+        for module, _ in modes:
+            module.training = False
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
 def left_as_found(model: nn.Module) -> Iterator[Keeper]:
     """Put every module of ``model`` in evaluation mode, and each back as it was afterwards.
 
