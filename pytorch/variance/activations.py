@@ -442,8 +442,8 @@ class ActivationRecorder:
             reasons = "".join(f"; {name}: {reason}" for name, reason in list(self.not_measured.items())[:3])
             raise InputError(f"no layer was recorded: {chosen} that computes something{reasons}")
         for name, hook in self._hooks.items():
-            wanted = name in self._places.callers or not self._calls[name]
-            if not wanted or (not self._selection.is_default and name not in self._places.callers):
+            # A module that comes later where all are wanted is another path, and is told.
+            if name not in self._places.callers and (self._calls[name] or not self._selection.is_default):
                 hook.remove()
 
 
@@ -465,7 +465,6 @@ def uncompiled() -> Iterator[None]:
         yield
         return
     with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message=".*global hooks on modules"
-        )  # they fire once more, and are told apart
+        # Hooks on all modules fire once more for a compiled one, whose calls are told apart by its name.
+        warnings.filterwarnings("ignore", message=".*global hooks on modules")
         yield

@@ -119,7 +119,6 @@ class ChannelAxes(TorchFunctionMode):
         super().__init__()
         self.count = 0
         self._given = given
-        self._batch = len(inputs)
         self._spatial = max(inputs.ndim - 2, 0) or 2
         self._traces: Mapping[Tensor, Trace] = WeakTensorKeyDictionary()
         roles = (BATCH, UNIT, *[POSITION] * (inputs.ndim - 2))

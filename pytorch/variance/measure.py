@@ -296,5 +296,8 @@ def on_device(model: nn.Module, device: torch.device | str | None) -> Iterator[N
 
 
 def _move(model: nn.Module, device: torch.device | str) -> None:
+    model.to(device)
+    registered = {*model.modules()}
     for _, module in named_modules(model):
-        module.to(device)
+        if module not in registered:
+            module.to(device)
