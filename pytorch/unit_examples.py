@@ -175,7 +175,7 @@ def _recorded_name(network: nn.Module, inputs: Tensor, aggregation: str, layer: 
 
     def names(chosen: list[str] | None) -> list[str]:
         with ActivationRecorder(network, aggregation, chosen) as recorder:
-            recorder.find_layers(recorder.own_copy(inputs))
+            recorder(recorder.own_copy(inputs))
         return [recorded.name for recorded in recorder.layers]
 
     with suppress(InputError):

@@ -128,8 +128,8 @@ FAULTS = {
         "tests/test_recording.py::test_every_call_in_order_of_execution",
         [
             (
-                "pytorch/variance/activations.py",
-                'name if self._calls[name] == 1 else f"{name}#{self._calls[name]}"',
+                "pytorch/variance/finding.py",
+                'name if self.calls[name] == 1 else f"{name}#{self.calls[name]}"',
                 "name",
             ),
         ],
@@ -146,7 +146,7 @@ FAULTS = {
     ),
     "copies of a layer are recorded": (
         "tests/test_models.py::test_each_step_is_computed_and_recorded_once",
-        [("pytorch/variance/activations.py", "CONSTANT < made <= begun", "False")],
+        [("pytorch/variance/finding.py", "CONSTANT < made <= begun", "False")],
     ),
     "a figure sorts the result": (
         "tests/test_figures.py::test_drawing_changes_no_bit_of_a_result",
@@ -375,10 +375,6 @@ FAULTS = {
         "tests/test_user_networks.py::test_units_that_vary_by_rounding_are_told_from_constant_ones",
         [("pytorch/variance/first_batch.py", "recorder.rounding = ROUNDING * rounding",
           "recorder.rounding = 0 * rounding")],
-    ),
-    "weights that a model changes are convolved with as they were": (
-        "tests/test_packed_weights.py::test_numbers_that_change_are_noticed",
-        [("pytorch/variance/packed_weights.py", " and self.version == weight._version", "")],
     ),
     "figures call any two networks unrotated and rotated": (
         "tests/test_figures.py::test_results_of_ones_own_go_by_their_own_names",

@@ -184,7 +184,7 @@ def recorded(monkeypatch):
         monkeypatch.setattr(activations, "kernels_for", lambda device: kernels if together else None)
         with torch.no_grad(), ActivationRecorder(network, aggregation) as recorder:
             if found:
-                recorder.find_layers(batches[0].clone())
+                recorder(batches[0].clone())
             return [recorder(batch.clone()).clone() for batch in batches]
 
     return run

@@ -12,7 +12,6 @@ from pytorch.errors import InputError
 from pytorch.transformations import rotations
 from pytorch.variance import measure_variance, measure_variances, memory
 from pytorch.variance.activations import ActivationRecorder
-from pytorch.variance.places import Place
 
 
 def hook_count(model):
@@ -29,23 +28,6 @@ def test_every_call_in_order_of_execution(reusing_model, images):
     assert names(reusing_model, images) == [
         "conv1", "norm", "relu", "conv2", "relu#2", "pool", "linear", "relu#3",
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize("aggregation", ["mean", "mean,max", "none"])
-def test_layers_are_found_without_reading_them(reusing_model, images, aggregation, monkeypatch):
-    fill, filled = Place.fill, []
-    monkeypatch.setattr(
-        Place, "fill", lambda place, *given, **options: (filled.append(place), fill(place, *given, **options))
-    )
-    with ActivationRecorder(reusing_model, aggregation) as recorder:
-        recorder.find_layers(images)
-        assert not filled
-        found = recorder.layers
-        rows = recorder(images).clone()
-    assert filled
-    with ActivationRecorder(reusing_model, aggregation) as other:
-        assert torch.equal(rows, other(images))
-    assert found == other.layers
 
 
 def test_an_in_place_relu_cannot_change_what_was_recorded(images):

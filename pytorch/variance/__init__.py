@@ -2,7 +2,7 @@
 
 In reading order: ``layers`` (what is recorded, by what name) with ``operations`` (those that are no module),
 ``aggregation`` (from positions to units), ``places`` (where they are written), ``activations`` (recording) with
-``derived_units`` (what need not be read) and ``packed_weights`` (convolutions that take less time); ``moments``
+``derived_units`` (what need not be read); ``moments``
 (one-pass statistics), ``influence`` (error bars), ``block`` (both, for some units), ``accumulator`` (for all);
 ``order``, ``batches`` and ``memory``, ``stopping`` (when enough samples have been seen), ``single_pass`` and
 ``measure`` (the pass, and what a caller sees of it), ``errors``, ``result`` and ``outcome`` (what came out). On CUDA

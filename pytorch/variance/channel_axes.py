@@ -40,7 +40,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from pytorch.variance.layers import named_tensors
+from pytorch.variance.layers import tensors_in
 from pytorch.variance.operations import (
     COPYING_OPERATIONS,
     FILLING_OPERATIONS,
@@ -138,7 +138,7 @@ class ChannelAxes(TorchFunctionMode):
         self.count += 1
         if before is not None:
             self._assign(*args[::2], before)
-        for place, (_, made) in enumerate(named_tensors("", result)):
+        for place, made in enumerate(tensors_in(result)):
             self._follow(func, args, kwargs, made, place)
         return result
 
@@ -157,7 +157,7 @@ class ChannelAxes(TorchFunctionMode):
 
     def enter(self, inputs: Any) -> int:
         """Say how many operations have been seen when a module is called; what it is given is of before."""
-        for _, tensor in named_tensors("", inputs):
+        for tensor in tensors_in(inputs):
             if self.made(tensor) > self.count:
                 known = self._traces.get(tensor)
                 self._traces[tensor] = Trace(known and known.axes, KNOWN, self.count, _version(tensor))
@@ -193,7 +193,7 @@ class ChannelAxes(TorchFunctionMode):
 
     def _settled(self, tensor: Tensor, module: nn.Module | None, inputs: Any) -> tuple[tuple[Axis, ...], str]:
         """The axes of what was computed out of sight."""
-        operand = next((given for _, given in named_tensors("", inputs)), None)
+        operand = next(iter(tensors_in(inputs)), None)
         before = self._traces.get(operand) if operand is not None else None
         axis = MODULES.get(type(module).__name__)
         if axis is not None and axis >= -tensor.ndim:
@@ -209,7 +209,7 @@ class ChannelAxes(TorchFunctionMode):
         return tuple(zip(zip(tensor.shape, roles, strict=True))), KNOWN if tensor.ndim < 3 else ASSUMED
 
     def _follow(self, func: Callable[..., Any], args: tuple, kwargs: dict[str, Any], made: Tensor, place: int) -> None:
-        given = [tensor for _, tensor in named_tensors("", [args, {**kwargs, "out": None}])]
+        given = tensors_in([args, {**kwargs, "out": None}] if kwargs else args)
         operands = [tensor for tensor in given if tensor in self._traces]
         if len(operands) < len(given) and not operands:
             return
@@ -265,8 +265,9 @@ def _axes(
     if name == "stack":
         dim = (dims or 0) % made.ndim
         return (*before[:dim], ((made.shape[dim], UNIT),), *before[dim:])
-    given = [tensor for _, tensor in named_tensors("", args)]
-    return _broadcast(operands, made.shape, given) if max(tensor.ndim for tensor, _ in operands) == made.ndim else None
+    if max(tensor.ndim for tensor, _ in operands) != made.ndim:
+        return None
+    return _broadcast(operands, made.shape, tensors_in(args))
 
 
 def _role(factors: Axis) -> str:

@@ -1,24 +1,31 @@
 """What a few images of the first batch show: the layers, whether each image is measured by itself, and the rounding.
 
 The network is called with two images, and then with the whole batch. A layer whose first axis does not grow with it is
-no layer of samples. Beside the others, the activations of the two images must be the same to rounding. Noise, batch
+no layer of samples. In the whole batch, the activations of the two images must be the same to rounding. Noise, batch
 statistics, and state between calls show as differences.
 
 Rounding. The two images are also run with each value x replaced by x·(1 - ε·u), with u uniform in [0, 1) and ε the
 distance from 1 to the next larger number of the type that the network computes in. No network can tell x from that, but
-every rounding in it falls out anew. By how much a unit moves at most, |a(x·(1 - ε·u)) - a(x)|, is a sample of what
+every rounding in it falls out differently. The largest change of a unit, |a(x·(1 - ε·u)) - a(x)|, is a sample of what
 rounding does to it (Monte Carlo arithmetic; Parker 1997, UCLA CSD-970002). ``ROUNDING`` times that is its bound: a
-dispersion below it may be of rounding alone. A unit that did not move has the bound 0.
+dispersion below it may come from rounding alone. A unit that did not move has the bound 0.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from pytorch.errors import InputError, ReportedError, one_line
 from pytorch.variance.activations import ActivationRecorder
 from pytorch.variance.layers import Layer
+
+FLOATING = torch.float64, torch.float32, torch.float16, torch.bfloat16
+"""Types that networks compute in; others are types to keep weights in."""
+
+INTEGER_STEP = 2**-7
+"""A step of 8-bit integers, of which quantized modules have 255 for values of either sign."""
 
 ROUNDING = 16
 """A dispersion over many values may be larger than the larger of two differences; so many times it will not be."""
@@ -48,10 +55,10 @@ class FirstBatch:
                 image other activations than before.
         """
         recorder = self._recorder
-        before = [(name, values, values.detach().clone()) for name, values in recorder.parameters()]
+        before = [(name, values, values.detach().clone()) for name, values in parameters(recorder.modules)]
         some, found = self._find(inputs)
         few, layers = inputs[some], recorder.layers
-        epsilon = recorder.epsilon
+        epsilon = epsilon_of(recorder.modules)
         moved = recorder(perturbed(recorder.own_copy(few), epsilon)).clone()
         self._check_parameters(before)
         del before
@@ -159,6 +166,26 @@ class FirstBatch:
         if not torch.equal(first, other):
             return "it draws random numbers: turn dropout, masking and sampling off"
         return "an image depends on those beside it (statistics of the batch?): use running ones, or batch_size=1"
+
+
+def parameters(modules: Mapping[nn.Module, str]) -> Iterator[tuple[str, Tensor]]:
+    """The parameters of some modules, by name, that have numbers."""
+    for module, name in modules.items():
+        for own, values in module.named_parameters(name, recurse=False):
+            if not is_lazy(values):
+                yield own, values
+
+
+def epsilon_of(modules: Mapping[nn.Module, str]) -> float:
+    """The distance from 1 to the next larger number of the coarsest type that some modules compute in."""
+    if any("quantized" in type(module).__module__ for module in modules):
+        return INTEGER_STEP
+    weights = [values for _, values in parameters(modules)]
+    device = weights[0].device.type if weights else "cpu"
+    if torch.is_autocast_enabled(device):
+        return torch.finfo(torch.get_autocast_dtype(device)).eps
+    kinds = {values.dtype for values in weights} & {*FLOATING} or {torch.float32}
+    return max(torch.finfo(kind).eps for kind in kinds)
 
 
 def perturbed(inputs: Tensor, epsilon: float) -> Tensor:

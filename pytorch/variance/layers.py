@@ -234,6 +234,22 @@ def named_tensors(name: str, output: Any) -> Iterator[tuple[str, Tensor]]:
             yield from named_tensors(f"{name}[{field.name}]", getattr(output, field.name, None))
 
 
+def tensors_in(output: Any) -> list[Tensor]:
+    """The tensors that ``named_tensors`` names, without their names, which take longer to make."""
+    if isinstance(output, Tensor):
+        return [output]
+    if isinstance(output, (tuple, list)):
+        return [tensor for value in output for tensor in tensors_in(value)]
+    return [tensor for _, tensor in named_tensors("", output)]
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """An activation as an ordinary tensor, whatever its class; a quantized one as the numbers that it stands for."""
+    if tensor.is_quantized:
+        return tensor.dequantize()
+    return tensor if type(tensor) is Tensor else tensor.as_subclass(Tensor)
+
+
 def wrapped_tensor(output: Any) -> Tensor | None:
     """The tensor that an object is about, if it has one."""
     inner = (getattr(output, each, None) for each in WRAPPED_AS)

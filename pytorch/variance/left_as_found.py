@@ -1,6 +1,5 @@
 """A network in evaluation mode for a while, and left as it was found."""
 
-import copy
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,7 +38,7 @@ class Keeper:
                 return
             self._tensors.setdefault(id(value), (value, value.detach().clone()))
         elif isinstance(value, (list, dict, set, deque)) and id(value) not in self._containers:
-            self._containers[id(value)] = value, copy.copy(value)
+            self._containers[id(value)] = value, value.copy()
             for each in value.values() if isinstance(value, dict) else value:
                 self._remember(each)
         elif isinstance(value, tuple):

@@ -20,7 +20,6 @@ from pytorch.variance.layers import ChannelAxis, LayerChoice, named_modules
 from pytorch.variance.left_as_found import Keeper, left_as_found
 from pytorch.variance.moments import DISPERSIONS
 from pytorch.variance.outcome import results
-from pytorch.variance.packed_weights import packed_weights
 from pytorch.variance.result import VarianceResult, check_class_names
 from pytorch.variance.single_pass import PassOptions, TooLargeTogetherError, single_pass
 from pytorch.variance.transforming import Transformation
@@ -183,7 +182,6 @@ def measure_variances(
             for model in some:
                 stack.enter_context(on_device(model, device))
                 keepers.append(stack.enter_context(left_as_found(model)))
-                stack.enter_context(packed_weights(model))
             # Not inference_mode: a tensor that a model keeps from it (a cache) could not be trained with afterwards.
             stack.enter_context(torch.no_grad())
             recorders = [

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from pytorch.variance.layers import leaf_modules, named_modules, named_tensors
+from pytorch.variance.layers import leaf_modules, named_modules, tensors_in
 
 COPYING_OPERATIONS = frozenset({
     "cat", "clone", "concat", "concatenate", "contiguous", "detach", "expand", "flatten", "flip", "pad", "permute",
@@ -80,15 +80,15 @@ class Operations(TorchFunctionMode):
     @staticmethod
     def _is_new(func: Callable[..., Any], result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether the result holds values that no argument held: neither a view nor something read off."""
-        tensors = [tensor for _, tensor in named_tensors("", result)]
+        tensors = tensors_in(result)
         if not tensors:
             return False
         if changes_its_argument(func) or kwargs.get("inplace"):
             return True
         kwargs = {key: value for key, value in kwargs.items() if key != "out"}
-        if all(isinstance(tensor, nn.Parameter) for _, tensor in named_tensors("", [args, kwargs])):
+        if all(isinstance(tensor, nn.Parameter) for tensor in tensors_in([args, kwargs])):
             return False
-        given = {tensor.untyped_storage().data_ptr() for _, tensor in named_tensors("", [args, kwargs])}
+        given = {tensor.untyped_storage().data_ptr() for tensor in tensors_in([args, kwargs])}
         return bool(given) and all(tensor.untyped_storage().data_ptr() not in given for tensor in tensors)
 
     def _enter(self, name: str) -> Callable[..., None]:
