@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
 
-# As the scripts have it (pytorch/thread_waits.py), for tests and benchmarks.
+# As the scripts have it (pytorch/scripts/thread_waits.py), for tests and benchmarks.
 ifndef OMP_WAIT_POLICY
 export GOMP_SPINCOUNT ?= 10000
 endif

@@ -15,8 +15,8 @@ Expect the unrotated model to fail on rotated data, and the rotated one to do ne
 cores simple_conv takes a minute on digits and eight on mnist; deeper models on cifar10 want a GPU.
 """
 
-from pytorch.interruption import leave_when_interrupted
-from pytorch.thread_waits import wait_briefly
+from pytorch.scripts.interruption import leave_when_interrupted
+from pytorch.scripts.thread_waits import wait_briefly
 
 if __name__ == "__main__":
     leave_when_interrupted()
@@ -25,16 +25,16 @@ if __name__ == "__main__":
 import argparse
 from pathlib import Path
 
-from pytorch.cli import add_training_options, check_writable, experiment_parser, parse
 from pytorch.datasets import dataset_name, load_dataset
+from pytorch.experiments.pair_replacement import run_pairs, settle
+from pytorch.experiments.pair_training import PairTraining
+from pytorch.experiments.recipes import recipe_for
+from pytorch.experiments.storage import model_folder, pair_name
+from pytorch.experiments.summary import print_accuracies
 from pytorch.figures import accuracy_figure, angle_figure, save_figure, training_figure
-from pytorch.file_lock import sole_run
-from pytorch.pair_replacement import run_pairs, settle
-from pytorch.pair_training import PairTraining
-from pytorch.recipes import recipe_for
-from pytorch.script import run
-from pytorch.storage import model_folder, pair_name
-from pytorch.summary import print_accuracies
+from pytorch.files.lock import sole_run
+from pytorch.scripts.options import add_training_options, check_writable, experiment_parser, parse
+from pytorch.scripts.script import run
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -14,8 +14,8 @@ the samples permuted across transformations. On two CPU cores simple_conv on the
 three minutes. What was measured already, with the same options, is not measured again.
 """
 
-from pytorch.interruption import leave_when_interrupted
-from pytorch.thread_waits import wait_briefly
+from pytorch.scripts.interruption import leave_when_interrupted
+from pytorch.scripts.thread_waits import wait_briefly
 
 if __name__ == "__main__":
     leave_when_interrupted()
@@ -32,15 +32,11 @@ from typing import Any
 
 from torch import nn
 
-from pytorch.cli import PLOTS_DIR, RESULTS_DIR, add_measuring_options, check_writable, experiment_parser, parse
 from pytorch.datasets import Dataset, dataset_name, dataset_source, load_dataset
 from pytorch.errors import FileError, InputError
-from pytorch.experiment import PAIR, RANDOM_WEIGHTS, SHUFFLED, UNROTATED, UNTRAINED
-from pytorch.file_lock import sole_run
-from pytorch.pair_replacement import check_settled
-from pytorch.provenance import command_line, machine, now, running_commit, versions
-from pytorch.script import run
-from pytorch.storage import (
+from pytorch.experiments.pair_replacement import check_settled
+from pytorch.experiments.provenance import command_line, machine, now, running_commit, versions
+from pytorch.experiments.storage import (
     load_model,
     load_values,
     model_file,
@@ -49,11 +45,22 @@ from pytorch.storage import (
     values_file,
     values_folder,
 )
-from pytorch.summary import print_summary
-from pytorch.trained_model import TrainedModel, check_pair, weights_digest
+from pytorch.experiments.summary import print_summary
+from pytorch.experiments.trained_model import TrainedModel, check_pair, weights_digest
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.vocabulary import PAIR, RANDOM_WEIGHTS, SHUFFLED, UNROTATED, UNTRAINED
+from pytorch.files.lock import sole_run
+from pytorch.scripts.options import (
+    PLOTS_DIR,
+    RESULTS_DIR,
+    add_measuring_options,
+    check_writable,
+    experiment_parser,
+    parse,
+)
+from pytorch.scripts.script import run
 from pytorch.transformations import transformation_set
 from pytorch.variance import measure_variances
-from pytorch.variance_pair import VariancePair
 
 
 def main(arguments: list[str] | None = None) -> None:

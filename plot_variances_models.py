@@ -12,8 +12,8 @@ file that opens from the disk.
 Figures of unchanged results are not drawn again. The first time takes half a minute for a deep network.
 """
 
-from pytorch.interruption import leave_when_interrupted
-from pytorch.thread_waits import wait_briefly
+from pytorch.scripts.interruption import leave_when_interrupted
+from pytorch.scripts.thread_waits import wait_briefly
 
 if __name__ == "__main__":
     leave_when_interrupted()
@@ -28,7 +28,21 @@ from pathlib import Path
 
 from pytorch.claims import claims_tables
 from pytorch.claims.trainings import uncounted
-from pytorch.cli import (
+from pytorch.errors import FileError, InputError, one_line
+from pytorch.experiments.provenance import command_line
+from pytorch.figures import FORMATS
+from pytorch.files.lock import sole_run
+from pytorch.names import find_name
+from pytorch.report.album import Album
+from pytorch.report.findings import Findings, find_results
+from pytorch.report.gallery import Look, Planned, plan
+from pytorch.report.origin import origin_table
+from pytorch.report.page import write_page
+from pytorch.report.table import Table
+from pytorch.report.table_files import write_tables
+from pytorch.report.tables import results_tables
+from pytorch.report.unit_gallery import plan_units
+from pytorch.scripts.options import (
     PLOTS_DIR,
     RESULTS_DIR,
     Parser,
@@ -39,21 +53,7 @@ from pytorch.cli import (
     number_that,
     parse,
 )
-from pytorch.errors import FileError, InputError, one_line
-from pytorch.figures import FORMATS
-from pytorch.file_lock import sole_run
-from pytorch.names import find_name
-from pytorch.provenance import command_line
-from pytorch.report.album import Album
-from pytorch.report.findings import Findings, find_results
-from pytorch.report.gallery import Look, Planned, plan
-from pytorch.report.origin import origin_table
-from pytorch.report.page import write_page
-from pytorch.report.table import Table
-from pytorch.report.table_files import write_tables
-from pytorch.report.tables import results_tables
-from pytorch.report.unit_gallery import plan_units
-from pytorch.script import run
+from pytorch.scripts.script import run
 
 
 def main(arguments: list[str] | None = None) -> int:

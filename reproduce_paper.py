@@ -12,8 +12,8 @@ On a GPU this takes minutes for each pair; on two CPU cores MNIST takes some hou
 schedule (--schedule 0.1), which the tables tell.
 """
 
-from pytorch.interruption import leave_when_interrupted
-from pytorch.thread_waits import wait_briefly
+from pytorch.scripts.interruption import leave_when_interrupted
+from pytorch.scripts.thread_waits import wait_briefly
 
 if __name__ == "__main__":
     leave_when_interrupted()
@@ -27,7 +27,11 @@ import traceback
 import experiment_rotation
 import experiment_variance
 import plot_variances_models
-from pytorch.cli import (
+from pytorch.datasets import DATASETS, dataset_name, load_dataset
+from pytorch.errors import InputError, one_line
+from pytorch.experiments.provenance import command_line
+from pytorch.experiments.reproduction import DRAW, MEASURE, TRAIN, Combination, Step
+from pytorch.scripts.options import (
     Parser,
     add_data_options,
     add_folders,
@@ -39,12 +43,8 @@ from pytorch.cli import (
     number_that,
     parse,
 )
-from pytorch.datasets import DATASETS, dataset_name, load_dataset
-from pytorch.errors import InputError, one_line
-from pytorch.precision import PRECISIONS
-from pytorch.provenance import command_line
-from pytorch.reproduction import DRAW, MEASURE, TRAIN, Combination, Step
-from pytorch.script import run, told
+from pytorch.scripts.script import run, told
+from pytorch.variance.precision import PRECISIONS
 
 PAPER_MODELS = ["simple_conv", "all_convolutional", "vgg16", "resnet"]
 PAPER_DATASETS = ["mnist", "cifar10"]

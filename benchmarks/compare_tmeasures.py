@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from workload import Workload, ratio, rounds, table_head
 
-from pytorch.allocation import keep_freed_memory
 from pytorch.models import MODELS
-from pytorch.variance.layers import leaf_modules
+from pytorch.scripts.allocation import keep_freed_memory
+from pytorch.variance.recording.layers import leaf_modules
 
 DEFAULT_MODELS = ["simple_conv", "all_convolutional", "vgg16", "resnet"]
 

@@ -18,10 +18,10 @@ from torch import Tensor
 from tqdm import tqdm
 from workload import CLASSES, Workload, rounds, table_head
 
-from pytorch.allocation import keep_freed_memory
 from pytorch.models import MODELS
-from pytorch.variance.accumulator import VarianceAccumulator
-from pytorch.variance.activations import ActivationRecorder
+from pytorch.scripts.allocation import keep_freed_memory
+from pytorch.variance.recording.recorder import ActivationRecorder
+from pytorch.variance.statistics.accumulator import VarianceAccumulator
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -17,9 +17,9 @@ import torch
 from tqdm import tqdm
 from workload import Workload, ratio, rounds, table_head
 
-from pytorch.allocation import keep_freed_memory
 from pytorch.models import MODELS
-from pytorch.precision import PRECISIONS
+from pytorch.scripts.allocation import keep_freed_memory
+from pytorch.variance.precision import PRECISIONS
 
 DEFAULT_MODELS = ["simple_conv", "all_convolutional", "vgg16", "resnet"]
 

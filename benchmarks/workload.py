@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from pytorch.datasets import Normalization, load_dataset
 from pytorch.models import build_model
-from pytorch.precision import autocast
 from pytorch.transformations import rotations
 from pytorch.variance import measure_variance
+from pytorch.variance.precision import autocast
 from pytorch.variance.result import VarianceResult
 
 CLASSES = 10

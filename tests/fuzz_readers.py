@@ -17,9 +17,9 @@ import atheris
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 with atheris.instrument_imports(include=["pytorch", "pickletools"]):
-    from pytorch import storage
     from pytorch.errors import FileError
-    from pytorch.sealed_file import LONGEST_SEAL, SEAL, write_sealed
+    from pytorch.experiments import storage
+    from pytorch.files.sealed_file import LONGEST_SEAL, SEAL, write_sealed
 
 READERS = {
     b"v": (storage.VALUES_FORMAT, storage.load_values),

@@ -26,8 +26,8 @@ from PIL import Image
 import experiment_rotation
 import experiment_variance
 import plot_variances_models
-from pytorch.script import run
-from pytorch.storage import load_checkpoint, load_model, load_values
+from pytorch.experiments.storage import load_checkpoint, load_model, load_values
+from pytorch.scripts.script import run
 
 PAIR = ("simple_conv", "digits")
 COMMANDS = {

@@ -1,9 +1,11 @@
-"""The definition of the measure, by the whole ST matrix, in NumPy float64 and without any code of the project."""
+"""The definition of the measure, by the whole ST matrix, in NumPy float64 and without the engine."""
 
 from copy import deepcopy
 
 import numpy as np
 import torch
+
+from pytorch.variance.definition import variances
 
 AGGREGATE = {
     "mean": lambda table, axes: table.mean(axis=axes),
@@ -61,16 +63,6 @@ def st_matrices(model, images, transformations, preprocess=None, aggregation="me
         axes = POSITIONS.get(table.ndim)
         layers.append((calls[0][0], AGGREGATE[aggregation](table, axes) if axes else table))
     return layers
-
-
-def variances(table, dispersion="std"):
-    """TV, SV and NV of an ST table (N, T, ...), by definition."""
-    spread = {"std": np.std, "variance": np.var}[dispersion]
-    tv = spread(table, axis=1, ddof=1).mean(axis=0)
-    sv = spread(table, axis=0, ddof=1).mean(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        nv = np.where((tv == 0) & (sv == 0), 1.0, tv / sv)
-    return tv, sv, nv
 
 
 def assert_agrees(result, layers, labels, rtol, dispersion="std", ulps=0):

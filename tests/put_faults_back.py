@@ -35,7 +35,7 @@ FAULTS = {
         "tests/test_training.py::test_accuracy_counts_every_sample",
         [
             (
-                "pytorch/evaluation.py",
+                "pytorch/experiments/evaluation.py",
                 "torch.arange(len(self.split)).split(self.batch_size), strict=True",
                 "torch.arange(len(self.split) // self.batch_size * self.batch_size).split(self.batch_size)",
             )
@@ -64,44 +64,44 @@ FAULTS = {
     ),
     "an evaluation leaves the model in evaluation mode": (
         "tests/test_training.py::test_every_epoch_trains_in_training_mode",
-        [("pytorch/variance/left_as_found.py", "module.training = training", "module.training = False")],
+        [("pytorch/variance/recording/left_as_found.py", "module.training = training", "module.training = False")],
     ),
     "training does not set its mode": (
         "tests/test_training.py::test_training_leaves_no_epoch_in_evaluation_mode",
-        [("pytorch/training.py", "        self.model.train()\n", "")],
+        [("pytorch/experiments/training.py", "        self.model.train()\n", "")],
     ),
     "a training that is taken up begins its optimiser anew": (
         "tests/test_training.py::test_a_training_taken_up_again_ends_with_the_same_weights",
-        [("pytorch/training.py", "self._optimizer.load_state_dict(state[\"optimizer\"])", "pass")],
+        [("pytorch/experiments/training.py", "self._optimizer.load_state_dict(state[\"optimizer\"])", "pass")],
     ),
     "random numbers go on from wherever the process is": (
         "tests/test_training.py::test_a_training_taken_up_again_ends_with_the_same_weights",
-        [("pytorch/training.py", "torch.manual_seed(derived_seed(self._seed, number, \"dropout\"))", "pass")],
+        [("pytorch/experiments/training.py", "torch.manual_seed(derived_seed(self._seed, number, \"dropout\"))", "pass")],
     ),
     "steps use the weights that an epoch began with": (
         "tests/test_training.py::test_bfloat16_steps_use_the_weights_of_the_moment",
-        [("pytorch/training.py", "            with bar, whole_mantissas(), torch.random.fork_rng(devices=devices):\n",
+        [("pytorch/experiments/training.py", "            with bar, whole_mantissas(), torch.random.fork_rng(devices=devices):\n",
           "            with bar, torch.random.fork_rng(devices=devices), autocast(self._precision, self._device):\n")],
     ),
     "a checkpoint takes its name before it is whole": (
         "tests/test_storage.py::test_a_failed_write_leaves_the_old_file_and_no_litter",
-        [("pytorch/whole_file.py",
+        [("pytorch/files/whole_file.py",
           "        part = path.with_name(f\".{path.name}.{secrets.token_hex(4)}.part\")\n"
           "        file = part.open(\"xb\")",
           '        part = path\n        file = part.open("wb")')],
     ),
     "a new model takes the place of the old one before its partner is there": (
         "tests/test_scripts.py::test_the_old_pair_stays_until_the_new_one_is_complete",
-        [("pytorch/pair_training.py", "'.new' if self.overwrite else '.pt'", "'.pt'")],
+        [("pytorch/experiments/pair_training.py", "'.new' if self.overwrite else '.pt'", "'.pt'")],
     ),
     "a kill between two renamings leaves half of a pair": (
         "tests/test_scripts.py::test_new_pairs_take_the_place_of_the_old_ones_whenever_it_is_killed",
-        [("pytorch/pair_replacement.py", "    if _mark(folder).exists():\n        _replace_old(folder)",
+        [("pytorch/experiments/pair_replacement.py", "    if _mark(folder).exists():\n        _replace_old(folder)",
           "    if False:\n        _replace_old(folder)")],
     ),
     "the angle curve counts all classes as one": (
         "tests/test_training.py::test_the_angle_curve_counts_every_class_at_every_angle",
-        [("pytorch/evaluation.py", "torch.bincount(labels[found], minlength=self.classes)",
+        [("pytorch/experiments/evaluation.py", "torch.bincount(labels[found], minlength=self.classes)",
           "torch.bincount(0 * labels[found], minlength=self.classes)")],
     ),
     "the classes of CIFAR-10 are in the wrong order": (
@@ -121,14 +121,14 @@ FAULTS = {
     "an in-place ReLU overwrites what was recorded": (
         "tests/test_recording.py::test_an_in_place_relu_cannot_change_what_was_recorded",
         [
-            ("pytorch/variance/activations.py", "        place.fill(activation, but=derived)\n", LATER),
+            ("pytorch/variance/recording/recorder.py", "        place.fill(activation, but=derived)\n", LATER),
         ],
     ),
     "a module called twice has one name": (
         "tests/test_recording.py::test_every_call_in_order_of_execution",
         [
             (
-                "pytorch/variance/finding.py",
+                "pytorch/variance/recording/finding.py",
                 'name if self.calls[name] == 1 else f"{name}#{self.calls[name]}"',
                 "name",
             ),
@@ -146,7 +146,7 @@ FAULTS = {
     ),
     "copies of a layer are recorded": (
         "tests/test_models.py::test_each_step_is_computed_and_recorded_once",
-        [("pytorch/variance/finding.py", "CONSTANT < made <= begun", "False")],
+        [("pytorch/variance/recording/finding.py", "CONSTANT < made <= begun", "False")],
     ),
     "a figure sorts the result": (
         "tests/test_figures.py::test_drawing_changes_no_bit_of_a_result",
@@ -157,7 +157,7 @@ FAULTS = {
         [
             ("pytorch/figures/cells.py", "positions = _per_channel(values)", SORTS),
             ("pytorch/variance/result.py", "units = units.view()\n        units.flags.writeable = False", "pass"),
-            ("pytorch/variance/errors.py", "frozen.flags.writeable = False", "pass"),
+            ("pytorch/variance/standard_errors.py", "frozen.flags.writeable = False", "pass"),
             ("pytorch/variance/result.py", "return np.where((tv == 0) & (sv == 0), 1.0, ratio)", "return tv"),
         ],
     ),
@@ -174,7 +174,7 @@ FAULTS = {
         "tests/test_storage.py::test_a_measurement_comes_back_as_it_went_whatever_its_file_is_called",
         [
             (
-                "pytorch/storage.py",
+                "pytorch/experiments/storage.py",
                 "        return rebuild(content)\n",
                 "        return rebuild({**content, 'model': path.stem.split('_')[0]})\n",
             )
@@ -191,23 +191,23 @@ FAULTS = {
     "the variance is a difference of sums": (
         "tests/test_definition.py::test_a_large_offset_costs_no_digits",
         [
-            ("pytorch/variance/moments.py", "        deviations = groups.deviations(observations, part.mean)\n",
+            ("pytorch/variance/statistics/moments.py", "        deviations = groups.deviations(observations, part.mean)\n",
              "        part.mean = torch.zeros_like(part.mean)\n        deviations = observations.clone()\n"),
         ],
     ),
     "the variance over transformations is a difference of sums": (
         "tests/test_definition.py::test_a_large_offset_costs_no_digits",
-        [("pytorch/variance/block.py", "self._first = values[:, :1].clone()",
+        [("pytorch/variance/statistics/block.py", "self._first = values[:, :1].clone()",
           "self._first = torch.zeros_like(values[:, :1])")],
     ),
     "errors of units are added as if they had nothing in common": (
         "tests/test_errors.py::test_intervals_cover_the_value_of_very_many_samples",
-        [("pytorch/variance/accumulator.py", "squares = [part.square_() for part in first]",
+        [("pytorch/variance/statistics/accumulator.py", "squares = [part.square_() for part in first]",
           "squares = [part.square_() / 10 for part in first]")],
     ),
     "the bias of few samples is not taken off": (
         "tests/test_errors.py::test_errors_and_biases_agree_with_the_delete_one_jackknife",
-        [("pytorch/variance/influence.py", "self.nv * self.inverse * self.curvature - products", "-products")],
+        [("pytorch/variance/statistics/influence.py", "self.nv * self.inverse * self.curvature - products", "-products")],
     ),
     "a pass stops as soon as it knows the units that vary": (
         "tests/test_errors.py::test_a_tolerance_waits_for_units_that_may_awake",
@@ -219,32 +219,32 @@ FAULTS = {
     ),
     "hooks stay on the model": (
         "tests/test_recording.py::test_the_model_is_left_as_it_was_found",
-        [("pytorch/variance/activations.py", "        self._stack.close()\n", "        pass\n")],
+        [("pytorch/variance/recording/recorder.py", "        self._stack.close()\n", "        pass\n")],
     ),
     "a hostile file is run": (
         "tests/test_hostile_files.py::test_hostile_pickles_are_refused",
         [
-            ("pytorch/safe_pickle.py", "    check_program(content, INSTRUCTIONS)\n", ""),
-            ("pytorch/safe_pickle.py", "if (module, name) not in STAND_INS:", "if False:"),
-            ("pytorch/safe_pickle.py", "return STAND_INS[module, name]", "return super().find_class(module, name)"),
+            ("pytorch/files/safe_pickle.py", "    check_program(content, INSTRUCTIONS)\n", ""),
+            ("pytorch/files/safe_pickle.py", "if (module, name) not in STAND_INS:", "if False:"),
+            ("pytorch/files/safe_pickle.py", "return STAND_INS[module, name]", "return super().find_class(module, name)"),
         ],
     ),
     "a checksum is not looked at": (
         "tests/test_sealed_file.py::test_every_bit_of_a_sealed_file_counts",
-        [("pytorch/sealed_file.py", ".hexdigest() != digest:", ".hexdigest() == '':")],
+        [("pytorch/files/sealed_file.py", ".hexdigest() != digest:", ".hexdigest() == '':")],
     ),
     "an archive is given to torch as it is": (
         "tests/test_hostile_files.py::test_hostile_archives_are_refused",
-        [("pytorch/safe_archive.py", "torch.load(_rewritten(content),",
+        [("pytorch/files/safe_archive.py", "torch.load(_rewritten(content),",
           "torch.load(io.BytesIO(content),")],
     ),
     "a file has one tensor many times": (
         "tests/test_hostile_files.py::test_one_tensor_many_times_is_too_much",
-        [("pytorch/plain_content.py", "value.nbytes if kind is arrays else 0", "0")],
+        [("pytorch/files/plain_content.py", "value.nbytes if kind is arrays else 0", "0")],
     ),
     "a lock is not held": (
         "tests/test_locks.py::test_a_task_is_done_by_one_process_at_a_time",
-        [("pytorch/file_lock.py", "    except BlockingIOError:\n        return False\n",
+        [("pytorch/files/lock.py", "    except BlockingIOError:\n        return False\n",
           "    except BlockingIOError:\n        return True\n")],
     ),
     "one figure that fails stops the others": (
@@ -253,7 +253,7 @@ FAULTS = {
     ),
     "a state of another optimizer is taken up": (
         "tests/test_training.py::test_a_state_that_is_not_of_such_a_training_is_refused",
-        [("pytorch/training.py", '            self._check_optimizer(state["optimizer"])\n', "")],
+        [("pytorch/experiments/training.py", '            self._check_optimizer(state["optimizer"])\n', "")],
     ),
     "weights that are no numbers are measured": (
         "tests/test_bad_input.py::test_weights_that_are_no_numbers",
@@ -261,24 +261,24 @@ FAULTS = {
     ),
     "a batch norm's means are derived from an input that was changed": (
         "tests/test_derived_units.py",
-        [("pytorch/variance/derived_units.py", " and inputs._version == version + changes", "")],
+        [("pytorch/variance/fast/derived_units.py", " and inputs._version == version + changes", "")],
     ),
     "a batch norm that is hooked is taken for an affine map": (
         "tests/test_derived_units.py",
-        [("pytorch/variance/derived_units.py",
+        [("pytorch/variance/fast/derived_units.py",
           "hooked = module._forward_pre_hooks or len(module._forward_hooks) > 1", "hooked = False")],
     ),
     "the maximum of a pooling that leaves positions out is that of its input": (
         "tests/test_derived_units.py",
-        [("pytorch/variance/derived_units.py", " and reached >= inputs[axis + 2]", "")],
+        [("pytorch/variance/fast/derived_units.py", " and reached >= inputs[axis + 2]", "")],
     ),
     "a later call takes the second call of a module for the first": (
         "tests/test_recording.py",
-        [("pytorch/variance/places.py", "self._made[caller] = number + 1", "self._made[caller] = number")],
+        [("pytorch/variance/recording/places.py", "self._made[caller] = number + 1", "self._made[caller] = number")],
     ),
     "transformations that are taken together are not added up": (
         "tests/test_errors.py",
-        [("pytorch/variance/influence.py", "values.unflatten(1, (-1, units)).sum(dim=1)", "values[:, :units]")],
+        [("pytorch/variance/statistics/influence.py", "values.unflatten(1, (-1, units)).sum(dim=1)", "values[:, :units]")],
     ),
     "many claims are tested as if each were the only one": (
         "tests/test_claims.py",
@@ -299,7 +299,7 @@ FAULTS = {
     ),
     "fp32 is cut to the mantissa of TF32": (
         "tests/test_devices.py::test_single_precision_is_not_cut_short",
-        [("pytorch/precision.py", "convolutions.allow_tf32 = products.allow_tf32 = False", "pass")],
+        [("pytorch/variance/precision.py", "convolutions.allow_tf32 = products.allow_tf32 = False", "pass")],
     ),
     "classes with small errors count for more": (
         "tests/test_claims.py",
@@ -341,19 +341,19 @@ FAULTS = {
     ),
     "a model in the place of the other is taken for it": (
         "tests/test_bad_input.py::test_a_model_in_the_place_of_the_other_is_not_taken_for_it",
-        [("pytorch/pair_training.py", "if kept.trained_on != trained_on and not self.overwrite:", "if False:")],
+        [("pytorch/experiments/pair_training.py", "if kept.trained_on != trained_on and not self.overwrite:", "if False:")],
     ),
     "an operation passes for the module whose name it has": (
         "tests/test_zoo.py::test_functions_and_modules_of_one_name_are_told_apart",
-        [("pytorch/variance/operations.py", 'f"{name}()" if name in self._modules else name', "name")],
+        [("pytorch/variance/recording/operations.py", 'f"{name}()" if name in self._modules else name', "name")],
     ),
     "heads are taken for positions": (
         "tests/test_user_networks.py::test_heads_are_units",
-        [("pytorch/variance/channel_axes.py", "beside = _role(before[axis]) == UNIT", "beside = False")],
+        [("pytorch/variance/recording/channel_axes.py", "beside = _role(before[axis]) == UNIT", "beside = False")],
     ),
     "channels that come last are taken for positions": (
         "tests/test_user_networks.py::test_channels_may_come_last",
-        [("pytorch/variance/channel_axes.py", '"layer_norm", "rms_norm", "multi_head_attention_forward"), -1)',
+        [("pytorch/variance/recording/channel_axes.py", '"layer_norm", "rms_norm", "multi_head_attention_forward"), -1)',
           '"layer_norm", "rms_norm", "multi_head_attention_forward"), 1)')],
     ),
     "what is as long as the batch by chance is measured": (
@@ -368,7 +368,7 @@ FAULTS = {
     ),
     "a network keeps what the measure has changed": (
         "tests/test_user_networks.py::test_everything_is_left_as_found",
-        [("pytorch/variance/left_as_found.py", "                    value.copy_(before)\n",
+        [("pytorch/variance/recording/left_as_found.py", "                    value.copy_(before)\n",
           "                    pass\n")],
     ),
     "rounding passes for variance": (
@@ -378,11 +378,11 @@ FAULTS = {
     ),
     "figures call any two networks unrotated and rotated": (
         "tests/test_figures.py::test_results_of_ones_own_go_by_their_own_names",
-        [("pytorch/variance_pair.py", "versions={}, names=own_names,", "versions={},")],
+        [("pytorch/experiments/variance_pair.py", "versions={}, names=own_names,", "versions={},")],
     ),
     "a measurement of fewer samples counts as done": (
         "tests/test_reproduction.py::test_only_what_was_done_as_asked_is_done",
-        [("pytorch/reproduction.py", "self.precision, None, self._samples_to_measure(models[UNROTATED])",
+        [("pytorch/experiments/reproduction.py", "self.precision, None, self._samples_to_measure(models[UNROTATED])",
           "self.precision, None, _measured(load_values(values_file(*place, 'mean', control, further_seed)))[5]")],
     ),
 }  # fmt: skip

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from pytorch.variance import aggregation
-from pytorch.variance.aggregation import reduce
+from pytorch.variance.recording import aggregation
+from pytorch.variance.recording.aggregation import reduce
 
 # Channels of 32 and fewer are read by torch.sum, more of them, side by side, by poolings.
 SHAPES = [

@@ -22,9 +22,9 @@ import experiment_variance
 import plot_variances_models
 from pytorch.datasets import load_dataset
 from pytorch.errors import InputError
-from pytorch.experiment import PAIR
-from pytorch.script import run
-from pytorch.storage import load_model, load_values, model_file, save_model
+from pytorch.experiments.storage import load_model, load_values, model_file, save_model
+from pytorch.experiments.vocabulary import PAIR
+from pytorch.scripts.script import run
 from pytorch.transformations import rotations
 from pytorch.variance import measure_variance
 

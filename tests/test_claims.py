@@ -17,8 +17,8 @@ from pytorch.claims.learning import AT_CHANCE
 from pytorch.claims.significance import Trend, holm, spread, t_test, trend, z_test
 from pytorch.claims.trainings import all_trainings, training_text, uncounted
 from pytorch.claims.varying_layers import VaryingLayers
-from pytorch.evaluation import AngleCurve
-from pytorch.experiment import PAIR
+from pytorch.experiments.evaluation import AngleCurve
+from pytorch.experiments.vocabulary import PAIR
 from pytorch.report.findings import Findings, Measured, Trained
 from pytorch.report.formats import latex, markdown
 from pytorch.report.table import Estimate

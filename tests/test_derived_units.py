@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from pytorch.variance.activations import ActivationRecorder
-from pytorch.variance.derived_units import DerivedUnits
+from pytorch.variance.fast.derived_units import DerivedUnits
+from pytorch.variance.recording.recorder import ActivationRecorder
 
 
 class Between(nn.Module):

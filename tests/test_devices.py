@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from pytorch.datasets import load_dataset
-from pytorch.evaluation import Evaluator
+from pytorch.experiments.evaluation import Evaluator
+from pytorch.experiments.recipes import Recipe
+from pytorch.experiments.training import Training
+from pytorch.experiments.unit_examples import unit_examples
 from pytorch.models import build_model
-from pytorch.precision import autocast, usual_precision, whole_mantissas
-from pytorch.recipes import Recipe
-from pytorch.training import Training
 from pytorch.transformations import rotations
-from pytorch.unit_examples import unit_examples
 from pytorch.variance import measure_variance
+from pytorch.variance.precision import autocast, usual_precision, whole_mantissas
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from torch import nn
 from pytorch.errors import InputError
 from pytorch.transformations import rotations
 from pytorch.variance import measure_variance
-from pytorch.variance.accumulator import VarianceAccumulator
+from pytorch.variance.statistics.accumulator import VarianceAccumulator
 
 LAYERS = [6, 3, 20]
 STEPS = 4

@@ -14,8 +14,10 @@ from test_result import errors, result
 from test_storage import pair, trained  # noqa: F401 (fixtures)
 
 from pytorch.errors import InputError
-from pytorch.evaluation import AngleCurve
-from pytorch.experiment import PAIR
+from pytorch.experiments.evaluation import AngleCurve
+from pytorch.experiments.storage import save_values
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.vocabulary import PAIR
 from pytorch.figures import (
     accuracy_and_layers_figure,
     accuracy_figure,
@@ -33,8 +35,6 @@ from pytorch.figures.cells import pair_scales
 from pytorch.figures.layer_axis import name_blocks
 from pytorch.report.findings import Findings, Measured
 from pytorch.report.gallery import Look, plan
-from pytorch.storage import save_values
-from pytorch.variance_pair import VariancePair
 
 
 def every_figure(pair, **look):  # noqa: F811

@@ -8,6 +8,7 @@ from PIL import Image
 from test_result import errors, result
 from test_storage import pair  # noqa: F401 (a fixture)
 
+from pytorch.experiments.variance_pair import VariancePair
 from pytorch.figures import heatmap_figure, pair_scales, save_figure
 from pytorch.figures.cells import (
     ABOVE,
@@ -23,7 +24,6 @@ from pytorch.figures.cells import (
 )
 from pytorch.figures.layer_axis import blocks
 from pytorch.figures.saving import DOTS_PER_INCH
-from pytorch.variance_pair import VariancePair
 
 
 def texts(figure):

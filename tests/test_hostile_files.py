@@ -17,11 +17,9 @@ import pytest
 import torch
 from test_storage import pair, trained  # noqa: F401
 
-from pytorch import safe_pickle
 from pytorch.datasets import Normalization
 from pytorch.errors import FileError, InputError
-from pytorch.sealed_file import write_sealed
-from pytorch.storage import (
+from pytorch.experiments.storage import (
     CHECKPOINT_FORMAT,
     MODEL_FORMAT,
     VALUES_FORMAT,
@@ -32,6 +30,8 @@ from pytorch.storage import (
     save_model,
     save_values,
 )
+from pytorch.files import safe_pickle
+from pytorch.files.sealed_file import write_sealed
 
 TRACE = os.path.join(tempfile.gettempdir(), f"a-pickle-was-executed-{os.getpid()}")
 

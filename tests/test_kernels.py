@@ -8,15 +8,17 @@ import torch
 from torch import nn
 
 from pytorch.errors import InputError
-from pytorch.variance import accumulator as accumulator_module
-from pytorch.variance import activations, block, triton_import
-from pytorch.variance.accumulator import VarianceAccumulator
-from pytorch.variance.activations import ActivationRecorder
+from pytorch.variance.fast import triton_import
+from pytorch.variance.fast.replay import Replay
 from pytorch.variance.first_batch import FirstBatch
-from pytorch.variance.replay import Replay
+from pytorch.variance.recording import recorder as activations
+from pytorch.variance.recording.recorder import ActivationRecorder
+from pytorch.variance.statistics import accumulator as accumulator_module
+from pytorch.variance.statistics import block
+from pytorch.variance.statistics.accumulator import VarianceAccumulator
 
 triton = pytest.importorskip("triton", reason="Triton is missing")
-from pytorch.variance import kernels  # noqa: E402
+from pytorch.variance.fast import kernels  # noqa: E402
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LAYERS = [20, 1, 50]

@@ -11,9 +11,9 @@ from matplotlib import get_cachedir
 from test_scripts import ROOT, SMALL, assert_one_line, home, run  # noqa: F401
 
 from pytorch.errors import FileError
-from pytorch.file_lock import sole_run
-from pytorch.interruption import INTERRUPTED
-from pytorch.whole_file import whole_file
+from pytorch.files.lock import sole_run
+from pytorch.files.whole_file import whole_file
+from pytorch.scripts.interruption import INTERRUPTED
 
 TRAIN = ("experiment_rotation.py", "simple_conv", "digits", *SMALL)
 MEASURE = ("experiment_variance.py", "simple_conv", "digits", "--samples", "30", "--steps", "4")
@@ -73,7 +73,7 @@ def test_what_lives_is_not_removed_where_there_are_no_locks(tmp_path, monkeypatc
     def unknown(file, operation):
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr("pytorch.file_lock.fcntl.flock", unknown)
+    monkeypatch.setattr("pytorch.files.lock.fcntl.flock", unknown)
     test_two_writers_of_one_file_both_succeed(tmp_path)
 
 
@@ -81,7 +81,7 @@ def test_a_lock_dies_with_its_process(tmp_path):
     path = tmp_path / ".lock"
     holder = subprocess.Popen(
         [sys.executable, "-c", "import sys, time; from pathlib import Path\n"
-         "from pytorch.file_lock import sole_run\n"
+         "from pytorch.files.lock import sole_run\n"
          "with sole_run(Path(sys.argv[1]), 'waiting'): print('held', flush=True); time.sleep(60)", path],
         cwd=ROOT, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -133,7 +133,8 @@ def test_an_interruption_at_the_start(tmp_path, delay):
     """While torch is imported, which begins when the first module of ours has been."""
     starting = tmp_path / "started"
     code = (
-        "import sys, runpy, pathlib; import pytorch.interruption as module; call = module.leave_when_interrupted\n"
+        "import sys, runpy, pathlib; import pytorch.scripts.interruption as module\n"
+        "call = module.leave_when_interrupted\n"
         f"module.leave_when_interrupted = lambda: (call(), pathlib.Path({str(starting)!r}).touch())\n"
         f"sys.argv = {[str(ROOT / TRAIN[0]), *TRAIN[1:]]!r}; runpy.run_path(sys.argv[0], run_name='__main__')"
     )

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from pytorch.transformations import rotations
-from pytorch.variance import accumulator as accumulator_module
 from pytorch.variance import measure_variance
-from pytorch.variance.accumulator import VarianceAccumulator
+from pytorch.variance.statistics import accumulator as accumulator_module
+from pytorch.variance.statistics.accumulator import VarianceAccumulator
 
 STEPS, LAYERS = 3, [2, 3]
 TABLE = torch.randn(20, STEPS, sum(LAYERS), dtype=torch.float64, generator=torch.Generator().manual_seed(0))

@@ -7,7 +7,7 @@ from torch import nn
 from pytorch.errors import InputError
 from pytorch.models import MODELS, build_model
 from pytorch.torchvision_import import import_torchvision
-from pytorch.variance.activations import ActivationRecorder
+from pytorch.variance.recording.recorder import ActivationRecorder
 
 
 def recorded(model, images, aggregation="mean"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pytorch.variance.moments import Groups, Moments
+from pytorch.variance.statistics.moments import Groups, Moments
 
 STREAM = torch.randn(40, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 3 + 100
 GROUPS = torch.randint(0, 4, (40,), generator=torch.Generator().manual_seed(1))

@@ -17,7 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytorch.variance.moments import Groups, Moments
+from pytorch.variance.statistics.moments import Groups, Moments
 
 CLASSES = 3
 EPSILON = 2.0**-53

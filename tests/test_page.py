@@ -12,18 +12,18 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 from test_result import errors, result
 
-from pytorch.experiment import CONTROLS, PAIR
+from pytorch.experiments.provenance import versions
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.vocabulary import CONTROLS, PAIR
 from pytorch.figures import pair_scales
 from pytorch.figures.cells import MARKS
 from pytorch.figures.drawn import Drawn
 from pytorch.figures.style import CONTROL_TITLES, MODEL_COLOURS
-from pytorch.provenance import versions
 from pytorch.report import encoding
 from pytorch.report.encoding import embedded, encode
 from pytorch.report.gallery import subject
 from pytorch.report.page import PARTS, write_page
 from pytorch.report.table import Estimate, Table
-from pytorch.variance_pair import VariancePair
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 

@@ -13,15 +13,15 @@ from test_storage import pair, trained  # noqa: F401 (fixtures)
 
 import plot_variances_models
 from pytorch.errors import FileError, InputError
-from pytorch.experiment import ROTATED, UNROTATED
+from pytorch.experiments.provenance import file_digest
+from pytorch.experiments.storage import model_file, save_model, save_values, values_file
+from pytorch.experiments.trained_model import weights_digest
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.vocabulary import ROTATED, UNROTATED
 from pytorch.figures.cells import pair_scales
-from pytorch.provenance import file_digest
 from pytorch.report.album import Album
 from pytorch.report.findings import Findings, Measured, find_results
 from pytorch.report.gallery import Look, plan
-from pytorch.storage import model_file, save_model, save_values, values_file
-from pytorch.trained_model import weights_digest
-from pytorch.variance_pair import VariancePair
 
 
 def save(results_dir, pair):  # noqa: F811

@@ -8,13 +8,13 @@ from test_claims import found_in
 from test_storage import trained  # noqa: F401 (fixture)
 from test_tables import pair, rows, untrained
 
-from pytorch import safe_archive
-from pytorch.experiment import PAIR
-from pytorch.provenance import commit
+from pytorch.experiments.provenance import commit
+from pytorch.experiments.storage import MODEL_FORMAT, load_model
+from pytorch.experiments.vocabulary import PAIR
+from pytorch.files import safe_archive
+from pytorch.files.sealed_file import Format, write_sealed
 from pytorch.report.findings import Trained
 from pytorch.report.origin import origin_table
-from pytorch.sealed_file import Format, write_sealed
-from pytorch.storage import MODEL_FORMAT, load_model
 
 
 def git(folder, *arguments):

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from pytorch.available_memory import granted_memory
 from pytorch.errors import InputError
 from pytorch.transformations import rotations
 from pytorch.variance import measure_variance, measure_variances, memory
-from pytorch.variance.activations import ActivationRecorder
+from pytorch.variance.recording.recorder import ActivationRecorder
 
 
 def hook_count(model):
@@ -192,7 +193,7 @@ TAKEN = """
 import re, torch
 from pathlib import Path
 from torch import nn
-from pytorch.allocation import keep_freed_memory
+from pytorch.scripts.allocation import keep_freed_memory
 from pytorch.transformations import rotations
 from pytorch.variance import measure_variance
 keep_freed_memory()
@@ -229,12 +230,12 @@ def test_the_memory_of_a_container_is_what_counts(tmp_path):
     (root / "job" / "step" / "memory.max").write_text("max\n")
     (root / "job" / "memory.max").write_text("1048576\n")
     own.write_text("0::/job/step\n")
-    assert memory.granted_memory(root, own) == 2**20
+    assert granted_memory(root, own) == 2**20
     (root / "memory").mkdir()
     (root / "memory" / "memory.limit_in_bytes").write_text("524288\n")
     own.write_text("5:cpu:/job\n4:memory:/outside/of/it\n0::/job\n")
-    assert memory.granted_memory(root, own) == 2**19
-    assert memory.granted_memory(root, tmp_path / "nothing") == float("inf")
+    assert granted_memory(root, own) == 2**19
+    assert granted_memory(root, tmp_path / "nothing") == float("inf")
 
 
 class Various(nn.Module):

@@ -7,9 +7,9 @@ from torch import nn
 from pytorch.models import build_model
 from pytorch.transformations import rotations
 from pytorch.variance import measure_variance
-from pytorch.variance.activations import ActivationRecorder
-from pytorch.variance.replay import Replay
-from pytorch.variance.triton_import import kernels_for
+from pytorch.variance.fast.replay import Replay
+from pytorch.variance.fast.triton_import import kernels_for
+from pytorch.variance.recording.recorder import ActivationRecorder
 
 CALLS = 4 if kernels_for("cuda" if torch.cuda.is_available() else "cpu") else 3
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

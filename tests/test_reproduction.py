@@ -11,8 +11,8 @@ import experiment_rotation
 import experiment_variance
 import plot_variances_models
 import reproduce_paper
-from pytorch.reproduction import DRAW, TRAIN
-from pytorch.storage import load_model, load_values
+from pytorch.experiments.reproduction import DRAW, TRAIN
+from pytorch.experiments.storage import load_model, load_values
 
 SMALL = ("--models", "simple_conv", "--samples", "40", "--schedule", "0.1", "--seeds", "2")
 

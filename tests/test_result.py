@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pytorch.variance import VarianceResult
-from pytorch.variance.errors import LayerErrors
+from pytorch.variance.standard_errors import LayerErrors
 
 
 def result(**changes):

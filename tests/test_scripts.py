@@ -19,10 +19,10 @@ import experiment_variance
 import plot_variances_models
 from pytorch.datasets import Normalization, load_dataset
 from pytorch.errors import InputError
-from pytorch.evaluation import Evaluator
-from pytorch.experiment import PAIR
-from pytorch.storage import load_model, load_values, save_model
-from pytorch.training import Training
+from pytorch.experiments.evaluation import Evaluator
+from pytorch.experiments.storage import load_model, load_values, save_model
+from pytorch.experiments.training import Training
+from pytorch.experiments.vocabulary import PAIR
 
 ROOT = Path(__file__).parents[1]
 SMALL = ("--epochs", "1", "--samples", "40", "--batch-size", "16")

@@ -9,8 +9,7 @@ import torch
 from test_storage import pair, trained  # noqa: F401
 
 from pytorch.errors import FileError
-from pytorch.sealed_file import Format, read_sealed, write_sealed
-from pytorch.storage import (
+from pytorch.experiments.storage import (
     VALUES_FORMAT,
     load_checkpoint,
     load_model,
@@ -19,6 +18,7 @@ from pytorch.storage import (
     save_model,
     save_values,
 )
+from pytorch.files.sealed_file import Format, read_sealed, write_sealed
 
 FORM = Format("variance-experiments trial", version=3, oldest=2, sealed_since=3)
 CONTENT = b"variance-experiments trial\nand more\n"

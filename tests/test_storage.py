@@ -12,11 +12,10 @@ from test_result import result
 
 from pytorch.datasets import Normalization
 from pytorch.errors import FileError, InputError
-from pytorch.evaluation import AngleCurve
-from pytorch.models import build_model
-from pytorch.provenance import versions
-from pytorch.recipes import Recipe
-from pytorch.storage import (
+from pytorch.experiments.evaluation import AngleCurve
+from pytorch.experiments.provenance import versions
+from pytorch.experiments.recipes import Recipe
+from pytorch.experiments.storage import (
     load_model,
     load_values,
     model_file,
@@ -25,10 +24,11 @@ from pytorch.storage import (
     values_file,
     values_files,
 )
-from pytorch.trained_model import TrainedModel, weights_digest
-from pytorch.training import Epoch
-from pytorch.variance_pair import VariancePair
-from pytorch.whole_file import whole_file
+from pytorch.experiments.trained_model import TrainedModel, weights_digest
+from pytorch.experiments.training import Epoch
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.files.whole_file import whole_file
+from pytorch.models import build_model
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 from test_result import result
 from test_tables import both, pair
 
-from pytorch.summary import print_summary
+from pytorch.experiments.summary import print_summary
 
 
 def test_units_of_rounding_alone_are_counted_where_there_are_any(capsys):

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from test_result import result
 
-from pytorch.evaluation import AngleCurve
-from pytorch.experiment import PAIR
+from pytorch.experiments.evaluation import AngleCurve
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.vocabulary import PAIR
 from pytorch.report.controls import controls_of
 from pytorch.report.formats import markdown
 from pytorch.report.published import published_accuracy, published_global_mean
 from pytorch.report.tables import results_tables
-from pytorch.variance_pair import VariancePair
 
 HOSTILE = "=a|b\\c\\|d&e%f$g#h_i{j}k~l^m<n>o`p*q[r]\r\n-->{\\end{tabular} \u2028×±–\u202eé漢\ud800"
 FIRST_OF_ROW = ["[1cm]", "*", "+1"]

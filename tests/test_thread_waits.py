@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytorch.thread_waits import SPINS, wait_briefly
+from pytorch.scripts.thread_waits import SPINS, wait_briefly
 
 ROOT = Path(__file__).parents[1]
 CHOICES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")

@@ -11,12 +11,12 @@ from torch import nn
 
 from pytorch.datasets import DATASETS, Normalization, Split
 from pytorch.errors import InputError, TrainingError
-from pytorch.evaluation import Evaluator
+from pytorch.experiments.evaluation import Evaluator
+from pytorch.experiments.recipes import OPTIMIZERS, Recipe, recipe_for
+from pytorch.experiments.training import Training
 from pytorch.models import MODELS
-from pytorch.recipes import OPTIMIZERS, Recipe, recipe_for
-from pytorch.training import Training
 from pytorch.transformations import rotate
-from pytorch.variance.left_as_found import evaluation_mode
+from pytorch.variance.recording.left_as_found import evaluation_mode
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=3, rotated_epochs=2, batch_size=4)

@@ -16,11 +16,11 @@ from test_storage import pair, trained  # noqa: F401 (fixtures)
 from torch import nn
 
 from pytorch.errors import InputError
+from pytorch.experiments.unit_examples import UnitExamples, extreme_units, unit_examples
 from pytorch.figures import save_figure
 from pytorch.figures.style import TITLE_SIZE
 from pytorch.figures.unit_plots import IMAGE_COLOURS, units_figure
 from pytorch.transformations import rotations
-from pytorch.unit_examples import UnitExamples, extreme_units, unit_examples
 from pytorch.variance import measure_variance
 
 TURNS = rotations(5)

@@ -14,9 +14,9 @@ from pytorch.errors import InputError
 from pytorch.transformations import rotations
 from pytorch.transformations.translation import Translation
 from pytorch.variance import measure_variance
-from pytorch.variance.activations import ActivationRecorder
-from pytorch.variance.left_as_found import left_as_found
 from pytorch.variance.measure import measure_variances
+from pytorch.variance.recording.left_as_found import left_as_found
+from pytorch.variance.recording.recorder import ActivationRecorder
 
 EXACT = 1e-10  # float64; see test_definition
 TURNS = rotations(3)

@@ -8,11 +8,11 @@ from pytorch.claims.claim import UNCLEAR, YES, Case, Claim, answer, range_text
 from pytorch.claims.learning import AT_CHANCE
 from pytorch.claims.significance import Spread, holm, holm_of_cases, spread
 from pytorch.claims.trainings import before_training, learned, rotation_pairs
+from pytorch.experiments.variance_pair import VariancePair
 from pytorch.report.findings import Findings
 from pytorch.report.formats import p_text
 from pytorch.report.table import Estimate, Table, table_of_rows
 from pytorch.variance import VarianceResult
-from pytorch.variance_pair import VariancePair
 
 STATEMENT = "The normalized variance of the output differs from class to class by more than its error."
 TEST = (

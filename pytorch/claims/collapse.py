@@ -10,10 +10,10 @@ from scipy import stats
 from pytorch.claims.claim import NO, UNCLEAR, YES, Case, Claim, range_text
 from pytorch.claims.learning import AT_CHANCE, chance, has_learned, proportion_error
 from pytorch.claims.trainings import epochs_text
-from pytorch.experiment import PAIR, ROTATED, UNROTATED
+from pytorch.experiments.trained_model import TrainedModel
+from pytorch.experiments.vocabulary import PAIR, ROTATED, UNROTATED
 from pytorch.report.findings import Findings, Trained
 from pytorch.report.table import Estimate, Row, Table, table_of_rows
-from pytorch.trained_model import TrainedModel
 
 COLLAPSE, KEEPING = 0.5, 0.05
 """Of the accuracy above chance: what a model that collapses loses at least, and one that does not at most."""

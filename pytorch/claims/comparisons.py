@@ -10,13 +10,13 @@ from pytorch.claims.claim import Case, Claim, answer, range_text
 from pytorch.claims.learning import AT_CHANCE
 from pytorch.claims.significance import holm, t_test, z_test
 from pytorch.claims.trainings import all_trainings, first_pair, learned, rotation_pairs, training_text
-from pytorch.experiment import PAIR, ROTATED, UNROTATED
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.vocabulary import PAIR, ROTATED, UNROTATED
 from pytorch.report.findings import Findings
 from pytorch.report.formats import p_text
 from pytorch.report.published import AGGREGATIONS, DATASETS, NETWORKS, notes, published_global_mean
 from pytorch.report.table import Estimate, Row, Table, table_of_rows
 from pytorch.report.tables import MEASURES
-from pytorch.variance_pair import VariancePair
 
 STATEMENT = (
     "After training on rotated samples the normalized variance, its global mean over all units, is lower than after "

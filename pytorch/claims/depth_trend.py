@@ -10,13 +10,13 @@ from pytorch.claims.learning import AT_CHANCE
 from pytorch.claims.significance import Trend, trend
 from pytorch.claims.trainings import before_training, learned, rotation_pairs
 from pytorch.claims.varying_layers import SAME, VaryingLayers
-from pytorch.experiment import PAIR
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.vocabulary import PAIR
 from pytorch.report.findings import Findings
 from pytorch.report.published import AGGREGATIONS
 from pytorch.report.table import Estimate, Row, Table, table_of_rows
 from pytorch.report.tables import MEASURES
 from pytorch.variance import VarianceResult
-from pytorch.variance_pair import VariancePair
 
 RISING = 1 / 3
 """Of τ: two of three pairs of layers are in order."""

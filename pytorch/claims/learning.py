@@ -2,7 +2,7 @@
 
 import math
 
-from pytorch.evaluation import AngleCurve
+from pytorch.experiments.evaluation import AngleCurve
 
 Z = 1.96
 """Quantile of the normal distribution for an interval of 95 %."""

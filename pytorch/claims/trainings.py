@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
-from pytorch.checked_fields import Setting
 from pytorch.claims.learning import chance, has_learned
-from pytorch.experiment import PAIR, UNTRAINED
+from pytorch.experiments.recipes import recipe_for
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.vocabulary import PAIR, UNTRAINED
+from pytorch.files.checked_fields import Setting
 from pytorch.models import MODELS
-from pytorch.recipes import recipe_for
 from pytorch.report import controls
 from pytorch.report.findings import Findings
 from pytorch.report.published import published_dataset
 from pytorch.variance import VarianceResult
-from pytorch.variance_pair import VariancePair
 
 
 def first_pair(found: Findings, model: str, dataset: str, aggregation: str) -> VariancePair | None:

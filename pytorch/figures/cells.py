@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.colors import Colormap, Normalize, to_rgba
 
+from pytorch.experiments.variance_pair import VariancePair
 from pytorch.variance import VarianceResult
 from pytorch.variance.result import ALL, STRATIFIED
-from pytorch.variance_pair import VariancePair
 
 TOP_QUANTILE = 0.99
 """Of the values of a pair; the colour scale ends there, and a few extreme units cannot flatten the rest."""

@@ -7,7 +7,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from pytorch.experiment import ROTATED, UNROTATED
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.vocabulary import ROTATED, UNROTATED
 from pytorch.figures.cells import ABOVE, CONSTANT, MARKS, UNDEFINED, colour_cells, layer_cells, robust_top
 from pytorch.figures.layer_axis import name_blocks, name_layers
 from pytorch.figures.style import (
@@ -20,7 +21,6 @@ from pytorch.figures.style import (
     plain,
     set_title,
 )
-from pytorch.variance_pair import VariancePair
 
 MOST_ROWS_NAMED = 60
 

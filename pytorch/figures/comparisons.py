@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pytorch.experiment import PAIR
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.vocabulary import PAIR
 from pytorch.figures.layer_axis import name_blocks, name_layers
 from pytorch.figures.layer_plots import draw_means
 from pytorch.figures.style import (
@@ -22,7 +23,6 @@ from pytorch.figures.style import (
     title_size,
 )
 from pytorch.variance.result import ALL, STRATIFIED
-from pytorch.variance_pair import VariancePair
 
 CURVE_WIDTH, MARGINS = 3.2, 1.3
 """In inches: of the panel of accuracies, and what is beside the layers."""

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from pytorch.experiment import ROTATED, UNROTATED
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.vocabulary import ROTATED, UNROTATED
 from pytorch.figures.cells import (
     ABOVE,
     CONSTANT,
@@ -41,7 +42,6 @@ from pytorch.figures.style import (
     set_title,
 )
 from pytorch.variance import VarianceResult
-from pytorch.variance_pair import VariancePair
 
 MARGINS, WIDEST_ROW = 1.3, 13.0
 """In inches: what a panel needs beside its columns, and how wide three panels side by side may be."""

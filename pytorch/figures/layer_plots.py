@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from pytorch.experiment import RANDOM_WEIGHTS, SHUFFLED
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.vocabulary import RANDOM_WEIGHTS, SHUFFLED
 from pytorch.figures.layer_axis import name_blocks, name_layers
 from pytorch.figures.style import (
     CLASS_ROOM,
@@ -25,7 +26,6 @@ from pytorch.figures.style import (
 )
 from pytorch.variance import VarianceResult
 from pytorch.variance.result import ALL, STRATIFIED
-from pytorch.variance_pair import VariancePair
 
 LINES = {ALL: "-", STRATIFIED: "--"}
 CONTROL_LINES = {RANDOM_WEIGHTS: LINES, SHUFFLED: {ALL: "-."}}

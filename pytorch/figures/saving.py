@@ -6,7 +6,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from pytorch.errors import InputError
-from pytorch.whole_file import whole_file
+from pytorch.files.whole_file import whole_file
 
 DOTS_PER_INCH = 150
 

@@ -9,9 +9,9 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pytorch.experiment import PAIR, RANDOM_WEIGHTS, ROTATED, SHUFFLED, UNROTATED, UNTRAINED
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.vocabulary import PAIR, RANDOM_WEIGHTS, ROTATED, SHUFFLED, UNROTATED, UNTRAINED
 from pytorch.variance.result import ALL, STRATIFIED
-from pytorch.variance_pair import VariancePair
 
 MODEL_COLOURS = {UNROTATED: "#0072B2", ROTATED: "#D55E00", UNTRAINED: "#777777"}
 """Blue and vermilion of Okabe & Ito, told apart by colour-blind readers too, and grey."""

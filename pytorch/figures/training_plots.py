@@ -5,9 +5,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pytorch.experiment import PAIR, UNROTATED
+from pytorch.experiments.trained_model import TrainedModel
+from pytorch.experiments.vocabulary import PAIR, UNROTATED
 from pytorch.figures.style import MODEL_COLOURS, TITLE_SIZE, class_colour, class_label, class_legend, fit
-from pytorch.trained_model import TrainedModel
 
 
 def training_figure(pair: dict[str, TrainedModel]) -> Figure:

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from pytorch.experiments.unit_examples import UnitExamples, find_layer
+from pytorch.experiments.variance_pair import VariancePair
 from pytorch.figures.style import MODEL_COLOURS, TITLE_SIZE, class_label, model_title, plain, set_title
-from pytorch.unit_examples import UnitExamples, find_layer
 from pytorch.variance import VarianceResult
-from pytorch.variance_pair import VariancePair
 
 IMAGE_COLOURS = ("#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
 """Of the images of a unit: those of Okabe & Ito that the models leave."""
@@ -79,7 +79,7 @@ def units_figure(
 
     Args:
         pair: What was measured.
-        layer: Its name; see ``pytorch.unit_examples.find_layer``.
+        layer: Its name; see ``pytorch.experiments.unit_examples.find_layer``.
         examples: For each model what drives the chosen units.
         chosen: For each model the most and the least invariant units, as ``extreme_units`` gives them.
         images: (N, C, H, W) uint8, which ``examples`` were taken of.

@@ -14,11 +14,11 @@ from tqdm import tqdm
 
 import pytorch
 from pytorch.errors import FileError, ReportedError
+from pytorch.experiments.provenance import file_digest
 from pytorch.figures import FORMATS, save_figure
 from pytorch.figures.drawn import Drawn
-from pytorch.provenance import file_digest
+from pytorch.files.whole_file import whole_file
 from pytorch.report.gallery import CAPTIONS, Look, Planned
-from pytorch.whole_file import whole_file
 
 VERSION = 1
 

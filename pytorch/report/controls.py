@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from pytorch.experiment import RANDOM_WEIGHTS, SHUFFLED, UNROTATED, UNTRAINED
-from pytorch.variance_pair import VariancePair
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.vocabulary import RANDOM_WEIGHTS, SHUFFLED, UNROTATED, UNTRAINED
 
 BEGINNING = "fingerprint of the data", "classes", "training samples", "seed of their choice", "seed"
 """What a network before its training follows from, besides its model: its weights, and how its input is normalised."""

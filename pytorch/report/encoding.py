@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from pytorch.experiment import CONTROLS, PAIR
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.vocabulary import CONTROLS, PAIR
 from pytorch.figures.cells import pair_scales
 from pytorch.figures.layer_axis import split_name
 from pytorch.variance import VarianceResult
 from pytorch.variance.result import STRATIFIED
-from pytorch.variance_pair import VariancePair
 
 OCTAVES = 32
 SMALLEST, ZERO, INFINITE, CONSTANT, ROUNDING, UNDEFINED = range(65530, 65536)

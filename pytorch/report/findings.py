@@ -4,11 +4,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from pytorch.errors import FileError, InputError
-from pytorch.experiment import CONTROLS, PAIR, UNROTATED
-from pytorch.pair_replacement import check_settled
-from pytorch.provenance import file_digest
-from pytorch.report.controls import controls_of
-from pytorch.storage import (
+from pytorch.experiments.pair_replacement import check_settled
+from pytorch.experiments.provenance import file_digest
+from pytorch.experiments.storage import (
     load_model,
     load_values,
     model_folders,
@@ -17,9 +15,11 @@ from pytorch.storage import (
     values_files,
     values_folder,
 )
-from pytorch.trained_model import TrainedModel, check_same_settings, weights_digest
-from pytorch.variance.aggregation import AGGREGATIONS
-from pytorch.variance_pair import VariancePair
+from pytorch.experiments.trained_model import TrainedModel, check_same_settings, weights_digest
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.vocabulary import CONTROLS, PAIR, UNROTATED
+from pytorch.report.controls import controls_of
+from pytorch.variance.recording.aggregation import AGGREGATIONS
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from functools import cache, partial
 
 from matplotlib.figure import Figure
 
+from pytorch.experiments.storage import pair_name
+from pytorch.experiments.variance_pair import VariancePair
 from pytorch.figures import (
     accuracy_and_layers_figure,
     accuracy_figure,
@@ -22,9 +24,7 @@ from pytorch.figures import (
     training_figure,
 )
 from pytorch.report.findings import Findings, Measured, Trained
-from pytorch.storage import pair_name
 from pytorch.variance.result import ALL, STRATIFIED
-from pytorch.variance_pair import VariancePair
 
 CAPTIONS = {
     "heatmap": "A column is a layer, a cell a unit: dark where its activation does not depend on the transformation "

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.files.whole_file import whole_file
 from pytorch.report.published import published_global_mean
 from pytorch.variance import VarianceResult
-from pytorch.variance.errors import QUANTITIES
 from pytorch.variance.result import ALL, STRATIFIED
-from pytorch.variance_pair import VariancePair
-from pytorch.whole_file import whole_file
+from pytorch.variance.standard_errors import QUANTITIES
 
 COLUMNS = [
     "model", "dataset", "transformation", "steps", "aggregation", "control", "trained_on", "group", "quantity",

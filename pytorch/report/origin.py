@@ -1,12 +1,12 @@
 """Where the numbers come from, in a table: a row for each training and each measurement."""
 
-from pytorch.experiment import PAIR, ROTATED
+from pytorch.experiments.summary import samples_used
+from pytorch.experiments.trained_model import TrainedModel
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.vocabulary import PAIR, ROTATED
 from pytorch.report.findings import Findings
 from pytorch.report.published import COPIES, COPY_NOTE
 from pytorch.report.table import Row, Table, table_of_rows
-from pytorch.summary import samples_used
-from pytorch.trained_model import TrainedModel
-from pytorch.variance_pair import VariancePair
 
 CAPTION = (
     "Minutes are wall time: of a training all epochs of both models, without their evaluation; of a measurement all "

@@ -14,15 +14,15 @@ from typing import Any
 from PIL import Image
 
 from pytorch.errors import FileError
+from pytorch.experiments.summary import samples_used
+from pytorch.experiments.variance_pair import VariancePair
 from pytorch.figures.drawn import Drawn
+from pytorch.files.whole_file import whole_file
 from pytorch.report.controls import controls_of
 from pytorch.report.encoding import embedded, omission
 from pytorch.report.formats import cell_text, is_right_aligned
 from pytorch.report.gallery import subject
 from pytorch.report.table import Cell, Estimate, Table
-from pytorch.summary import samples_used
-from pytorch.variance_pair import VariancePair
-from pytorch.whole_file import whole_file
 
 PARTS = Path(__file__).with_name("page")
 SCRIPTS = "units.js", "panel.js", "heatmap.js", "pointer.js", "page.js"

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.files.whole_file import whole_file
 from pytorch.report.formats import latex, latex_comment, markdown, markdown_comment
 from pytorch.report.long_format import write_csv
 from pytorch.report.table import Table
-from pytorch.variance_pair import VariancePair
-from pytorch.whole_file import whole_file
 
 
 def write_tables(folder: Path, pairs: Sequence[VariancePair], tables: Sequence[Table], command: str) -> list[Path]:

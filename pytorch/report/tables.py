@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from pytorch.experiment import PAIR, RANDOM_WEIGHTS, ROTATED, SHUFFLED, UNROTATED, UNTRAINED
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.vocabulary import PAIR, RANDOM_WEIGHTS, ROTATED, SHUFFLED, UNROTATED, UNTRAINED
 from pytorch.report.controls import before_training, controls_of
 from pytorch.report.long_format import published_value
 from pytorch.report.published import notes as published_notes
@@ -17,7 +18,6 @@ from pytorch.report.published import published_accuracy
 from pytorch.report.table import Cell, Estimate, Row, Table, table_of_rows
 from pytorch.variance import VarianceResult
 from pytorch.variance.result import ALL, STRATIFIED
-from pytorch.variance_pair import VariancePair
 
 MEASURES = {ALL: "all samples", STRATIFIED: "stratified"}
 MEASURES_NOTE = "All samples: NV over all of them; stratified: the mean over classes of NV within each class."

@@ -9,14 +9,14 @@ from matplotlib.figure import Figure
 
 from pytorch.datasets import load_dataset
 from pytorch.errors import FileError
+from pytorch.experiments.storage import load_model
+from pytorch.experiments.trained_model import check_pair
+from pytorch.experiments.unit_examples import extreme_units, find_layer, unit_examples
+from pytorch.experiments.variance_pair import VariancePair
 from pytorch.figures import units_figure
 from pytorch.report.findings import Findings
 from pytorch.report.gallery import Planned, file_label, place, subject
-from pytorch.storage import load_model
-from pytorch.trained_model import check_pair
 from pytorch.transformations import transformation_set
-from pytorch.unit_examples import extreme_units, find_layer, unit_examples
-from pytorch.variance_pair import VariancePair
 
 SMOOTH = 36
 """Rotations of a curve over the whole turn."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pytorch.transformations.grids import geometric
+from pytorch.transformations.scaling import geometric
 from pytorch.transformations.warping import as_floating
 
 

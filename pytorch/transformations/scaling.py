@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pytorch.transformations.grids import geometric
+from pytorch.errors import InputError
 from pytorch.transformations.warping import as_floating, warp_alike
 
 
@@ -48,3 +48,19 @@ def scalings(steps: int, smallest: float = 0.5, largest: float = 1.0) -> list[Sc
         InputError: ``steps`` is below 2, or the range is none.
     """
     return [Scaling(factor) for factor in geometric(steps, largest, smallest, "scalings")]
+
+
+def geometric(steps: int, first: float, last: float, what: str) -> list[float]:
+    """Return ``steps`` numbers from ``first`` to ``last``, both included, each the same multiple of the one before.
+
+    >>> geometric(3, 1, 4, "scalings")
+    [1.0, 2.0, 4.0]
+
+    Raises:
+        InputError: Fewer than two, or an end that is not above 0, or both ends the same; ``what`` names them.
+    """
+    if steps < 2:
+        raise InputError(f"{steps} {what}: at least two are needed to reach from {first:g} to {last:g}")
+    if not (first > 0 and last > 0 and first != last):
+        raise InputError(f"{what} cannot reach from {first:g} to {last:g}: two different numbers above 0 are needed")
+    return [first * (last / first) ** (step / (steps - 1)) for step in range(steps)]

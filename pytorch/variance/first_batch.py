@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from pytorch.errors import InputError, ReportedError, one_line
-from pytorch.variance.activations import ActivationRecorder
-from pytorch.variance.layers import Layer
+from pytorch.variance.recording.layers import Layer
+from pytorch.variance.recording.recorder import ActivationRecorder
 
 FLOATING = torch.float64, torch.float32, torch.float16, torch.bfloat16
 """Types that networks compute in; others are types to keep weights in."""

@@ -12,16 +12,16 @@ from torch.nn.parameter import UninitializedParameter
 from tqdm import tqdm
 
 from pytorch.errors import InputError
-from pytorch.precision import PRECISIONS
-from pytorch.variance.activations import ActivationRecorder
-from pytorch.variance.aggregation import aggregation_names
 from pytorch.variance.batches import in_batches
-from pytorch.variance.layers import ChannelAxis, LayerChoice, named_modules
-from pytorch.variance.left_as_found import Keeper, left_as_found
-from pytorch.variance.moments import DISPERSIONS
 from pytorch.variance.outcome import results
+from pytorch.variance.precision import PRECISIONS
+from pytorch.variance.recording.aggregation import aggregation_names
+from pytorch.variance.recording.layers import ChannelAxis, LayerChoice, named_modules
+from pytorch.variance.recording.left_as_found import Keeper, left_as_found
+from pytorch.variance.recording.recorder import ActivationRecorder
 from pytorch.variance.result import VarianceResult, check_class_names
 from pytorch.variance.single_pass import PassOptions, TooLargeTogetherError, single_pass
+from pytorch.variance.statistics.moments import DISPERSIONS
 from pytorch.variance.transforming import Transformation
 
 Images = Tensor | Iterable[tuple[Tensor, Tensor | None]]
@@ -74,9 +74,10 @@ def measure_variance(
         batch_size: At most so many samples per forward pass; batches of an iterable are taken as they come.
         device: Where to compute; None: where the model is.
         layers: What to record; None: the modules that compute something. Names, a predicate or ``"operations"``: see
-            ``pytorch.variance.layers.LayerSelection``.
+            ``pytorch.variance.recording.layers.LayerSelection``.
         channel_axis: Which axis of an activation (B, ...) holds channels, or which axes do, for names of layers or as a
-            function of a name and a module; where it gives none it is found out (``pytorch.variance.channel_axes``).
+            function of a name and a module; where it gives none it is found out (see
+            ``pytorch.variance.recording.channel_axes``).
         classes: Names of the labels 0, 1, ...; None: the labels that occur, in increasing order, name themselves.
         dispersion: ``"std"``, or ``"variance"``.
         precision: ``"fp32"``: the model computes in the type of its parameters. ``"bf16"``: its convolutions and
@@ -89,7 +90,7 @@ def measure_variance(
             of all samples alike.
         seed: Of the order of the samples, and of the shuffling.
         replay: On CUDA, whether to replay the model as a CUDA graph after two calls with batches of a size, where
-            that gives the same (see ``pytorch.variance.replay``): its Python code does not run then.
+            that gives the same (see ``pytorch.variance.fast.replay``): its Python code does not run then.
         check: Whether to check on the first batch that transformations are no random ones, and that the activations of
             an image depend on nothing else (``pytorch.variance.first_batch``).
         reset: Called before each forward pass, to clear the state of a network that keeps one between calls.

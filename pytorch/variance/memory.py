@@ -1,15 +1,10 @@
 """Refusing work that the machine has no memory for, before the system kills it without a word."""
 
-import os
-from contextlib import suppress
-from pathlib import Path
-
 import torch
 
+from pytorch.available_memory import GIB, available_memory
 from pytorch.errors import InputError
-from pytorch.variance.block import shape_of_blocks
-
-GIB = 2**30
+from pytorch.variance.statistics.block import shape_of_blocks
 
 GAPS = 1.3
 """What the gaps between arrays add at most: their addresses are drawn anew in every process, and what it takes differs
@@ -69,36 +64,3 @@ def check_memory(units: list[int], transformations: int, classes: int, batch: in
             "use smaller batches, or aggregate the feature maps"
         )
     return sum(map(sum, needed)) < available / 2
-
-
-def available_memory(device: torch.device) -> float:
-    """Bytes of memory that the device has in all, for this process; infinite where the system does not tell."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory
-    try:
-        physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return float("inf")
-    return min(physical, granted_memory())
-
-
-def granted_memory(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float:
-    """Bytes of memory that a container or a batch system grants this process; infinite where there is no limit.
-
-    Args:
-        root: Where control groups are found (Linux, cgroups(7)); of version 1 those of memory are in a folder of it.
-        own: A line for each hierarchy: number, controllers, path of the process's group.
-    """
-    limits = [float("inf")]
-    with suppress(OSError, ValueError):
-        for line in own.read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
-            if controllers not in ("", "memory"):
-                continue
-            top, name = (root, "memory.max") if controllers == "" else (root / "memory", "memory.limit_in_bytes")
-            group = top / path.lstrip("/")
-            for folder in (group, *group.parents):  # inside a container the path may be that outside of it
-                if folder.is_relative_to(top):
-                    with suppress(OSError, ValueError):  # "max": none
-                        limits.append(float(int((folder / name).read_text())))
-    return min(limits)

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from pytorch.variance.accumulator import VarianceAccumulator
-from pytorch.variance.activations import ActivationRecorder
 from pytorch.variance.batches import UNLABELLED
+from pytorch.variance.recording.recorder import ActivationRecorder
 from pytorch.variance.result import VarianceResult
 from pytorch.variance.single_pass import PassOptions
+from pytorch.variance.statistics.accumulator import VarianceAccumulator
 from pytorch.variance.transforming import description
 
 

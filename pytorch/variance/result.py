@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from pytorch.errors import InputError
-from pytorch.variance.errors import QUANTITIES, LayerErrors, read_only
-from pytorch.variance.layers import Layer
+from pytorch.variance.recording.layers import Layer
+from pytorch.variance.standard_errors import QUANTITIES, LayerErrors, read_only
 
 ALL, STRATIFIED = "all", "stratified"
 

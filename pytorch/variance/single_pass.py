@@ -10,13 +10,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pytorch.errors import InputError, ReportedError, one_line
-from pytorch.precision import autocast
-from pytorch.variance.accumulator import VarianceAccumulator
-from pytorch.variance.activations import ActivationRecorder
 from pytorch.variance.batches import Batch, Samples
+from pytorch.variance.fast.replay import Replay
 from pytorch.variance.first_batch import FirstBatch
 from pytorch.variance.memory import check_memory
-from pytorch.variance.replay import Replay
+from pytorch.variance.precision import autocast
+from pytorch.variance.recording.recorder import ActivationRecorder
+from pytorch.variance.statistics.accumulator import VarianceAccumulator
 from pytorch.variance.stopping import Stopping
 from pytorch.variance.transforming import Transformation, TransformationCheck, check_finite, transformed
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pytorch.variance.accumulator import VarianceAccumulator
+from pytorch.variance.statistics.accumulator import VarianceAccumulator
 
 CONFIDENCE_95 = 1.959963984540054
 """Half-width of the 95 % confidence interval of a normal distribution, in standard errors."""

@@ -1,0 +1,145 @@
+"""How well a model classifies upright and rotated data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from pytorch.datasets import Normalization, Split
+from pytorch.transformations import Rotation, rotate
+from pytorch.variance.precision import autocast
+from pytorch.variance.recording.left_as_found import evaluation_mode
+
+ANGLE_SEED = 0
+"""Of the angles of the rotated data: every model is tested on the same."""
+
+ANGLES = tuple(range(-180, 181, 15))
+"""Of an angle curve, in degrees; its two ends are the same."""
+
+
+@dataclass(frozen=True)
+class AngleCurve:
+    """Accuracy against the angle by which all test samples are turned.
+
+    Attributes:
+        degrees: A angles, counter-clockwise.
+        right: A lists of K numbers: how many samples of each class are classified right at an angle.
+        counts: K numbers, the samples of each class.
+    """
+
+    degrees: list[float]
+    right: list[list[int]]
+    counts: list[int]
+
+    def __post_init__(self) -> None:
+        """Check that the lists belong together.
+
+        Raises:
+            ValueError: They do not.
+        """
+        if np.shape(self.right) != (len(self.degrees), len(self.counts)):
+            raise ValueError("an angle curve needs a count for each angle and class")
+
+    @property
+    def accuracy(self) -> np.ndarray:
+        """(A,) float64, of all samples; at 0° that of upright data."""
+        return np.sum(self.right, axis=1) / np.sum(self.counts)
+
+    @property
+    def class_accuracy(self) -> np.ndarray:
+        """(A, K) float64; NaN for a class without samples."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(self.right) / np.asarray(self.counts)
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Classifies a test split.
+
+    Attributes:
+        split: Every sample counts.
+        classes: K.
+        normalization: Constants of the training split.
+        batch_size: Samples per forward pass.
+        device: Where to compute, and where the model is.
+        precision: In what, a key of ``PRECISIONS``.
+    """
+
+    split: Split
+    classes: int
+    normalization: Normalization
+    batch_size: int
+    device: torch.device
+    precision: str = "fp32"
+
+    def accuracies(self, model: nn.Module) -> dict[str, float]:
+        """Fraction of the samples that the model classifies right.
+
+        Returns:
+            ``upright``: of the samples as they are; ``rotated``: each turned by an angle of its own, the same in every
+            call, uniform in [-180°, 180°).
+        """
+        degrees = random_degrees(len(self.split), torch.Generator().manual_seed(ANGLE_SEED))
+        return {"upright": self.accuracy(model), "rotated": self.accuracy(model, degrees)}
+
+    def accuracy(self, model: nn.Module, degrees: Tensor | None = None) -> float:
+        """Fraction of the samples that the model classifies right.
+
+        Args:
+            model: Its mode is left as it was found.
+            degrees: (N,), by how much each sample is turned; None: they stay as they are.
+        """
+
+        def turned(images: Tensor, rows: Tensor) -> Tensor:
+            return images if degrees is None else rotate(images, degrees[rows])
+
+        return self._right(model, turned).double().mean().item()
+
+    def angle_curve(self, model: nn.Module, name: str | None = None) -> AngleCurve:
+        """Turn all samples by each of ``ANGLES``.
+
+        Args:
+            model: Its mode is left as it was found.
+            name: What to call the work on a progress bar; None: no bar.
+        """
+        labels = self.split.labels
+        counts = torch.bincount(labels, minlength=self.classes)
+        right = []
+        for angle in tqdm(ANGLES[:-1], desc=name, unit=" angles", leave=False, disable=name is None or None):
+            turn = Rotation(angle)
+            found = self._right(model, lambda images, _, turn=turn: turn(images))
+            right.append(torch.bincount(labels[found], minlength=self.classes).tolist())
+        return AngleCurve([float(angle) for angle in ANGLES], [*right, right[0]], counts.tolist())
+
+    def _right(self, model: nn.Module, turned: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """Which samples are classified right, (N,) bool on the CPU."""
+        right = []
+        with evaluation_mode(model), torch.inference_mode():
+            batches = self.split.images.to(self.device).split(self.batch_size)
+            for images, rows in zip(batches, torch.arange(len(self.split)).split(self.batch_size), strict=True):
+                inputs = model_inputs(turned(images, rows), None, self.normalization)
+                with autocast(self.precision, self.device):
+                    scores = model(inputs)
+                right.append(scores.argmax(dim=1))
+        return torch.cat(right).cpu() == self.split.labels
+
+
+def model_inputs(images: Tensor, degrees: Tensor | None, normalization: Normalization) -> Tensor:
+    """Turn each image by its angle, normalise, and lay out as convolutions like it.
+
+    Args:
+        images: (B, C, H, W).
+        degrees: (B,), on any device; None: images stay as they are.
+        normalization: Constants of the training split.
+    """
+    if degrees is not None:
+        images = rotate(images, degrees)
+    return normalization(images).contiguous(memory_format=torch.channels_last)
+
+
+def random_degrees(count: int, generator: torch.Generator) -> Tensor:
+    """Draw ``count`` angles, uniform in [-180°, 180°)."""
+    return torch.rand(count, generator=generator) * 360 - 180

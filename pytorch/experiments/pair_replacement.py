@@ -1,0 +1,83 @@
+"""Putting new pairs in the place of old ones, all of them or none, whenever it is killed."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pytorch.errors import FileError, InputError
+from pytorch.experiments.pair_training import Pair, PairTraining
+from pytorch.experiments.vocabulary import PAIR
+from pytorch.files.whole_file import whole_file
+
+
+def run_pairs(trainings: Sequence[PairTraining]) -> list[Pair]:
+    """Run the trainings of one model and one data set; new pairs take the place of old ones once all are complete.
+
+    That is many renamings, and a kill may come between two. So a mark that names them is set first, and whoever finds
+    it finishes them; it stays until ``settle`` is called, and tells that what ``overwrite`` asks for has been done.
+
+    Args:
+        trainings: Of any seeds; the folders of all lie in that of the first.
+    """
+    folder, overwrite = trainings[0].folder, trainings[0].overwrite
+    precision = trainings[0].decided().precision
+    trainings = [replace(training, precision=precision) for training in trainings]
+    if _mark(folder).exists():
+        _replace_old(folder)
+        if overwrite and all(_is_done(training) for training in trainings):
+            trainings = [replace(training, overwrite=False) for training in trainings]
+            overwrite = False
+        else:
+            settle(folder)
+    pairs = [training.run() for training in trainings]
+    if overwrite:
+        with whole_file(_mark(folder)) as file:
+            file.write(json.dumps([str(training.folder.relative_to(folder)) for training in trainings]).encode())
+        _replace_old(folder)
+        trainings[0].say(f"the new models are in their place, {folder}")
+    return pairs
+
+
+def check_settled(folder: Path) -> None:
+    """Check that the two models of a folder belong together.
+
+    Raises:
+        FileError: New models were being put in the place of old ones.
+    """
+    if _mark(folder).exists():
+        raise FileError(f"new models were being put in place, {folder}: run that experiment_rotation.py once more")
+
+
+def settle(folder: Path) -> None:
+    """End what ``run_pairs`` has begun: overwriting once more means to train once more."""
+    _mark(folder).unlink(missing_ok=True)
+
+
+def _mark(folder: Path) -> Path:
+    return folder / "complete"
+
+
+def _replace_old(folder: Path) -> None:
+    """Give the new models of all pairs that the mark names the place of the old ones.
+
+    Raises:
+        FileError: The mark is none that was written here.
+    """
+    try:
+        names = json.loads(_mark(folder).read_bytes())
+        places = [folder / Path(name).name for name in names]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise FileError(f"{_mark(folder)} cannot be read: remove it") from error
+    for place in places:
+        for new in place.glob("*.new"):
+            new.replace(new.with_suffix(".pt"))
+
+
+def _is_done(training: PairTraining) -> bool:
+    """Whether a pair that was to be overwritten has just been."""
+    try:
+        in_place = replace(training, overwrite=False, say=lambda line: None).decided()
+        return all(in_place.kept(trained_on) for trained_on in PAIR)
+    except (InputError, FileError):
+        return False

@@ -1,0 +1,234 @@
+"""Training the two models of a pair: begun, and taken up where they were left."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pytorch.datasets import Dataset
+from pytorch.errors import FileError, InputError, TrainingError
+from pytorch.experiments.evaluation import Evaluator
+from pytorch.experiments.provenance import machine, now, running_commit, versions
+from pytorch.experiments.recipes import Recipe
+from pytorch.experiments.storage import load_checkpoint, load_model, save_checkpoint, save_model
+from pytorch.experiments.summary import epoch_line
+from pytorch.experiments.trained_model import TrainedModel, initial_network
+from pytorch.experiments.training import Training
+from pytorch.experiments.vocabulary import PAIR, ROTATED
+from pytorch.variance.precision import PRECISIONS, usual_precision
+
+Pair = dict[str, TrainedModel]
+
+
+@dataclass(frozen=True)
+class PairTraining:
+    """What pair to train, and where it is kept.
+
+    After each epoch a checkpoint is written, from which the same call continues after whatever stopped it.
+
+    Attributes:
+        model: Architecture, by name.
+        dataset: Its training split is trained on, its test split is evaluated on.
+        recipe: How.
+        seed: Of weights, orders, angles and dropout.
+        precision: In what to train and evaluate; None: as what is there already, else what suits the device.
+        device: Where to compute.
+        folder: Where the two models are kept.
+        overwrite: Whether to train anew what is there; new models wait beside the old ones.
+        label: What to put before the names of the models in what is said.
+        say: Told, line by line, what happens.
+    """
+
+    model: str
+    dataset: Dataset
+    recipe: Recipe
+    seed: int
+    precision: str | None
+    device: torch.device
+    folder: Path
+    overwrite: bool
+    label: str = ""
+    say: Callable[[str], None] = print
+
+    def run(self) -> Pair:
+        """Load what is there, and train, evaluate and save the rest.
+
+        Raises:
+            InputError: What is there was trained otherwise.
+            TrainingError: The training came to nothing.
+        """
+        decided = self.decided()
+        kept = {trained_on: decided.kept(trained_on) for trained_on in PAIR}
+        return {trained_on: kept[trained_on] or decided.train(trained_on) for trained_on in PAIR}
+
+    def decided(self) -> "PairTraining":
+        """The same with its precision decided."""
+        return replace(self, precision=self.precision or self._found_precision() or usual_precision(self.device))
+
+    def kept(self, trained_on: str) -> TrainedModel | None:
+        """Load a model of the pair if it is there; None if it is not, or is to be trained anew.
+
+        Raises:
+            InputError: It is there, but was trained otherwise.
+        """
+        path = self._target(trained_on)
+        kept = self._load(path)
+        if kept is None:
+            return None
+        asked = self._untrained(trained_on)
+        if kept.trained_on != trained_on and not self.overwrite:
+            raise InputError(
+                f"{path} holds the {kept.trained_on} model: it was moved there; --overwrite trains it anew"
+            )
+        evaluated = min(kept.test_samples, asked.test_samples)  # on more than is asked for is as good
+        differs = difference(
+            {**settings(kept), "test samples": evaluated}, {**settings(asked), "test samples": asked.test_samples}
+        )
+        if self.overwrite and (differs or kept.versions != asked.versions or kept.trained_on != trained_on):
+            return None
+        if differs:
+            raise InputError(
+                f"{path} was trained with {differs}: --overwrite trains it anew, another --results-dir keeps both"
+            )
+        self.say(f"{self._name(trained_on)}: already trained, {path}")
+        with suppress(FileNotFoundError, FileError):  # left by a kill between saving the model and removing it
+            if load_checkpoint(self._checkpoint(trained_on))[0] == _under_way(kept):
+                self._checkpoint(trained_on).unlink()
+        return kept
+
+    def train(self, trained_on: str) -> TrainedModel:
+        """Train a model of the pair, from its beginning or its last checkpoint, evaluate and save it."""
+        asked = self._untrained(trained_on)
+        network = initial_network(self.model, asked.channels, len(asked.classes), self.seed).to(self.device)
+        training = Training(
+            network, self.dataset.train, asked.normalization, self.recipe,
+            rotated=trained_on == ROTATED, seed=self.seed, device=self.device, precision=asked.precision,
+        )  # fmt: skip
+        self._resume(training, asked)
+        name = self._name(trained_on)
+        while len(training.history) < training.epochs:
+            epoch = training.run_epoch(name)
+            save_checkpoint(self._checkpoint(trained_on), _under_way(asked), training.state_dict())
+            self.say(f"{name}: {epoch_line(len(training.history), training.epochs, epoch, asked.samples)}")
+        evaluator = Evaluator(
+            self.dataset.test, len(asked.classes), asked.normalization, self.recipe.batch_size, self.device,
+            asked.precision,
+        )  # fmt: skip
+        trained = replace(
+            asked,
+            history=training.history,
+            accuracy=evaluator.accuracies(network),
+            angle_curve=evaluator.angle_curve(network, f"{name}, accuracy against angle"),
+            weights={name: value.cpu() for name, value in network.state_dict().items()},
+            machine=machine(self.device),
+            date=now(),
+            commit=running_commit(),
+        )
+        save_model(self._target(trained_on), trained)
+        self._checkpoint(trained_on).unlink(missing_ok=True)
+        place = self._target(trained_on).with_suffix(".pt")
+        self.say(f"{name}: {place}{', once both are trained' if self.overwrite else ''}")
+        return trained
+
+    def _name(self, trained_on: str) -> str:
+        return f"{self.label}{trained_on} model"
+
+    def _target(self, trained_on: str) -> Path:
+        """Where a model is put when it is done."""
+        return self.folder / f"{trained_on}{'.new' if self.overwrite else '.pt'}"
+
+    def _checkpoint(self, trained_on: str) -> Path:
+        return self.folder / f"{trained_on}.checkpoint"
+
+    def _load(self, path: Path) -> TrainedModel | None:
+        """Load a model if it is there; one that cannot be read is not there for those who overwrite."""
+        with suppress(FileNotFoundError):
+            try:
+                return load_model(path)
+            except FileError:
+                if not self.overwrite:
+                    raise
+        return None
+
+    def _found_precision(self) -> str | None:
+        """In what a part of the pair was trained already."""
+        for trained_on in PAIR:
+            kept = self._load(self._target(trained_on))
+            if kept is not None:
+                return kept.precision
+        for trained_on in PAIR:
+            with suppress(FileNotFoundError, FileError, KeyError):
+                precision = load_checkpoint(self._checkpoint(trained_on))[0]["precision"]
+                return precision if precision in PRECISIONS else None
+        return None
+
+    def _resume(self, training: Training, asked: TrainedModel) -> None:
+        """Take up the training where its last checkpoint left it, if there is one."""
+        path = self._checkpoint(asked.trained_on)
+        try:
+            begun, state = load_checkpoint(path)
+        except FileNotFoundError:
+            return
+        except FileError:
+            if self.overwrite:
+                return
+            raise
+        differs = difference(begun, _under_way(asked))
+        if not differs:
+            try:
+                training.load_state_dict(state)
+            except TrainingError as error:
+                raise FileError(f"{path} cannot be taken up: {error}; remove it") from error
+            self.say(f"{self._name(asked.trained_on)}: taken up after epoch {len(training.history)}, {path}")
+        elif not self.overwrite:
+            raise InputError(
+                f"{path} is of a training under way with {differs}: finish that one, or begin anew with --overwrite"
+            )
+
+    def _untrained(self, trained_on: str) -> TrainedModel:
+        """What will be trained, so far without weights."""
+        return TrainedModel(
+            model=self.model,
+            dataset=self.dataset.name,
+            trained_on=trained_on,
+            channels=self.dataset.train.images.shape[1],
+            classes=self.dataset.classes,
+            normalization=self.dataset.normalization,
+            recipe=self.recipe,
+            precision=self.precision,
+            seed=self.seed,
+            samples=len(self.dataset.train),
+            samples_seed=None if self.dataset.samples is None else self.dataset.seed,
+            history=[],
+            accuracy={},
+            angle_curve=None,
+            test_samples=len(self.dataset.test),
+            weights={},
+            versions=versions(),
+            fingerprint=self.dataset.source.fingerprint,
+            test_limit=self.dataset.test_samples,
+        )
+
+
+def settings(trained: TrainedModel) -> dict[str, Any]:
+    """What the weights of a model follow from."""
+    return {**trained.settings, "number of epochs": trained.epochs}
+
+
+def _under_way(asked: TrainedModel) -> dict[str, Any]:
+    """What must be the same for a training to be taken up."""
+    return {**settings(asked), "versions": asked.versions}
+
+
+def difference(found: dict[str, Any], asked: dict[str, Any]) -> str:
+    """Say in what two settings differ; empty if in nothing.
+
+    >>> difference({"seed": 0, "batch size": 64}, {"seed": 1, "batch size": 64})
+    'seed = 0, not 1'
+    """
+    return "; ".join(
+        f"{name} = {found.get(name)}, not {value}" for name, value in asked.items() if found.get(name) != value
+    )

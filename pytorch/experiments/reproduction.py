@@ -1,0 +1,170 @@
+"""What has to be done for the tables of the paper, step by step, and what of it has been done."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pytorch.datasets import dataset_name
+from pytorch.datasets.dataset import subset_size
+from pytorch.errors import FileError, InputError
+from pytorch.experiments.recipes import Recipe, recipe_for
+from pytorch.experiments.storage import load_model, load_values, model_file, values_file
+from pytorch.experiments.trained_model import TrainedModel, weights_digest
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.vocabulary import PAIR, RANDOM_WEIGHTS, UNROTATED, UNTRAINED
+from pytorch.report.published import AGGREGATIONS
+
+TRAIN, MEASURE, DRAW = "experiment_rotation", "experiment_variance", "plot_variances_models"
+"""The scripts."""
+
+TRANSFORMATION, STEPS = "rotation", 16
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of a script.
+
+    Attributes:
+        script: Its name, without ``.py``.
+        title: What it does, for people.
+        arguments: Of the script.
+        is_done: Tells whether what it makes is there, without the data set.
+        needs: The title of the step that it cannot do without.
+    """
+
+    script: str
+    title: str
+    arguments: list[str]
+    is_done: Callable[[], bool]
+    needs: str | None = None
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A model on a data set, in as many trainings as there are seeds.
+
+    Attributes:
+        model: By name.
+        dataset: What ``load_dataset`` takes.
+        results_dir: Where trained models and measurements are kept.
+        fingerprint: Of the data set; see ``pytorch.datasets.Source``.
+        seeds: Number of trainings, of seeds from 0.
+        schedule: What part of the recipe's epochs to train for, at least one.
+        samples: At most so many of each split; None: all.
+        test_samples: At most so many of the test split are evaluated and measured; None: as many as ``samples`` says.
+        precision: Of the measurement.
+        options: Of all scripts: folders and device.
+    """
+
+    model: str
+    dataset: str
+    results_dir: Path
+    fingerprint: str = ""
+    seeds: int = 1
+    schedule: float = 1
+    samples: int | None = None
+    test_samples: int | None = None
+    precision: str = "fp32"
+    options: Sequence[str] = field(default_factory=list)
+
+    def steps(self) -> list[Step]:
+        """Train, measure, and measure the control."""
+        common = [self.model, self.dataset, *self.options]
+        if self.seeds > 1:
+            common += ["--seeds", str(self.seeds)]
+        measure = [*common, *_option("--samples", self.test_samples or self.samples)]
+        measure += ["--aggregation", ",".join(AGGREGATIONS), "--steps", str(STEPS), "--precision", self.precision]
+        what = f"{self.model} on {dataset_name(self.dataset)}"
+        samples = [*_option("--samples", self.samples), *_option("--test-samples", self.test_samples)]
+        train = [*common, *samples, *self._epoch_options()]
+        training = Step(TRAIN, f"train {what}", train, self._is_trained)
+        return [
+            training,
+            Step(MEASURE, f"measure {what}", measure, lambda: self._is_measured(None), training.title),
+            Step(
+                MEASURE,
+                f"measure {what} before its training",
+                [*measure, "--control", RANDOM_WEIGHTS],
+                lambda: self._is_measured(RANDOM_WEIGHTS),
+                training.title,
+            ),
+        ]
+
+    @property
+    def recipe(self) -> Recipe:
+        """How to train, for as long as the schedule says."""
+        recipe = recipe_for(self.model, dataset_name(self.dataset))
+        unrotated, rotated = (max(1, round(self.schedule * each)) for each in (recipe.epochs, recipe.rotated_epochs))
+        return recipe.with_options(unrotated, rotated, None)
+
+    def _epoch_options(self) -> list[str]:
+        if self.schedule == 1:
+            return []
+        return ["--epochs", str(self.recipe.epochs), "--rotated-epochs", str(self.recipe.rotated_epochs)]
+
+    def _further_seeds(self) -> list[int | None]:
+        return [None, *range(1, self.seeds)]
+
+    def _models(self, further_seed: int | None) -> dict[str, TrainedModel]:
+        place = self.results_dir, self.model, dataset_name(self.dataset)
+        return {trained_on: load_model(model_file(*place, trained_on, further_seed)) for trained_on in PAIR}
+
+    def _is_trained(self) -> bool:
+        return all(self._is_as_asked(seed) for seed in self._further_seeds())
+
+    def _is_as_asked(self, further_seed: int | None) -> bool:
+        """Whether both models are there and were trained as asked, on this data set."""
+        wanted = self.recipe, further_seed or 0, self.samples, self.fingerprint
+        with suppress(FileNotFoundError, FileError):
+            return all(
+                (model.recipe, model.seed, _samples(model), model.fingerprint) == wanted
+                and (model.model, model.trained_on) == (self.model, trained_on)
+                and self._is_evaluated_enough(model)
+                for trained_on, model in self._models(further_seed).items()
+            )
+        return False
+
+    def _is_evaluated_enough(self, model: TrainedModel) -> bool:
+        """Whether as many test samples as are asked for were evaluated, or more."""
+        return model.test_limit is None or (self.test_samples is not None and self.test_samples <= model.test_limit)
+
+    def _is_measured(self, control: str | None) -> bool:
+        return all(
+            self._is_as_asked(seed) and self._is_measurement_as_asked(control, seed) for seed in self._further_seeds()
+        )
+
+    def _is_measurement_as_asked(self, control: str | None, further_seed: int | None) -> bool:
+        """Whether measurements are there, made as asked, of the models that are there and of their test samples."""
+        place = self.results_dir, self.model, dataset_name(self.dataset), TRANSFORMATION
+        with suppress(FileNotFoundError, FileError, InputError):
+            models = self._models(further_seed)
+            if control is None:
+                weights = {name: weights_digest(model.weights) for name, model in models.items()}
+            else:
+                weights = {UNTRAINED: weights_digest(models[UNROTATED].network(trained=False).state_dict())}
+            wanted = weights, control, STEPS, self.precision, None, self._samples_to_measure(models[UNROTATED])
+            pairs = {name: load_values(values_file(*place, name, control, further_seed)) for name in AGGREGATIONS}
+            return all((_measured(pair), pair.aggregation) == (wanted, name) for name, pair in pairs.items())
+        return False
+
+    def _samples_to_measure(self, model: TrainedModel) -> int:
+        """How many test samples its measurement takes."""
+        if self.test_samples is None or model.angle_curve is None:
+            return model.test_samples
+        return subset_size(model.angle_curve.counts, self.test_samples)
+
+
+def _option(name: str, value: int | None) -> list[str]:
+    return [] if value is None else [name, str(value)]
+
+
+def _samples(model: TrainedModel) -> int | None:
+    """How many samples were chosen to train on; None: all were taken."""
+    return None if model.samples_seed is None else model.samples
+
+
+def _measured(pair: VariancePair) -> tuple[dict[str, str], str | None, int, str, float | None, int | None]:
+    result = pair.any_result
+    steps = len(result.transformations)
+    return pair.weights, pair.control, steps, result.precision, result.tolerance, result.samples_offered

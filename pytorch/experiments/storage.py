@@ -1,0 +1,201 @@
+"""What lies where in the results folder, and how it is written and read.
+
+    models/<model>_<dataset>/{unrotated,rotated}.pt, and of further seeds in seed<n>/
+    values/<model>_<dataset>_<transformation>_<aggregation>[_<control>].pickle, likewise
+
+and in the folder of figures
+
+    <model>_<dataset>/*.png, <dataset>_*.png, results.{csv,md,tex}, index.html, and figures.json, which lists figures
+
+A model under way has a .checkpoint beside it, and one that waits to replace another is called .new. A file is written
+whole or not at all, says everything about itself, and is sealed with the version of its format and a checksum.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pytorch.errors import FileError, one_line
+from pytorch.experiments.content import check_measured, check_trained
+from pytorch.experiments.trained_model import TrainedModel
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.files import safe_archive, safe_pickle
+from pytorch.files.checked_fields import check_settings
+from pytorch.files.sealed_file import Format, UnknownVersionError, read_sealed, write_sealed
+
+MODEL_FORMAT = Format("variance-experiments model", version=4, oldest=2, sealed_since=3)
+CHECKPOINT_FORMAT = Format("variance-experiments checkpoint", version=2, oldest=2, sealed_since=2)
+VALUES_FORMAT = Format("variance-experiments values", version=5, oldest=3, sealed_since=4)
+
+Content = TypeVar("Content")
+
+
+def pair_name(model: str, dataset: str) -> str:
+    """By what a pair of models is called in the names of files and folders."""
+    return f"{model}_{dataset}"
+
+
+def model_folder(results_dir: Path, model: str, dataset: str, further_seed: int | None = None) -> Path:
+    """Where the models of a pair are kept; of a pair of a further seed, within the folder of the first."""
+    return _of_seed(results_dir / "models" / pair_name(model, dataset), further_seed)
+
+
+def model_file(results_dir: Path, model: str, dataset: str, trained_on: str, further_seed: int | None = None) -> Path:
+    """Where a trained model is kept."""
+    return model_folder(results_dir, model, dataset, further_seed) / f"{trained_on}.pt"
+
+
+def values_file(
+    results_dir: Path,
+    model: str,
+    dataset: str,
+    transformation: str,
+    aggregation: str,
+    control: str | None = None,
+    further_seed: int | None = None,
+) -> Path:
+    """Where the measurements of a pair, or of a control, are kept."""
+    parts = [pair_name(model, dataset), transformation, aggregation, *([control] if control else [])]
+    return _of_seed(values_folder(results_dir), further_seed) / f"{'_'.join(parts)}.pickle"
+
+
+def _of_seed(folder: Path, further_seed: int | None) -> Path:
+    return folder if further_seed is None else folder / f"seed{further_seed}"
+
+
+def seed_folders(folder: Path) -> list[Path]:
+    """The folders of further seeds within a folder of measurements, or of models.
+
+    Raises:
+        FileError: It cannot be read.
+    """
+    return [path for path in _listed(folder) if path.name.startswith("seed") and path.is_dir()]
+
+
+def values_files(folder: Path) -> list[Path]:
+    """All measurements in a folder of them, in the order of their names.
+
+    Raises:
+        FileError: The folder cannot be read.
+    """
+    return [path for path in _listed(folder) if path.suffix == ".pickle"]
+
+
+def values_folder(results_dir: Path) -> Path:
+    """Where measurements are kept."""
+    return results_dir / "values"
+
+
+def model_folders(results_dir: Path) -> list[Path]:
+    """The folders of all pairs of models, in the order of their names.
+
+    Raises:
+        FileError: The folder that they are in cannot be read.
+    """
+    return [path for path in _listed(results_dir / "models") if path.is_dir()]
+
+
+def _listed(folder: Path) -> list[Path]:
+    """List a folder that need not exist by name, without hidden files."""
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise FileError(f"the folder {folder} cannot be read: {error.strerror or error}") from error
+
+
+def save_model(path: Path, trained: TrainedModel) -> None:
+    """Write a trained model."""
+    _save(path, MODEL_FORMAT, trained.to_dict(), safe_archive.dumps)
+
+
+def load_model(path: Path) -> TrainedModel:
+    """Read a trained model; nothing in the file is executed.
+
+    Raises:
+        FileError: The file is none that ``save_model`` wrote.
+        FileNotFoundError: There is none.
+    """
+
+    def rebuild(content: dict[str, Any]) -> TrainedModel:
+        return check_trained(TrainedModel.from_dict(content))
+
+    return _load(path, MODEL_FORMAT, "a trained model", safe_archive.loads, rebuild)
+
+
+def save_checkpoint(path: Path, settings: dict[str, Any], state: dict[str, Any]) -> None:
+    """Write a training that is under way: what its weights follow from, and its state."""
+    _save(path, CHECKPOINT_FORMAT, {"settings": settings, "state": state}, safe_archive.dumps)
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read what ``save_checkpoint`` wrote; nothing in the file is executed.
+
+    Raises:
+        FileError: The file is none of these.
+        FileNotFoundError: There is none.
+    """
+
+    def both(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        settings, state = content["settings"], content["state"]
+        check_settings(settings)
+        if not isinstance(state, dict):
+            raise TypeError("its state is none")
+        return settings, state
+
+    return _load(path, CHECKPOINT_FORMAT, "a training under way", safe_archive.loads, both)
+
+
+def save_values(path: Path, pair: VariancePair) -> None:
+    """Write the measurements of a pair, or of a control.
+
+    Raises:
+        ValueError: It is none that ``load_values`` would read.
+    """
+    _save(path, VALUES_FORMAT, check_measured(pair).to_dict(), safe_pickle.dumps)
+
+
+def load_values(path: Path) -> VariancePair:
+    """Read the measurements of a pair; nothing in the file is executed.
+
+    Raises:
+        FileError: The file is none that ``save_values`` wrote.
+        FileNotFoundError: There is none.
+    """
+
+    def rebuild(content: dict[str, Any]) -> VariancePair:
+        return check_measured(VariancePair.from_dict(content))
+
+    return _load(path, VALUES_FORMAT, "a measurement", safe_pickle.loads, rebuild)
+
+
+def _save(path: Path, form: Format, content: dict[str, Any], dumps: Callable[[Any], bytes | memoryview]) -> None:
+    write_sealed(path, form, dumps({"format": form.name, "version": form.version, "content": content}))
+
+
+def _load(
+    path: Path, form: Format, what: str, loads: Callable[[bytes], Any], rebuild: Callable[[dict[str, Any]], Content]
+) -> Content:
+    try:
+        serialized, version = read_sealed(path, form)
+        try:
+            container = loads(serialized)
+            found, content = {key: container[key] for key in ("format", "version")}, container["content"]
+        except Exception as error:
+            if version is None:
+                raise ValueError("it is cut off, or damaged") from error
+            raise
+        if found["format"] != form.name or found["version"] != (version or found["version"]):
+            raise ValueError("it is not what its seal says")
+        form.check_version(found["version"])
+        if version is None and found["version"] >= form.sealed_since:
+            raise ValueError("it is cut off: its checksum is missing")
+        return rebuild(content)
+    except FileNotFoundError:
+        raise
+    except UnknownVersionError as error:
+        raise FileError(f"{path} cannot be read as {what}: {error}") from error
+    except Exception as error:  # a file that is not as it should be makes any
+        reason = one_line(error, longest=200) or type(error).__name__
+        raise FileError(f"{path} cannot be read as {what} ({reason}); remove it or make it anew") from error

@@ -1,0 +1,193 @@
+"""What a training leaves: a model, and how it came about."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pytorch.datasets import Dataset, Normalization
+from pytorch.errors import InputError
+from pytorch.experiments.evaluation import AngleCurve
+from pytorch.experiments.recipes import Recipe
+from pytorch.experiments.training import Epoch
+from pytorch.experiments.vocabulary import PAIR, ROTATED, check_names
+from pytorch.files.checked_fields import check_fields
+from pytorch.models import build_model
+
+
+def initial_network(model: str, channels: int, classes: int, seed: int) -> nn.Module:
+    """Build a network with the fresh weights that a seed gives, whatever else draws random numbers."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_model(model, channels, classes)
+
+
+def shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[torch.dtype, torch.Size]]:
+    """Types and shapes of the tensors of a network."""
+    return {name: (values.dtype, values.shape) for name, values in weights.items()}
+
+
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
+    """Sixteen hexadecimal digits that follow from the state of a network alone, bit for bit."""
+    content = hashlib.sha256()
+    for name, values in weights.items():
+        content.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        content.update(values.cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return content.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained model and everything needed to rebuild, judge and repeat it.
+
+    Attributes:
+        model: Its architecture, by name.
+        dataset: Name of the data set it was trained on.
+        trained_on: ``"unrotated"`` or ``"rotated"`` samples.
+        channels: Of its input.
+        classes: Names of the classes.
+        normalization: Constants of its training split.
+        recipe: How it was trained.
+        precision: In what it was trained and evaluated.
+        seed: Of its weights, of the order of samples, and of the angles.
+        samples: Number of training samples.
+        samples_seed: Of their choice; None: all there are.
+        history: A record of each epoch.
+        accuracy: On ``upright`` and on ``rotated`` test data, as fractions.
+        angle_curve: Accuracy against the angle of the test data; None: not evaluated.
+        test_samples: Number of test samples, and ``test_limit``: to how many they were limited; None: as the training
+            samples.
+        weights: The state of the network.
+        versions: Of Python and of the libraries.
+        fingerprint: Of the data set; see ``pytorch.datasets.Source``.
+        machine: It was trained on, and ``date``: when it was done.
+        commit: Of the code.
+    """
+
+    model: str
+    dataset: str
+    trained_on: str
+    channels: int
+    classes: list[str]
+    normalization: Normalization
+    recipe: Recipe
+    precision: str
+    seed: int
+    samples: int
+    samples_seed: int | None
+    history: list[Epoch]
+    accuracy: dict[str, float]
+    angle_curve: AngleCurve | None
+    test_samples: int
+    weights: dict[str, Tensor]
+    versions: dict[str, str]
+    fingerprint: str = ""
+    test_limit: int | None = None
+    machine: str = ""
+    date: str = ""
+    commit: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what a file may bring: names that lead out of the folder of figures, and fields of other types.
+
+        Raises:
+            ValueError: A name has a path separator in it, or begins with a dot; or a field has another type.
+        """
+        check_fields(self)
+        check_names(self.model, self.dataset)
+
+    @property
+    def epochs(self) -> int:
+        """Of this model of the pair."""
+        return self.recipe.rotated_epochs if self.trained_on == ROTATED else self.recipe.epochs
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the weights follow from, but for the number of epochs: the same for both models of a pair."""
+        recipe = asdict(self.recipe)
+        del recipe["epochs"], recipe["rotated_epochs"]
+        return {
+            "model": self.model,
+            "dataset": self.dataset,
+            "fingerprint of the data": self.fingerprint,
+            "classes": self.classes,
+            "training samples": self.samples,
+            "seed of their choice": self.samples_seed,
+            "seed": self.seed,
+            "precision": self.precision,
+            **{name.replace("_", " "): value for name, value in recipe.items()},
+        }
+
+    def network(self, *, trained: bool = True) -> nn.Module:
+        """Build the network in evaluation mode, on the CPU.
+
+        Args:
+            trained: Whether to give it its trained weights, or to leave it those that its training started from.
+
+        Raises:
+            InputError: The weights are not those of this architecture.
+        """
+        with torch.device("meta"):  # takes no memory, however many channels a file claims
+            expected = initial_network(self.model, self.channels, len(self.classes), self.seed).state_dict()
+        if shapes(self.weights) != shapes(expected):
+            raise InputError(f"the weights of the {self.trained_on} model do not fit {self.model}")
+        network = initial_network(self.model, self.channels, len(self.classes), self.seed)
+        if trained:
+            network.load_state_dict(self.weights)
+        return network.eval().to(memory_format=torch.channels_last)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain containers and tensors."""
+        content = asdict(self)
+        for constants in ("mean", "std"):
+            content["normalization"][constants] = list(content["normalization"][constants])
+        return content
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> "TrainedModel":
+        """Rebuild what ``to_dict`` gave.
+
+        Raises:
+            TypeError, KeyError: The content is not that of a trained model.
+        """
+        normalization = {name: tuple(values) for name, values in content["normalization"].items()}
+        parts = {
+            "normalization": Normalization(**normalization),
+            "recipe": Recipe(**content["recipe"]),
+            "history": [Epoch(**epoch) for epoch in content["history"]],
+            "angle_curve": content["angle_curve"] and AngleCurve(**content["angle_curve"]),
+        }
+        return cls(**{**content, **parts})
+
+
+def check_pair(models: dict[str, TrainedModel], dataset: Dataset) -> None:
+    """Check that two models differ in the rotation alone, and were trained on this data set.
+
+    Raises:
+        InputError: They differ in more, or were not; the message says in what.
+    """
+    check_same_settings(models)
+    trained = models[ROTATED]
+    if (trained.classes, trained.fingerprint) != (dataset.classes, dataset.source.fingerprint):
+        raise InputError(
+            f"the models were trained on other data than {dataset.name} holds now: train them anew with "
+            "experiment_rotation.py --overwrite"
+        )
+
+
+def check_same_settings(models: dict[str, TrainedModel]) -> None:
+    """Check that two models differ in the rotation alone.
+
+    Raises:
+        InputError: They differ in more; the message says in what.
+    """
+    unrotated, rotated = (models[trained_on].settings for trained_on in PAIR)
+    for name, value in unrotated.items():
+        if rotated[name] != value:
+            raise InputError(
+                f"the two models are no pair, their {name} differs ({value} and {rotated[name]}): "
+                "train both anew with experiment_rotation.py --overwrite"
+            )

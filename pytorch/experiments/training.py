@@ -1,0 +1,256 @@
+"""One model, from a recipe to trained weights, epoch by epoch."""
+
+import copy
+import time
+from dataclasses import asdict, dataclass
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pytorch.datasets import Normalization, Split
+from pytorch.errors import TrainingError
+from pytorch.experiments.evaluation import model_inputs, random_degrees
+from pytorch.experiments.progress import EpochBar
+from pytorch.experiments.recipes import Recipe
+from pytorch.files.checked_fields import check_fields
+from pytorch.variance.precision import autocast, whole_mantissas
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch came to, over its training samples as they were seen.
+
+    Attributes:
+        loss: Mean negative log-likelihood, in nats, smoothed as the recipe says.
+        accuracy: Fraction classified right.
+        seconds: Wall time.
+    """
+
+    loss: float
+    accuracy: float
+    seconds: float
+
+
+class Training:
+    """The training of a model, which can be left after any epoch and taken up again, on a CPU bit for bit.
+
+    Every sample is seen once an epoch, in a new random order: unmodified, or, if ``rotated``, turned by an angle of
+    its own, drawn anew in each epoch, uniform in [-180°, 180°). Everything random in an epoch (order, angles,
+    dropout) follows from the seed and the number of the epoch alone; the order and the dropout not from ``rotated``.
+
+    Attributes:
+        model: Trained in place.
+        recipe: How.
+        epochs: How many there will be.
+        history: A record of each epoch so far.
+
+    Args:
+        model: Returns log-probabilities; on ``device``.
+        split: The training samples; they are moved to ``device``.
+        normalization: Constants of the training split.
+        recipe: Epochs, batch size, optimiser.
+        rotated: Whether to turn the samples.
+        seed: Of everything random.
+        device: Where to compute.
+        precision: ``"fp32"`` or ``"bf16"``: in what convolutions and matrix products are computed.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        split: Split,
+        normalization: Normalization,
+        recipe: Recipe,
+        *,
+        rotated: bool,
+        seed: int,
+        device: torch.device,
+        precision: str = "fp32",
+    ) -> None:
+        self.model = model.to(memory_format=torch.channels_last)
+        self.recipe = recipe
+        self.epochs = recipe.rotated_epochs if rotated else recipe.epochs
+        self.history: list[Epoch] = []
+        self._images, self._labels = split.images.to(device), split.labels.to(device)
+        self._normalization = normalization
+        self._rotated = rotated
+        self._seed = seed
+        self._device = device
+        self._precision = precision
+        self._steps = -(-len(split) // recipe.batch_size)
+        self._optimizer = recipe.optimizer_for(model)
+        self._schedule = recipe.schedule_for(self._optimizer, self.epochs * self._steps)
+
+    def run_epoch(self, name: str | None = None) -> Epoch:
+        """Train for one more epoch.
+
+        Args:
+            name: What to call the work on a progress bar; None: no bar.
+
+        Returns:
+            Its record, which is in ``history`` too.
+
+        Raises:
+            TrainingError: The loss is no longer a finite number, or the device is out of memory.
+        """
+        start = time.perf_counter()
+        number = len(self.history) + 1
+        bar = EpochBar(name, number, self.epochs, len(self._labels))
+        devices = [self._device] if self._device.type == "cuda" else []
+        try:
+            with bar, whole_mantissas(), torch.random.fork_rng(devices=devices):
+                torch.manual_seed(derived_seed(self._seed, number, "dropout"))
+                loss, right = self._pass_over_samples(number, bar)
+        except torch.OutOfMemoryError as error:
+            size = self.recipe.batch_size
+            advice = f"begin anew with --overwrite --batch-size {size // 2}" if size > 1 else "another device is needed"
+            raise TrainingError(f"{self._device} is out of memory with batches of {size}: {advice}") from error
+        count = len(self._labels)
+        record = Epoch(loss.item() / count, right.item() / count, time.perf_counter() - start)
+        if not np.isfinite(record.loss):
+            raise TrainingError(
+                f"the loss became {record.loss} in epoch {number}: "
+                "begin anew, with --overwrite and a larger --batch-size"
+            )
+        self.history.append(record)
+        return record
+
+    def _pass_over_samples(self, epoch: int, bar: EpochBar) -> tuple[Tensor, Tensor]:
+        """Take all steps of an epoch; return the sum of the losses and the number classified right."""
+        loss_sum, right = (torch.zeros((), dtype=kind, device=self._device) for kind in (torch.float64, torch.int64))
+        # Drawn on the CPU, so that they are the same on every device.
+        orders, angles = (
+            torch.Generator().manual_seed(derived_seed(self._seed, epoch, purpose)) for purpose in ("order", "angles")
+        )
+        count = len(self._labels)
+        order = torch.randperm(count, generator=orders).to(self._device, non_blocking=True)
+        degrees = random_degrees(count, angles).to(self._device, non_blocking=True) if self._rotated else None
+        self.model.train()
+        # Parts of nearly equal size, rather than a last one so small that its batch statistics mean nothing.
+        parts = order.tensor_split(self._steps)
+        turns = repeat(None) if degrees is None else degrees.tensor_split(self._steps)
+        for indices, turn in zip(parts, turns, strict=False):
+            inputs = model_inputs(self._images[indices], turn, self._normalization)
+            loss, correct = self._step(inputs, self._labels[indices])
+            loss_sum += loss * len(indices)
+            right += correct
+            bar.update(len(indices), loss_sum, right)
+        return loss_sum, right
+
+    def _step(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Take one step of gradient descent; return the mean loss and the number classified right."""
+        with autocast(self._precision, self._device):  # around each step: it keeps the weights as it converted them
+            log_probabilities = self.model(inputs)
+        loss = self.recipe.loss(log_probabilities, labels)
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        self._schedule.step()
+        return loss.detach(), (log_probabilities.argmax(dim=1) == labels).sum()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the epochs to come depend on: plain containers and tensors, on the CPU."""
+        return {
+            "weights": _on_cpu(dict(self.model.state_dict())),
+            "optimizer": _on_cpu(self._optimizer.state_dict()),
+            "schedule": self._schedule.state_dict(),
+            "history": [asdict(epoch) for epoch in self.history],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a training where ``state_dict`` was called; everything else must be as it was there.
+
+        Raises:
+            TrainingError: It is not the state of such a training; this one cannot be used any more.
+        """
+        try:
+            history = [Epoch(**epoch) for epoch in state["history"]]
+            for epoch in history:
+                check_fields(epoch)
+            if not 0 < len(history) <= self.epochs:
+                raise ValueError(f"it has {len(history)} epochs of {self.epochs}")
+            self._check_schedule(state["schedule"], len(history))
+            self._check_optimizer(state["optimizer"])
+            self.model.load_state_dict(state["weights"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            self._schedule.load_state_dict(state["schedule"])
+        except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
+            reason = str(error).splitlines()[0]
+            raise TrainingError(f"it is not the state of such a training ({reason})") from error
+        self.history = history
+
+    def _check_schedule(self, found: dict[str, Any], epochs: int) -> None:
+        """Check that a state of the schedule differs from its beginning in how far it has come, as far as it must be.
+
+        Raises:
+            ValueError: It does not.
+        """
+        beginning = self._schedule.state_dict()
+        _check_alike(found, beginning, "schedule")
+        constant = beginning.keys() - {"last_epoch", "_step_count", "_last_lr", "_is_initial"}
+        if any(found[name] != beginning[name] for name in constant) or found["last_epoch"] != epochs * self._steps:
+            raise ValueError("its schedule is another")
+
+    def _check_optimizer(self, found: dict[str, Any]) -> None:
+        """Check that a state of the optimiser differs from that after another step in what steps change.
+
+        Raises:
+            ValueError: It does not.
+        """
+        expected = self._optimizer_state_after_a_step()
+        _check_alike(found, expected)
+        for group, own in zip(found["param_groups"], expected["param_groups"], strict=True):
+            constant = own.keys() - {"lr", "betas", "momentum"}  # which the schedule moves
+            if any(group[name] != own[name] for name in constant):
+                raise ValueError("its optimizer is another")
+
+    def _optimizer_state_after_a_step(self) -> dict[str, Any]:
+        """What the optimiser will keep, which has nothing yet, with other numbers."""
+        twin = copy.deepcopy(self.model)
+        optimizer = self.recipe.optimizer_for(twin)
+        self.recipe.schedule_for(optimizer, 1)
+        for parameter in twin.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+        return optimizer.state_dict()
+
+
+def _on_cpu(content: Any) -> Any:
+    """Plain containers with their tensors on the CPU; those that are there are not copied."""
+    if isinstance(content, torch.Tensor):
+        return content.cpu()
+    if isinstance(content, dict):
+        return {key: _on_cpu(value) for key, value in content.items()}
+    return type(content)(map(_on_cpu, content)) if isinstance(content, list | tuple) else content
+
+
+def _check_alike(found: Any, expected: Any, name: str = "state") -> None:
+    """Check that two states differ in numbers alone.
+
+    Raises:
+        ValueError: They do not; the message names the part.
+    """
+    if type(found) is not type(expected):
+        raise ValueError(f"{name} is a {type(found).__name__}, not a {type(expected).__name__}")
+    if isinstance(expected, torch.Tensor):
+        if (found.shape, found.dtype) != (expected.shape, expected.dtype):
+            raise ValueError(f"{name} is of another shape or type")
+    elif isinstance(expected, dict | list | tuple):
+        keys = expected.keys() if isinstance(expected, dict) else range(len(expected))
+        if len(found) != len(expected) or (isinstance(expected, dict) and found.keys() != keys):
+            raise ValueError(f"{name} has other parts")
+        for key in keys:
+            _check_alike(found[key], expected[key], f"{name}.{key}")
+
+
+def derived_seed(seed: int, epoch: int, purpose: str) -> int:
+    """A seed for one purpose in one epoch, unlike that of any other.
+
+    >>> derived_seed(0, 1, "order") == derived_seed(0, 1, "angles")
+    False
+    """
+    words = np.random.SeedSequence([seed, epoch, *purpose.encode()]).generate_state(2)
+    return int(words[0]) << 31 | int(words[1]) >> 1

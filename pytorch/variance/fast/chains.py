@@ -1,0 +1,108 @@
+"""Chains of layers on CUDA: a layer, the batch norm and the ReLU after it, whose units one reading gives.
+
+In evaluation mode a batch norm is y = s·x + b for each channel. While x is read, the units of y, rounded to its type,
+and of max(y, 0) cost next to nothing. What follows a layer is known from the call before; when it comes it is checked
+to be just that, and read if it is not.
+"""
+
+from dataclasses import dataclass, replace
+from types import ModuleType
+
+from torch import Tensor, nn
+
+from pytorch.variance.fast.derived_units import Affine, BatchNorm, DerivedUnits
+from pytorch.variance.recording.places import Place, Places
+
+TOGETHER = {"mean", "max"}
+"""The aggregations that are read together."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What follows a layer, the head.
+
+    Attributes:
+        norm: A batch norm, or None.
+        normed: The name of its layer.
+        rectified: The name of the layer of the ReLU after it, or None.
+    """
+
+    norm: BatchNorm | None = None
+    normed: str | None = None
+    rectified: str | None = None
+
+
+class Chains:
+    """Remembers what follows each layer, and reads layers together.
+
+    Args:
+        derived: What it remembers of the activation before is used.
+        places: Of all layers.
+        kernels: Of the device.
+    """
+
+    def __init__(self, derived: DerivedUnits, places: Places, kernels: ModuleType) -> None:
+        self._derived = derived
+        self._places = places
+        self._kernels = kernels
+        self._chains: dict[str, Chain] = {}
+        self._heads: dict[str, str] = {}
+        self._written: dict[str, Affine | None] = {}
+
+    def restart(self) -> None:
+        """Another call of the model begins."""
+        self._written.clear()
+
+    def read(self, place: Place, activation: Tensor) -> bool:
+        """Write the units of an activation and of what follows it; or tell that nothing is known to follow it."""
+        chain = self._chains.get(place.name)
+        known = chain is not None and self._places.named  # in the first call only one of two layers of a name is known
+        if not known or not self._kernels.reading.can_read(activation):
+            return False
+        affine = self._derived.affine(chain.norm, place.kind) if chain.norm else None
+        if affine is None and chain.norm:
+            return False
+        following = [self._places.named[name].units if name else None for name in (chain.normed, chain.rectified)]
+        numbers = (affine.scale, affine.shift) if affine else None
+        self._kernels.reading.read_chain(activation, place.axes, place.kind, numbers, [place.units, *following])
+        self._written[place.name] = affine
+        return True
+
+    def follows(self, module: nn.Module | None, inputs: tuple, activation: Tensor, place: Place) -> bool:
+        """Whether an activation follows in a chain, and its units have been written with those of the head.
+
+        Where it is the first time that a batch norm or a ReLU is seen to follow a layer, it is remembered.
+        """
+        if type(module) not in (nn.BatchNorm2d, nn.ReLU) or not inputs or self._derived.is_altered(module):
+            return False
+        before = self._derived.place_of(inputs[0], module)
+        if before is None or not _are_alike(before, place) or activation.dtype != inputs[0].dtype:
+            return False
+        return (self._follows_as_relu if isinstance(module, nn.ReLU) else self._follows_as_norm)(module, before, place)
+
+    def _follows_as_norm(self, module: BatchNorm, before: Place, place: Place) -> bool:
+        affine = self._derived.affine(module, place.kind)
+        # One of shorter numbers rounds what it computes with; and a chain has one batch norm.
+        if affine is None or affine.numbers[0].dtype != place.kind or before.name in self._heads:
+            return False
+        chain = self._chains.setdefault(before.name, Chain(module, place.name))
+        self._heads[place.name] = before.name
+        if (chain.norm, chain.normed) != (module, place.name) or self._written.get(before.name) is not affine:
+            return False
+        self._written[place.name] = affine
+        return True
+
+    def _follows_as_relu(self, module: nn.ReLU, before: Place, place: Place) -> bool:
+        head = self._heads.get(before.name, before.name)
+        chain = self._chains.get(head, Chain())
+        if (chain.normed or head) != before.name:
+            return False
+        if chain.rectified is None:
+            self._chains[head] = replace(chain, rectified=place.name)
+        return chain.rectified == place.name and before.name in self._written
+
+
+def _are_alike(before: Place, place: Place) -> bool:
+    """Whether both are feature maps of one shape, of which the same is wanted, and can be had together."""
+    same = (before.shape, before.kind, before.axes, (2, 3)) == (place.shape, place.kind, place.axes, place.axes)
+    return same and before.units.keys() == place.units.keys() and place.units.keys() <= TOGETHER

@@ -1,0 +1,94 @@
+"""The statistics of some units on CUDA, by kernels."""
+
+import importlib
+from functools import cached_property
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from pytorch.variance.statistics.block import UnitBlock
+from pytorch.variance.statistics.influence import Expansion
+from pytorch.variance.statistics.moments import Groups, Moments
+
+
+class FusedUnitBlock(UnitBlock):
+    """A block whose sums are taken by kernels, which read each activation twice.
+
+    The operations of a ``UnitBlock`` go through the memory some thirty times, which on a GPU takes longer than the
+    forward pass of a network. Arguments as there.
+    """
+
+    @cached_property
+    def _layer_starts(self) -> Tensor:
+        return _starts(torch.tensor(self._widths), self.dispersion_sum.device)
+
+    def begin(self, groups: Groups, everyone: Groups) -> None:
+        """Open a batch; as that of a ``UnitBlock``."""
+        super().begin(groups, everyone)
+        self._order = groups.members.argsort(stable=True)
+        self._group_starts = _starts(groups.sizes, self._order.device)
+
+    def _take(self) -> None:
+        values, self._waiting = self._waiting, None
+        if self._next == 0:
+            self._first = values[:, 0].contiguous()
+            self._sum, self._squares = (torch.empty_like(self._first, dtype=torch.float64) for _ in range(2))
+            self._scaled = [torch.empty_like(self._first, dtype=torch.float32) for _ in range(2)]
+        moments = self.over_samples[self._next]
+        of_class = self._add_to(moments, values.flatten(1))
+        about = [(of_class.mean, self._of_class.scales(of_class))]
+        if self._of_all is self._of_class:
+            about *= 2
+        else:
+            pooled = moments.pooled()
+            about.append((pooled.mean, self._of_all.scales(pooled)))
+        fourths = kernels().sums.sums_over_steps(
+            values,
+            self._first,
+            self._order,
+            self._group_starts,
+            about,
+            self._sum,
+            self._squares,
+            self._scaled,
+            anew=self._next == 0,
+        )
+        self._of_class.add_sums(self._scaled[0], fourths[0])
+        if self._of_all is not self._of_class:
+            self._of_all.add_sums(self._scaled[1], fourths[1].sum(dim=0, keepdim=True))
+
+    def _add_to(self, moments: Moments, observations: Tensor) -> Moments:
+        part = moments.opened(observations, self._groups)
+        sums = kernels().sums.sums_over_samples(observations, part.mean, self._order, self._group_starts)
+        return moments.taken(part, *sums, self._groups)
+
+    def _dispersions(self) -> tuple[Tensor, Tensor]:
+        return kernels().sums.dispersions(
+            self._sum, self._squares, self._transformations, self._dispersion, self._order, self._group_starts
+        )
+
+    def _influences(
+        self, dispersion: Tensor, of_class: Expansion, of_all: Expansion, in_every: Tensor
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        about = [of_class, of_all]
+        first = kernels().influences.influences_on_layers(
+            dispersion, self._scaled, about, in_every, self._groups.members, self._layer_starts
+        )
+        on_class, on_all = kernels().influences.products_of_influences(
+            dispersion, self._scaled, about, self._order, self._group_starts
+        )
+        return list(first), [of_all.second(on_all.sum(dim=0, keepdim=True)), of_class.second(on_class)]
+
+    def _by_layer(self, values: Tensor) -> Tensor:
+        return kernels().influences.sums_of_layers(values, self._layer_starts)
+
+
+def kernels() -> ModuleType:
+    """The kernels; imported late, as there may be no Triton."""
+    return importlib.import_module("pytorch.variance.fast.kernels")
+
+
+def _starts(sizes: Tensor, device: torch.device | str) -> Tensor:
+    """Where each of several parts begins that lie one after another, and where the last one ends."""
+    return torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]).to(device, non_blocking=True)

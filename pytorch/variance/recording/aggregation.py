@@ -1,0 +1,155 @@
+"""Aggregation: how the positions of an activation become units, before any dispersion is taken."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pytorch.errors import InputError
+from pytorch.variance.fast.triton_import import kernels_for
+
+AGGREGATIONS = ("mean", "max", "sum", "none")
+"""What is done along the positions of an activation; with ``"none"`` every position is a unit."""
+
+EXACT_ENOUGH = (torch.float32, torch.float64)
+"""Types that are aggregated as they are; the sum of a feature map in a shorter one would lose digits."""
+
+CONVERTED_AT_ONCE = 2**20
+"""Values of a shorter type that are converted together on a CPU: their copies then stay in its cache."""
+
+STRIPE = 32
+"""Channels that ``torch.sum`` and ``torch.amax`` read together. Where more lie side by side they read in stripes, which
+takes up to twice as long as a pooling of all positions, which reads in order (measured)."""
+
+FEW_POSITIONS = 16
+"""Fewer are not worth two operations."""
+
+IN_SEQUENCE = 128
+"""Values that are added up one after another: the rounding errors of a longer sum would grow."""
+
+
+def aggregation_names(aggregation: str | Sequence[str]) -> list[str]:
+    """Split and check what a caller asks for: a name, several with commas between them, or a sequence of names.
+
+    >>> aggregation_names("mean,max")
+    ['mean', 'max']
+
+    Raises:
+        InputError: A name is unknown, occurs twice, or there is none.
+    """
+    names = [name.strip() for name in aggregation.split(",")] if isinstance(aggregation, str) else list(aggregation)
+    for name in names:
+        if name not in AGGREGATIONS:
+            raise InputError(f"unknown aggregation {name!r}: choose from {', '.join(AGGREGATIONS)}")
+    if not names or len(set(names)) < len(names):
+        raise InputError("name each aggregation once, and at least one")
+    return names
+
+
+def unit_shapes(
+    activation: Tensor, names: Sequence[str], positions: tuple[int, ...]
+) -> dict[str | None, tuple[int, ...]]:
+    """Shapes of the units of one sample, for each aggregation; one entry, None, where there are no positions.
+
+    Args:
+        activation: (B, ...).
+        names: Of the aggregations.
+        positions: Axes along which the same unit is found at different places.
+
+    >>> both = ["max", "none"]
+    >>> unit_shapes(torch.zeros(2, 3, 8, 8), both, (2, 3)), unit_shapes(torch.zeros(2, 3), both, ())
+    ({'max': (3,), 'none': (3, 8, 8)}, {None: (3,)})
+    """
+    if not positions:
+        return {None: tuple(activation.shape[1:])}
+    kept = tuple(size for axis, size in enumerate(activation.shape) if axis not in (0, *positions))
+    return {name: tuple(activation.shape[1:]) if name == "none" else kept for name in names}
+
+
+def unit_type(activation: Tensor) -> torch.dtype:
+    """Type of the units of an activation: its own if it is exact enough, else float32."""
+    return activation.dtype if activation.dtype in EXACT_ENOUGH else torch.float32
+
+
+def reduce(how: str | None, activation: Tensor, axes: tuple[int, ...], kind: torch.dtype, out: Tensor) -> None:
+    """Reduce the positions of an activation to its units, into given memory.
+
+    Where the mean is wanted a CPU leaves the sum: to divide it costs more between two layers than after the last one.
+
+    Args:
+        how: One of ``AGGREGATIONS``, or None where there are no positions.
+        activation: (B, ...), of any numeric type.
+        axes: Of the positions.
+        kind: In which type to sum, float32 or float64.
+        out: Of the shape that ``unit_shapes`` gives.
+    """
+    if how == "none" or not axes:
+        out.copy_(activation)
+    elif how == "max" and _is_read_in_stripes(activation, axes):
+        out.copy_(F.max_pool2d(activation, activation.shape[2:]).flatten(1))
+    elif how == "max":
+        _write(partial(torch.amax, activation, axes), activation.dtype, out)
+    elif not activation.is_cpu:
+        _write(partial(torch.mean if how == "mean" else torch.sum, activation, axes, dtype=kind), kind, out)
+    elif activation.dtype == kind:
+        _sum(activation, axes, out)
+    else:
+        at_once = max(1, CONVERTED_AT_ONCE * len(activation) // max(1, activation.numel()))
+        for part, units in zip(activation.split(at_once), out.split(at_once), strict=True):
+            _sum(part.to(kind), axes, units)
+
+
+def reduce_by_kernels(
+    activation: Tensor, axes: tuple[int, ...], kind: torch.dtype, outs: dict[str | None, Tensor]
+) -> dict[str | None, Tensor]:
+    """Reduce the positions of an activation on CUDA, for several aggregations in one reading.
+
+    Args:
+        activation: (B, ...), of any numeric type.
+        axes: Of the positions.
+        kind: In which type to sum, float32 or float64.
+        outs: For each aggregation where to write its units.
+
+    Returns:
+        Those of ``outs`` that are left for ``reduce``.
+    """
+    kernels = kernels_for(activation.device)
+    beside = axes and axes == (*range(axes[0], axes[-1] + 1),) and len(axes) == activation.ndim - 2
+    if not beside or kernels is None or not kernels.reading.can_read(activation):
+        return outs  # the kernel takes positions side by side, and one axis of channels
+    total = next((how for how in ("mean", "sum") if how in outs), None)
+    together = {how: outs[how] for how in (total, "max") if how in outs}
+    if together:
+        kernels.reading.reduce_positions(activation, axes, kind, together)
+    return {how: out for how, out in outs.items() if how not in together}
+
+
+def _is_read_in_stripes(activation: Tensor, axes: tuple[int, ...]) -> bool:
+    """Whether an activation is a feature map whose channels lie side by side, and are many, on a CPU."""
+    return (
+        axes == (2, 3)
+        and activation.dtype in (*EXACT_ENOUGH, torch.bfloat16)
+        and activation.shape[1] > STRIPE
+        and activation.shape[2] * activation.shape[3] >= FEW_POSITIONS
+        and activation.is_cpu
+        and activation.is_contiguous(memory_format=torch.channels_last)
+    )
+
+
+def _sum(values: Tensor, axes: tuple[int, ...], out: Tensor) -> None:
+    """Sum over the positions, on a CPU."""
+    if _is_read_in_stripes(values, axes):
+        height, width = values.shape[2:]
+        rows = min(height, max(1, IN_SEQUENCE // width))
+        values = F.avg_pool2d(values, (rows, width), ceil_mode=True, divisor_override=1)
+    _write(partial(torch.sum, values, axes), values.dtype, out)
+
+
+def _write(reduction: Callable[..., Tensor], kind: torch.dtype, out: Tensor) -> None:
+    """Write the result of a reduction, which is of type ``kind``, into given memory, which may be of another."""
+    if out.dtype == kind:
+        reduction(out=out)
+    else:
+        out.copy_(reduction())

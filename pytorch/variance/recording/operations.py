@@ -1,0 +1,134 @@
+"""Functional operations (``x + y``, ``F.relu(x)``) seen as they are computed, and named by the module they stand in.
+
+Nothing is traced beforehand: torch hands over every call while the context is open, so a forward pass may branch and
+loop as it likes. What happens inside leaf modules is not an operation of its own.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from pytorch.variance.recording.layers import leaf_modules, named_modules, tensors_in
+
+COPYING_OPERATIONS = frozenset({
+    "cat", "clone", "concat", "concatenate", "contiguous", "detach", "expand", "flatten", "flip", "pad", "permute",
+    "repeat", "reshape", "roll", "stack", "transpose",
+    "bfloat16", "double", "float", "half", "to", "type",
+    "alpha_dropout", "dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout",
+})  # fmt: skip
+"""Operations that only repeat or rearrange values: their layer would be a copy of others."""
+
+FILLING_OPERATIONS = re.compile(r"new_.*|.*_like")
+"""Operations that take of their argument no more than its shape and type."""
+
+
+class Operations(TorchFunctionMode):
+    """Tells of every functional operation of a model that computes something new.
+
+    Names are the qualified name of the innermost module that is running and the operation's own (``layer1.0.add``),
+    with parentheses where a module has that name (``relu()`` beside ``relu``).
+
+    Args:
+        model: Any module.
+        tell: Called with the name and the result, once for each operation whose result is a tensor, or holds some.
+    """
+
+    def __init__(self, model: nn.Module, tell: Callable[[str, Any], None]) -> None:
+        super().__init__()
+        self._model = model
+        self._tell = tell
+        self._running: list[str] = []
+        self._leaf: str | None = None
+        self._modules = {name for name, _ in named_modules(model)}
+        self._leaves = {name for name, module in leaf_modules(model) if module is not model}
+
+    def hook(self) -> list[Any]:
+        """Put hooks on the model that follow which module is running, and return their handles."""
+        handles = []
+        for name, module in named_modules(self._model):
+            if isinstance(module, torch.jit.ScriptModule):  # it takes no hooks, and operations within are not seen
+                continue
+            name = name if module is not self._model else ""
+            handles.append(module.register_forward_pre_hook(self._enter(name), prepend=True))
+            handles.append(module.register_forward_hook(self._leave(name), always_call=True))
+        return handles
+
+    def restart(self) -> None:
+        """Forget a call of the model that was broken off."""
+        self._running.clear()
+        self._leaf = None
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the operation, and tell of it."""
+        result = func(*args, **(kwargs or {}))
+        if self._leaf is not None:
+            return result
+        operation = operation_name(func)
+        repeats = operation in COPYING_OPERATIONS or FILLING_OPERATIONS.fullmatch(operation)
+        if not repeats and self._is_new(func, result, args, kwargs or {}):
+            scope = self._running[-1] if self._running else ""
+            name = f"{scope}.{operation}".removeprefix(".")
+            self._tell(f"{name}()" if name in self._modules else name, result)
+        return result
+
+    @staticmethod
+    def _is_new(func: Callable[..., Any], result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether the result holds values that no argument held: neither a view nor something read off."""
+        tensors = tensors_in(result)
+        if not tensors:
+            return False
+        if changes_its_argument(func) or kwargs.get("inplace"):
+            return True
+        kwargs = {key: value for key, value in kwargs.items() if key != "out"}
+        if all(isinstance(tensor, nn.Parameter) for tensor in tensors_in([args, kwargs])):
+            return False
+        given = {tensor.untyped_storage().data_ptr() for tensor in tensors_in([args, kwargs])}
+        return bool(given) and all(tensor.untyped_storage().data_ptr() not in given for tensor in tensors)
+
+    def _enter(self, name: str) -> Callable[..., None]:
+        def enter(module: nn.Module, inputs: Any) -> None:
+            self._running.append(name)
+            if self._leaf is None and name in self._leaves:
+                self._leaf = name
+
+        return enter
+
+    def _leave(self, name: str) -> Callable[..., None]:
+        def leave(module: nn.Module, inputs: Any, output: Any) -> None:
+            if self._running:
+                self._running.pop()
+            if self._leaf == name:
+                self._leaf = None
+
+        return leave
+
+
+def operation_name(func: Callable[..., Any]) -> str:
+    """Name an operation as a person would: ``add`` for ``torch.add``, ``x + y`` and ``x += y``.
+
+    >>> import torch
+    >>> operation_name(torch.Tensor.__iadd__), operation_name(torch.Tensor.relu_)
+    ('add', 'relu')
+    """
+    name = getattr(func, "__name__", type(func).__name__)
+    if name.startswith("__") and name.endswith("__"):
+        name = name.strip("_")
+        return name[1:] if name[:1] in "ir" and name[1:] in {"add", "sub", "mul", "truediv", "matmul", "pow"} else name
+    return name.strip("_")
+
+
+def changes_its_argument(func: Callable[..., Any]) -> bool:
+    """Whether the operation works in place.
+
+    >>> import torch
+    >>> changes_its_argument(torch.Tensor.relu_), changes_its_argument(torch.Tensor.relu)
+    (True, False)
+    """
+    name = getattr(func, "__name__", "")
+    return name.startswith("__i") if name.endswith("__") else name.endswith("_")

@@ -1,0 +1,360 @@
+"""Recording: the activations of the layers of a network, as one row of units per sample."""
+
+import math
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from itertools import chain, count
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.nn.parameter import is_lazy
+
+from pytorch.errors import one_line
+from pytorch.variance.fast.chains import Chains
+from pytorch.variance.fast.derived_units import DerivedUnits
+from pytorch.variance.fast.triton_import import kernels_for
+from pytorch.variance.recording.aggregation import aggregation_names
+from pytorch.variance.recording.finding import LayerFinder, not_per_sample
+from pytorch.variance.recording.layers import (
+    ChannelAxis,
+    Layer,
+    LayerChoice,
+    LayerSelection,
+    named_modules,
+    plain,
+    tensors_in,
+)
+from pytorch.variance.recording.operations import Operations
+from pytorch.variance.recording.places import Place, Places, changed
+
+
+class ActivationRecorder:
+    """Runs a network and returns the activations of its layers side by side, (B, U).
+
+    A context manager: hooks are on the model inside the ``with`` block only, whatever happens there. Each
+    activation is aggregated and copied at once, inside its hook, so that an in-place operation that follows
+    cannot change what was recorded. Inside the block the fast path of attention, which passes modules by, is off,
+    and what ``torch.compile`` has compiled runs as it was written.
+
+    The first call finds the layers, and which axes of each hold channels. A call of ``confirm`` with another number of
+    samples gives up those whose first axis is something else than the samples.
+
+    >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(inplace=True))
+    >>> with ActivationRecorder(model, "mean") as recorder:
+    ...     rows = recorder(torch.rand(2, 1, 8, 8))
+    >>> rows.shape, [layer.name for layer in recorder.layers]
+    (torch.Size([2, 8]), ['0', '1'])
+
+    Attributes:
+        modules: The modules of the model, and those that it calls besides, with their names.
+        rounding: (U,) float64, the largest dispersion of each unit that rounding may make; None: it is not known.
+
+    Args:
+        model: Any module.
+        aggregation: One or several of ``AGGREGATIONS``.
+        layers: Which to record; see ``LayerSelection``.
+        channel_axis: For names of layers, or as a function of a name and a module, which axis of the activation holds
+            channels, or which axes do; where it names none they are found out.
+        reset: Called before each forward pass.
+        adopt: Called with each module that the network calls without having registered it, before it runs.
+
+    Raises:
+        InputError: The aggregation is unknown, or ``layers`` is nothing to choose by.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        aggregation: str | Sequence[str] = "mean",
+        layers: LayerChoice = None,
+        channel_axis: ChannelAxis = None,
+        reset: Callable[[], Any] | None = None,
+        adopt: Callable[[nn.Module], Any] = lambda module: None,
+    ) -> None:
+        self._model = model
+        self._aggregations = aggregation_names(aggregation)
+        self._selection = LayerSelection(model, layers)
+        self._channel_axis = channel_axis
+        self._reset = reset
+        self._adopt = adopt
+        self._operations = Operations(model, self._tell) if self._selection.operations else None
+        self._stack = ExitStack()
+        self._hooks: dict[str, Any] = {}
+        self._unhooked: dict[str, str] = {}
+        self.modules: dict[nn.Module, str] = {}
+        self._running = False  # hooks of a module that others use too hear of calls that are not this recorder's
+        self._derived = DerivedUnits()
+        self._to_finish: list[Callable[[], None]] = []
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget the layers: the next call is the first one."""
+        self._finder = LayerFinder(self._selection, self._channel_axis)
+        self._places = Places()
+        self._chains: Chains | None = None
+        self._odd: dict[str, str] | None = None
+        self._batch = 0
+        self._wants: tuple[torch.dtype | None, bool] | None = None
+        self.rounding: Tensor | None = None
+
+    @property
+    def row(self) -> Tensor:
+        """The activations of the last call."""
+        return self._places.row
+
+    @property
+    def layers(self) -> list[Layer]:
+        """What the units of a row are, in order; none before the first call.
+
+        A layer is there once for each aggregation, or once for all where it has no positions to aggregate.
+        """
+        return self._places.layers
+
+    @property
+    def never_called(self) -> list[str]:
+        """Modules that were to be recorded and that no forward pass has called."""
+        return self._finder.never_called(self._model)
+
+    @property
+    def not_measured(self) -> dict[str, str]:
+        """Why a tensor of a module that was called, or the module, is no layer; by its name."""
+        return {**self._unhooked, **self._finder.not_measured}
+
+    def magnitudes(self) -> Tensor:
+        """(U,) float64, by how much an activation of each layer differs from 0 at most, of those of the first call."""
+        found = []
+        for place in self._places:
+            added = math.prod(place.shape[axis] for axis in place.axes)
+            found += [
+                self._finder.magnitudes[place.name].expand(layer.units) * (added if layer.aggregation == "sum" else 1)
+                for layer in place.layers
+            ]
+        return torch.cat(found)
+
+    def own_copy(self, inputs: Tensor) -> Tensor:
+        """Copy what the model may change in place, and others see too.
+
+        In the type of its parameters, unless these are of several types, and in the order of its convolutions.
+        """
+        if self._wants is None:
+            dtypes = {weight.dtype for weight in self._model.parameters() if weight.is_floating_point()}
+            channels_last = any(weight.ndim == 4 and not weight.is_contiguous() for weight in self._model.parameters())
+            self._wants = dtypes.pop() if len(dtypes) == 1 else None, channels_last
+        kind, channels_last = self._wants
+        dtype = kind if kind is not None and inputs.is_floating_point() else inputs.dtype
+        memory_format = torch.channels_last if channels_last and inputs.ndim == 4 else torch.preserve_format
+        return inputs.to(dtype, copy=True, memory_format=memory_format)
+
+    def columns(self) -> dict[str, list[int]]:
+        """For each aggregation, which of ``layers`` it gives; those without positions belong to all."""
+        return {
+            name: [index for index, layer in enumerate(self.layers) if layer.aggregation in (name, None)]
+            for name in self._aggregations
+        }
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            fast_path = torch.backends.mha.get_fastpath_enabled()
+            torch.backends.mha.set_fastpath_enabled(False)
+            stack.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
+            stack.enter_context(uncompiled())
+            self._stack = stack
+            for name, module in named_modules(self._model):
+                self._put_hook(name, module)
+            for handle in self._operations.hook() if self._operations else ():
+                stack.callback(handle.remove)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Run the model on ``inputs`` and return its activations.
+
+        Args:
+            inputs: (B, ...), what the model takes.
+
+        Returns:
+            (B, U) float32 or float64: the units of all layers, in order of execution. ``layers`` names them. The next
+            call writes into the same memory.
+
+        Raises:
+            InputError: No layer was recorded, or the layers are not those of the call before.
+        """
+        if self._reset is not None:
+            self._reset()
+        self._to_finish.clear()
+        self._derived.restart()
+        self._batch = len(inputs)
+        self._places.restart(self._batch)
+        if self._chains is not None:
+            self._chains.restart()
+        if self._operations:
+            self._operations.restart()
+        first = not self.layers
+        with torch.no_grad(), self._first_pass(inputs) if first else nullcontext():
+            self._running = True
+            try:
+                with self._operations or nullcontext():
+                    self._model(inputs)
+            finally:
+                self._running = False
+            if not first:
+                self._places.check_complete()
+            # All at once, when the code is at hand: after each layer it would have to come from memory again.
+            for finish in self._to_finish:
+                finish()
+        if first:
+            self._settle()
+        return self._places.row
+
+    def confirm(self, inputs: Tensor) -> Tensor:
+        """Call the model with another number of samples than at first, and give up the layers that do not follow.
+
+        Returns:
+            As a call, for the layers that are left.
+
+        Raises:
+            InputError: A layer that was asked for by name is given up, or none is left.
+        """
+        self._odd = {}
+        try:
+            self(inputs)
+            odd = self._odd
+        finally:
+            self._odd = None
+        if odd:
+            self._finder.not_measured.update(odd)
+            self._places.settle(lambda place: place.name not in odd)
+            self._check_layers()
+        return self._places.row
+
+    @contextmanager
+    def _first_pass(self, inputs: Tensor) -> Iterator[None]:
+        """A context for the pass that finds the layers, and meets modules that no one has named."""
+        if kernels := kernels_for(inputs.device):
+            self._chains = Chains(self._derived, self._places, kernels)
+        held = chain(*((*module._parameters.values(), *module._buffers.values()) for module in self.modules))
+        constants = [each for each in held if isinstance(each, Tensor) and not is_lazy(each)]
+        handle = register_module_forward_pre_hook(self._meet)
+        try:
+            with self._finder.following(inputs, constants):
+                yield
+        finally:
+            handle.remove()
+
+    def _meet(self, module: nn.Module, inputs: Any) -> None:
+        if not self._running:
+            return
+        self._finder.enter(module, inputs)
+        if module not in self.modules and not isinstance(module, torch.jit.ScriptModule):
+            kind = type(module).__name__
+            self._adopt(module)
+            names = chain([kind], (f"{kind}_{number}" for number in count(2)))
+            self._put_hook(next(name for name in names if name not in self._hooks), module)
+
+    def _put_hook(self, name: str, module: nn.Module) -> None:
+        self.modules[module] = name
+        try:
+            self._hooks[name] = module.register_forward_hook(self._hook(name))
+            self._stack.callback(self._hooks[name].remove)
+        except RuntimeError:
+            self._unhooked[name] = "TorchScript, which takes no hooks: measure the module that was scripted"
+
+    def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def record(module: nn.Module, inputs: Any, output: Any) -> None:
+            if not self._running:
+                return
+            # Between two layers the caches are full of activations, and every line of this takes its time.
+            if self._operations is None and not self._finder.is_open:
+                self._record(self._places.of_call(name), module, inputs, output)
+                return
+            with torch._C.DisableTorchFunction():  # what is done here is no operation of the model
+                self._heard(name, module, inputs, output)
+
+        return record
+
+    def _tell(self, name: str, output: Any) -> None:
+        with torch._C.DisableTorchFunction():
+            self._heard(name, None, (), output)
+
+    def _heard(self, name: str, module: nn.Module | None, inputs: Any, output: Any) -> None:
+        """Record a call of a module, or an operation (None); in the first pass it is found out what of it."""
+        if self._finder.is_open:
+            self._find(name, module, inputs, output)
+        elif name in self._finder.calls or self._selection.includes((name,), module):
+            self._record(self._places.of_call(name), module, inputs, output)
+
+    def _record(self, places: list[tuple[int, Place]], module: nn.Module | None, inputs: Any, output: Any) -> None:
+        tensors = tensors_in(output) if places else []
+        for part, place in places:
+            if part >= len(tensors):
+                raise changed(place.name)
+            activation = plain(tensors[part])
+            if activation.shape == place.shape:
+                self._fill(place, activation, module, inputs)
+            elif self._odd is None:
+                raise changed(place.name)
+            else:
+                self._odd[place.name] = not_per_sample(activation, self._batch)
+
+    def _find(self, name: str, module: nn.Module | None, inputs: Any, output: Any) -> None:
+        """Record the layers of a call in the first pass."""
+        found = []
+        for layer in self._finder.layers(name, module, inputs, output):
+            try:
+                place = Place.of(layer.name, layer.activation, layer.channels, layer.axes_known, self._aggregations)
+                self._fill(place, layer.activation, module, inputs)
+                found.append((layer.part, place))
+            except RuntimeError as error:
+                self._finder.not_measured[layer.name] = f"it cannot be read: {one_line(error, longest=200)}"
+        self._places.append(name, found)
+
+    def _fill(self, place: Place, activation: Tensor, module: nn.Module | None, inputs: Any) -> None:
+        in_chain = self._chains is not None and self._is_in_chain(place, activation, module, inputs)
+        if not in_chain:
+            derived = self._derived.derivations(module, inputs, activation, place)
+            place.fill(activation, but=derived)
+            if "mean" in place.units and "mean" not in derived and activation.is_cpu:
+                self._to_finish.append(place.finish)
+            self._to_finish.extend(derived.values())
+        self._derived.remember(activation, place)
+
+    def _is_in_chain(self, place: Place, activation: Tensor, module: nn.Module | None, inputs: tuple) -> bool:
+        """Whether an activation has been read before, or is read now, together with what follows it."""
+        follows = self._chains.follows(module, inputs, activation, place)
+        return follows or self._chains.read(place, activation)
+
+    def _settle(self) -> None:
+        """Take the layers that the first call has found for those of every call."""
+        self._finder.check_names([place.name for place in self._places])
+        self._places.settle()
+        self._check_layers()
+
+    def _check_layers(self) -> None:
+        """Check that what was asked for is there, and listen to nothing else."""
+        self._finder.check([place.name for place in self._places], self.not_measured)
+        for name, hook in self._hooks.items():
+            # A module that comes later where all are wanted is another path, and is told.
+            if name not in self._places.callers and (self._finder.calls[name] or not self._selection.is_default):
+                hook.remove()
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """A context in which networks that ``torch.compile`` has compiled run as they were written, hooks and all."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and to import it takes seconds
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
+        # Hooks on all modules fire once more for a compiled one, whose calls are told apart by its name.
+        warnings.filterwarnings("ignore", message=".*global hooks on modules")
+        yield

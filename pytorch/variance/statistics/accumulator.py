@@ -1,0 +1,248 @@
+"""The sums from which both variances of every class follow, and their errors, fed batch by batch and mergeable."""
+
+from collections.abc import Iterable
+from itertools import starmap
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pytorch.variance.fast.fused_block import FusedUnitBlock
+from pytorch.variance.fast.triton_import import kernels_for
+from pytorch.variance.standard_errors import LayerErrors
+from pytorch.variance.statistics.block import LayerSums, UnitBlock, blocks, shape_of_blocks
+from pytorch.variance.statistics.influence import ErrorSums
+from pytorch.variance.statistics.moments import Groups
+
+
+class VarianceAccumulator:
+    """Transformation and sample variance of U units in L layers, over T transformations and any number of samples.
+
+    For every batch: ``begin`` with its labels, ``add`` the activations under each transformation in turn, ``end``.
+    The state is (2 T + 1)·K·U numbers, the batch under way 5·B·U, and C·B·U activations wait if C transformations are
+    taken at once. None grows with the number of samples. Shards of the samples, accumulated apart, are merged by
+    ``merge``.
+
+    Attributes:
+        labels: The label of each row of the state, in the order in which they were met.
+        counts: (K,) int64 on the CPU, the number of samples of each.
+        layers: Units of each layer.
+
+    Args:
+        transformations: T, at least 2.
+        layers: Units of each layer; together U.
+        dispersion: ``"std"`` or ``"variance"``, both with ddof = 1.
+        labels: Labels to make room for from the start, in this order; others get theirs when they are met.
+        device: Where the state lives.
+        wholes: For each global mean the layers that it is taken over; None: one, over all.
+        batch: Samples of a usual batch; the blocks of units are cut to suit it.
+        classes: How many labels there will be, if that is known.
+    """
+
+    def __init__(
+        self,
+        transformations: int,
+        layers: list[int],
+        dispersion: str = "std",
+        labels: Iterable[int] = (),
+        device: torch.device | str = "cpu",
+        wholes: list[list[int]] | None = None,
+        batch: int = 64,
+        classes: int = 1,
+    ) -> None:
+        self.labels: list[int] = []
+        self.counts = torch.zeros(0, dtype=torch.int64)
+        self.layers = layers
+        self._units = torch.tensor([layers], dtype=torch.float64, device=device)
+        self._device = device
+        self._transformations = transformations
+        width, at_once = shape_of_blocks(sum(layers), batch, torch.device(device).type, classes)
+        at_once = min(at_once, transformations)
+        kind = FusedUnitBlock if kernels_for(device) else UnitBlock
+        self._blocks = [kind(transformations, parts, dispersion, device, at_once) for parts in blocks(layers, width)]
+        wholes = [list(range(len(layers)))] if wholes is None else wholes
+        self._made_with = transformations, dispersion, list(layers), [*map(list, wholes)], width, at_once
+        self._wholes = [torch.tensor(members, dtype=torch.int64, device=device) for members in wholes]
+        columns = len(layers) + len(wholes)
+        self._errors_all = ErrorSums(4 * columns, device)  # of TV, SV and NV, and the bias of NV
+        self._errors_all.append(1)
+        self._errors_classes = ErrorSums(6 * columns, device)  # the same, and NV and its bias where every class has one
+        self._reserve(list(labels))
+
+    def begin(self, labels: Tensor) -> None:
+        """Open a batch.
+
+        Args:
+            labels: (B,) integers, the class of each sample.
+        """
+        values = labels.tolist()
+        self._reserve(values)
+        row_of = {label: row for row, label in enumerate(self.labels)}
+        rows = torch.tensor([row_of[value] for value in values])
+        self._groups = Groups.of(rows, self.counts, self._device)
+        self._everyone = self._groups if len(self.labels) == 1 else self._groups.as_one()
+        self._kind: torch.dtype | None = None
+        self._steps = 0
+        for block in self._blocks:
+            block.begin(self._groups, self._everyone)
+
+    def add(self, activations: Tensor) -> None:
+        """Take in the activations of the batch under the next transformation.
+
+        Args:
+            activations: (B, U), of the same type under every transformation.
+
+        Raises:
+            ValueError: They are not, and would be broadcast or rounded to fit; or all transformations have been.
+        """
+        if self._steps == self._transformations:
+            raise ValueError(f"the batch has been added under all {self._steps} transformations")
+        shape, kind = (len(self._groups.members), sum(self.layers)), self._kind or activations.dtype
+        if activations.shape != shape or activations.dtype != kind:
+            found = f"{activations.dtype} {tuple(activations.shape)}"
+            raise ValueError(f"activations are {found}, not {kind} {shape}, as the batch, its layers and steps want it")
+        self._kind = kind
+        self._steps += 1
+        widths = [block.units for block in self._blocks]
+        for block, values in zip(self._blocks, activations.split(widths, dim=1), strict=True):
+            block.add(values)
+
+    def end(self) -> None:
+        """Close the batch: fold the dispersion of each of its samples, and its influence, into its class.
+
+        Raises:
+            ValueError: It has not been added under every transformation.
+        """
+        if self._steps < self._transformations:
+            raise ValueError(f"the batch has been added under {self._steps} of {self._transformations} transformations")
+        groups = self._groups
+        self.counts[groups.present] += groups.sizes
+        counts = self._float_counts()
+        strata = self.in_strata().nonzero().flatten().to(self._device, non_blocking=True)
+        total = self._sums_over_blocks([block.end(counts, strata) for block in self._blocks])
+        in_all, in_class, in_every = total.finite
+        units = [self._units, self._units, in_all, self._units, self._units, groups.spread(in_class), in_every]
+        parts = [*zip(total.first, units, strict=True), *zip(total.second, total.finite, strict=True)]
+        sums, units = (torch.cat(rows) for rows in zip(*starmap(torch.broadcast_tensors, parts), strict=True))
+        means = self._means(sums, units)
+        *first, second, second_of_class, second_in_every = means.split([len(part) for part, _ in parts])
+        squares = [part.square_() for part in first]
+        of_all = torch.cat(squares[:3], dim=1).sum(dim=0, keepdim=True)
+        self._errors_all.add(torch.cat([of_all, second], dim=1), self._everyone)
+        of_class = groups.sum(torch.cat(squares[3:], dim=1))
+        self._errors_classes.add(torch.cat([of_class, second_of_class, second_in_every], dim=1), groups)
+
+    def _sums_over_blocks(self, blocks: list[LayerSums]) -> LayerSums:
+        """Add up the sums over the units of each layer."""
+        if len(blocks) == 1 and len(self._blocks[0].layers) == len(self.layers):
+            return blocks[0]
+
+        def add(kind: str) -> list[Tensor]:
+            totals = [part.new_zeros(len(part), len(self.layers)) for part in getattr(blocks[0], kind)]
+            for block, sums in zip(self._blocks, blocks, strict=True):
+                for total, part in zip(totals, getattr(sums, kind), strict=True):
+                    total.index_add_(1, block.layers, part)
+            return totals
+
+        return LayerSums(add("first"), add("second"), add("finite"))
+
+    def _means(self, sums: Tensor, units: Tensor) -> Tensor:
+        """Means over the units of each layer and, after them, over those of all the layers of each whole.
+
+        Args:
+            sums: (R, L), over the units of each layer.
+            units: Their number, (R, L).
+        """
+        of_layers = sums / units.clamp(min=1)
+        # One whole must not see what is not finite in a layer of another, which a product with 0 would let through.
+        sums, units = (
+            torch.stack([values.index_select(1, members).sum(dim=1) for members in self._wholes], dim=1)
+            for values in (sums, units)
+        )
+        return torch.cat([of_layers, sums / units.clamp(min=1)], dim=1)
+
+    def merge(self, other: "VarianceAccumulator") -> None:
+        """Take in all samples of ``other``, made with the same arguments but for ``labels``, on the same device.
+
+        Its ``batch`` may differ as far as the blocks of units are cut alike.
+
+        Raises:
+            ValueError: Layers, transformations, dispersion or blocks are others.
+        """
+        if other._made_with != self._made_with:
+            raise ValueError("accumulators of other layers, transformations or batches cannot be merged")
+        self._reserve(other.labels)
+        rows = [self.labels.index(label) for label in other.labels]
+        for mine, its in zip(self._blocks, other._blocks, strict=True):
+            mine.merge(its, rows)
+        self.counts[rows] += other.counts
+        self._errors_all.merge(other._errors_all, [0])
+        self._errors_classes.merge(other._errors_classes, rows)
+
+    def _reserve(self, labels: list[int]) -> None:
+        """Make room for the labels that are new."""
+        new = sorted(set(labels) - set(self.labels))
+        if not new:
+            return
+        self.labels += new
+        self.counts = torch.cat([self.counts, self.counts.new_zeros(len(new))])
+        for part in (*self._blocks, self._errors_classes):
+            part.append(len(new))
+
+    def transformation_variance(self) -> tuple[np.ndarray, np.ndarray]:
+        """TV: the mean over samples of the dispersion over transformations.
+
+        Returns:
+            Of all samples (U,), and of each class (K, U) in the order of ``labels``; float64.
+        """
+        counts = self._float_counts()
+        return _side_by_side(block.transformation_variance(counts) for block in self._blocks)
+
+    def sample_variance(self) -> tuple[np.ndarray, np.ndarray]:
+        """SV: the mean over transformations of the dispersion over samples.
+
+        Returns:
+            As ``transformation_variance``. NaN for a class of one sample, whose dispersion is undefined.
+        """
+        return _side_by_side(block.sample_variance() for block in self._blocks)
+
+    def in_strata(self) -> Tensor:
+        """Which rows are classes that stratified means are taken over, (K,) bool on the CPU.
+
+        Those of at least two samples; samples without a label are a class only if there is no other.
+        """
+        labelled = torch.tensor([label >= 0 for label in self.labels], dtype=torch.bool)
+        return (self.counts > 1) & (labelled | ~labelled.any())
+
+    def constant_units(self) -> tuple[Tensor, Tensor]:
+        """Count the units of each layer with TV = SV = 0: of all samples (L,), of each class (K, L), on the CPU."""
+        totals = [torch.zeros(rows, len(self.layers), dtype=torch.float64) for rows in (1, len(self.labels))]
+        for block in self._blocks:
+            for total, part in zip(totals, block.constant_units(), strict=True):
+                total.index_add_(1, block.layers.cpu(), part.cpu())
+        return totals[0].squeeze(0), totals[1]
+
+    def errors(self) -> LayerErrors:
+        """Standard errors and biases of the layer means and global means so far."""
+        columns = len(self.layers) + len(self._wholes)
+        samples = self.counts.double().unsqueeze(1)
+        of_all, of_classes = self._errors_all.means(), self._errors_classes.means()
+        measurable = self.in_strata()
+        squared = (of_classes[:, : 4 * columns] / (samples - 1)).reshape(-1, 4, columns)
+        biases = (of_classes[:, 4 * columns :] / samples).reshape(-1, 2, columns)
+        return LayerErrors(
+            all=(of_all[0, : 3 * columns] / (samples.sum() - 1)).sqrt().reshape(3, columns).numpy(),
+            classes=squared[:, :3].sqrt().numpy(),
+            stratified=(squared[measurable, 3].sum(dim=0).sqrt() / measurable.sum()).numpy(),
+            bias_all=(of_all[0, 3 * columns :] / samples.sum()).numpy(),
+            bias_classes=biases[:, 0].numpy(),
+            bias_stratified=biases[measurable, 1].mean(dim=0).numpy(),
+        )
+
+    def _float_counts(self) -> Tensor:
+        return self.counts.double().unsqueeze(1).to(self._device, non_blocking=True)
+
+
+def _side_by_side(parts: Iterable[tuple[Tensor, Tensor]]) -> tuple[np.ndarray, np.ndarray]:
+    of_all, of_classes = zip(*parts, strict=True)
+    return torch.cat(of_all, dim=1).squeeze(0).cpu().numpy(), torch.cat(of_classes, dim=1).cpu().numpy()
