@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 SORTS = "values.sort(); positions = values[:, None]"
 
-LATER = "        self._to_finish.insert(0, lambda: place.fill(activation, but=derived))\n"
+LATER = "            self._to_finish.insert(0, lambda: place.fill(activation, but=done))\n"
 
 FAULTS = {
     "the last batch is dropped": (
@@ -121,7 +121,7 @@ FAULTS = {
     "an in-place ReLU overwrites what was recorded": (
         "tests/test_recording.py::test_an_in_place_relu_cannot_change_what_was_recorded",
         [
-            ("pytorch/variance/recording/recorder.py", "        place.fill(activation, but=derived)\n", LATER),
+            ("pytorch/variance/fast/reader.py", "            place.fill(activation, but=done)\n", LATER),
         ],
     ),
     "a module called twice has one name": (

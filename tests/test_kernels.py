@@ -8,10 +8,9 @@ import torch
 from torch import nn
 
 from pytorch.errors import InputError
-from pytorch.variance.fast import triton_import
+from pytorch.variance.fast import reader, triton_import
 from pytorch.variance.fast.replay import Replay
 from pytorch.variance.first_batch import FirstBatch
-from pytorch.variance.recording import recorder as activations
 from pytorch.variance.recording.recorder import ActivationRecorder
 from pytorch.variance.statistics import accumulator as accumulator_module
 from pytorch.variance.statistics import block
@@ -183,7 +182,7 @@ def recorded(monkeypatch):
     """
 
     def run(together, network, batches, aggregation="mean", found=False):
-        monkeypatch.setattr(activations, "kernels_for", lambda device: kernels if together else None)
+        monkeypatch.setattr(reader, "kernels_for", lambda device: kernels if together else None)
         with torch.no_grad(), ActivationRecorder(network, aggregation) as recorder:
             if found:
                 recorder(batches[0].clone())
@@ -224,7 +223,7 @@ def test_the_first_batch_is_read_in_chains_too(recorded, monkeypatch):
     network = Blocks(inplace=True).double().eval().to(DEVICE)
     batches = [table(3, 1, 11, 11, seed=number).to(DEVICE) for number in range(3)]
     expected = recorded(True, network, batches, found=True)
-    monkeypatch.setattr(activations, "kernels_for", lambda device: kernels)
+    monkeypatch.setattr(reader, "kernels_for", lambda device: kernels)
     with torch.no_grad(), ActivationRecorder(network) as recorder:
         replayed = Replay(recorder, FirstBatch(recorder))
         assert all(torch.equal(replayed(batch), rows) for batch, rows in zip(batches, expected, strict=True))
@@ -258,7 +257,7 @@ def test_chains_that_change_are_read_link_by_link(recorded, changed):
 
 
 def test_two_layers_of_one_name_are_told_where_layers_are_read_together(monkeypatch):
-    monkeypatch.setattr(activations, "kernels_for", lambda device: kernels)
+    monkeypatch.setattr(reader, "kernels_for", lambda device: kernels)
 
     class Twice(nn.Module):
         def __init__(self):

@@ -1,6 +1,6 @@
 """Code that exists only for speed; without it results are the same.
 
-``derived_units`` (units that follow from those of the layer before) serves the CPU. The rest serves CUDA: ``kernels``,
-imported by ``triton_import``; ``chains`` (layers read together), ``fused_block`` (statistics by kernels), ``capture``
-and ``replay`` (networks as CUDA graphs).
+The plain path meets it in three places: ``reader`` (reading activations into units), ``fused_block`` (statistics by
+kernels) and ``replay`` (networks as CUDA graphs). Behind these: ``derived_units`` (units that follow from those of the
+layer before), ``chains`` (layers read together), ``capture``, and ``kernels``, imported by ``triton_import``.
 """

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pytorch.errors import InputError
-from pytorch.variance.fast.triton_import import kernels_for
 
 AGGREGATIONS = ("mean", "max", "sum", "none")
 """What is done along the positions of an activation; with ``"none"`` every position is a unit."""
@@ -99,31 +98,6 @@ def reduce(how: str | None, activation: Tensor, axes: tuple[int, ...], kind: tor
         at_once = max(1, CONVERTED_AT_ONCE * len(activation) // max(1, activation.numel()))
         for part, units in zip(activation.split(at_once), out.split(at_once), strict=True):
             _sum(part.to(kind), axes, units)
-
-
-def reduce_by_kernels(
-    activation: Tensor, axes: tuple[int, ...], kind: torch.dtype, outs: dict[str | None, Tensor]
-) -> dict[str | None, Tensor]:
-    """Reduce the positions of an activation on CUDA, for several aggregations in one reading.
-
-    Args:
-        activation: (B, ...), of any numeric type.
-        axes: Of the positions.
-        kind: In which type to sum, float32 or float64.
-        outs: For each aggregation where to write its units.
-
-    Returns:
-        Those of ``outs`` that are left for ``reduce``.
-    """
-    kernels = kernels_for(activation.device)
-    beside = axes and axes == (*range(axes[0], axes[-1] + 1),) and len(axes) == activation.ndim - 2
-    if not beside or kernels is None or not kernels.reading.can_read(activation):
-        return outs  # the kernel takes positions side by side, and one axis of channels
-    total = next((how for how in ("mean", "sum") if how in outs), None)
-    together = {how: outs[how] for how in (total, "max") if how in outs}
-    if together:
-        kernels.reading.reduce_positions(activation, axes, kind, together)
-    return {how: out for how, out in outs.items() if how not in together}
 
 
 def _is_read_in_stripes(activation: Tensor, axes: tuple[int, ...]) -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pytorch.errors import InputError
-from pytorch.variance.recording.aggregation import reduce, reduce_by_kernels, unit_shapes, unit_type
+from pytorch.variance.recording.aggregation import reduce, unit_shapes, unit_type
 from pytorch.variance.recording.layers import Layer
 
 
@@ -60,14 +60,10 @@ class Place:
         return replace(self, shape=torch.Size([batch, *self.shape[1:]]), units=units)
 
     def fill(self, activation: Tensor, *, but: Container[str] = ()) -> None:
-        """Write the units of an activation, for every aggregation but some; on a CPU means are left to ``finish``."""
-        if activation.requires_grad:  # a model may compute with gradients, which end here
-            activation = activation.detach()
-        outs = {how: out for how, out in self.units.items() if how not in but}
-        if activation.is_cuda:
-            outs = reduce_by_kernels(activation, self.axes, self.kind, outs)
-        for how, out in outs.items():
-            reduce(how, activation, self.axes, self.kind, out)
+        """Write the units of an activation for all aggregations except some; on a CPU ``finish`` completes means."""
+        for how, out in self.units.items():
+            if how not in but:
+                reduce(how, activation, self.axes, self.kind, out)
 
     def finish(self) -> None:
         """Make means of sums, in the same type in every call, whatever that of the memory."""

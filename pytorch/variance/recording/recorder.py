@@ -15,9 +15,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.parameter import is_lazy
 
 from pytorch.errors import one_line
-from pytorch.variance.fast.chains import Chains
-from pytorch.variance.fast.derived_units import DerivedUnits
-from pytorch.variance.fast.triton_import import kernels_for
+from pytorch.variance.fast.reader import Reader
 from pytorch.variance.recording.aggregation import aggregation_names
 from pytorch.variance.recording.finding import LayerFinder, not_per_sample
 from pytorch.variance.recording.layers import (
@@ -88,15 +86,13 @@ class ActivationRecorder:
         self._unhooked: dict[str, str] = {}
         self.modules: dict[nn.Module, str] = {}
         self._running = False  # hooks of a module that others use too hear of calls that are not this recorder's
-        self._derived = DerivedUnits()
-        self._to_finish: list[Callable[[], None]] = []
         self.forget()
 
     def forget(self) -> None:
         """Forget the layers: the next call is the first one."""
         self._finder = LayerFinder(self._selection, self._channel_axis)
         self._places = Places()
-        self._chains: Chains | None = None
+        self._reader: Reader | None = None
         self._odd: dict[str, str] | None = None
         self._batch = 0
         self._wants: tuple[torch.dtype | None, bool] | None = None
@@ -191,12 +187,11 @@ class ActivationRecorder:
         """
         if self._reset is not None:
             self._reset()
-        self._to_finish.clear()
-        self._derived.restart()
         self._batch = len(inputs)
         self._places.restart(self._batch)
-        if self._chains is not None:
-            self._chains.restart()
+        if self._reader is None:
+            self._reader = Reader(self._places, inputs.device)
+        self._reader.restart()
         if self._operations:
             self._operations.restart()
         first = not self.layers
@@ -209,9 +204,7 @@ class ActivationRecorder:
                 self._running = False
             if not first:
                 self._places.check_complete()
-            # All at once, when the code is at hand: after each layer it would have to come from memory again.
-            for finish in self._to_finish:
-                finish()
+            self._reader.finish()
         if first:
             self._settle()
         return self._places.row
@@ -240,8 +233,6 @@ class ActivationRecorder:
     @contextmanager
     def _first_pass(self, inputs: Tensor) -> Iterator[None]:
         """A context for the pass that finds the layers, and meets modules that no one has named."""
-        if kernels := kernels_for(inputs.device):
-            self._chains = Chains(self._derived, self._places, kernels)
         held = chain(*((*module._parameters.values(), *module._buffers.values()) for module in self.modules))
         constants = [each for each in held if isinstance(each, Tensor) and not is_lazy(each)]
         handle = register_module_forward_pre_hook(self._meet)
@@ -300,7 +291,7 @@ class ActivationRecorder:
                 raise changed(place.name)
             activation = plain(tensors[part])
             if activation.shape == place.shape:
-                self._fill(place, activation, module, inputs)
+                self._reader.read(place, activation, module, inputs)
             elif self._odd is None:
                 raise changed(place.name)
             else:
@@ -312,26 +303,11 @@ class ActivationRecorder:
         for layer in self._finder.layers(name, module, inputs, output):
             try:
                 place = Place.of(layer.name, layer.activation, layer.channels, layer.axes_known, self._aggregations)
-                self._fill(place, layer.activation, module, inputs)
+                self._reader.read(place, layer.activation, module, inputs)
                 found.append((layer.part, place))
             except RuntimeError as error:
                 self._finder.not_measured[layer.name] = f"it cannot be read: {one_line(error, longest=200)}"
         self._places.append(name, found)
-
-    def _fill(self, place: Place, activation: Tensor, module: nn.Module | None, inputs: Any) -> None:
-        in_chain = self._chains is not None and self._is_in_chain(place, activation, module, inputs)
-        if not in_chain:
-            derived = self._derived.derivations(module, inputs, activation, place)
-            place.fill(activation, but=derived)
-            if "mean" in place.units and "mean" not in derived and activation.is_cpu:
-                self._to_finish.append(place.finish)
-            self._to_finish.extend(derived.values())
-        self._derived.remember(activation, place)
-
-    def _is_in_chain(self, place: Place, activation: Tensor, module: nn.Module | None, inputs: tuple) -> bool:
-        """Whether an activation has been read before, or is read now, together with what follows it."""
-        follows = self._chains.follows(module, inputs, activation, place)
-        return follows or self._chains.read(place, activation)
 
     def _settle(self) -> None:
         """Take the layers that the first call has found for those of every call."""

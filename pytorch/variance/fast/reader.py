@@ -1,0 +1,81 @@
+"""Reading activations into their places, and no activation whose units follow from those of another.
+
+The plain path: ``read`` fills the place of an activation, ``finish`` completes the means after the forward pass. On a
+CPU, units that follow from those of the layer before are computed there too (``derived_units``). On CUDA, kernels read
+several aggregations, and a layer with the batch norm and the ReLU after it, at once (``chains``).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pytorch.variance.fast.chains import Chains
+from pytorch.variance.fast.derived_units import DerivedUnits
+from pytorch.variance.fast.triton_import import kernels_for
+from pytorch.variance.recording.places import Place, Places
+
+
+class Reader:
+    """Writes the units of the activations of one forward pass after another.
+
+    Args:
+        places: The places of all layers.
+        device: The device of the activations.
+    """
+
+    def __init__(self, places: Places, device: torch.device) -> None:
+        self._derived = DerivedUnits()
+        self._kernels = kernels_for(device)
+        self._chains = Chains(self._derived, places, self._kernels) if self._kernels else None
+        self._to_finish: list[Callable[[], None]] = []
+
+    def restart(self) -> None:
+        """Begin another forward pass."""
+        self._to_finish.clear()
+        self._derived.restart()
+        if self._chains is not None:
+            self._chains.restart()
+
+    def read(self, place: Place, activation: Tensor, module: nn.Module | None, inputs: Any) -> None:
+        """Write the units of an activation, except those that ``finish`` computes.
+
+        Args:
+            place: The place of its units.
+            activation: (B, ...), of any numeric type.
+            module: The module that computed it; None: an operation did.
+            inputs: The arguments of the module.
+        """
+        if activation.requires_grad:  # a model may compute with gradients, which end here
+            activation = activation.detach()
+        if self._chains is None or not self._is_in_chain(place, activation, module, inputs):
+            derived = self._derived.derivations(module, inputs, activation, place)
+            done = self._read_by_kernels(place, activation) if activation.is_cuda else derived
+            place.fill(activation, but=done)
+            if "mean" in place.units and "mean" not in derived and activation.is_cpu:
+                self._to_finish.append(place.finish)
+            self._to_finish.extend(derived.values())
+        self._derived.remember(activation, place)
+
+    def finish(self) -> None:
+        """Complete the units of the pass: all at once, while the code is at hand in the caches."""
+        for finish in self._to_finish:
+            finish()
+
+    def _is_in_chain(self, place: Place, activation: Tensor, module: nn.Module | None, inputs: tuple) -> bool:
+        """Whether an activation was read before, or is read now, together with those around it."""
+        follows = self._chains.follows(module, inputs, activation, place)
+        return follows or self._chains.read(place, activation)
+
+    def _read_by_kernels(self, place: Place, activation: Tensor) -> set[str | None]:
+        """Aggregate in one reading what kernels can, and return for which aggregations they did."""
+        axes = place.axes
+        adjacent = axes and axes == (*range(axes[0], axes[-1] + 1),) and len(axes) == activation.ndim - 2
+        if not adjacent or self._kernels is None or not self._kernels.reading.can_read(activation):
+            return set()  # kernels take adjacent axes of positions, and one axis of channels
+        total = next((how for how in ("mean", "sum") if how in place.units), None)
+        together = {how: place.units[how] for how in (total, "max") if how in place.units}
+        if together:
+            self._kernels.reading.reduce_positions(activation, axes, place.kind, together)
+        return {*together}
