@@ -370,7 +370,7 @@ def test_images_are_given_to_a_model_in_its_type(dtype):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda batch: batch[1:], r"must make a batch of 4 samples of one, and made a tensor of shape \(3, 1, 8, 8\)"),
+        (lambda batch: batch[1:], r"must return a batch of 4 samples, and returned a tensor of shape \(3, 1, 8, 8\)"),
         (lambda batch: None, "and made NoneType"),
         (lambda batch: batch.sum(), r"and made a tensor of shape \(\)"),
     ],
@@ -379,7 +379,7 @@ def test_transformations_that_make_no_batch(change, message):
     images = torch.rand(4, 1, 8, 8)
     with pytest.raises(InputError, match=f"transformation <function <lambda>> .*{message}"):
         measure_variance(small_model(), images, None, [change, change])
-    with pytest.raises(InputError, match=r"preprocess <function <lambda>> must make a batch of 4 samples"):
+    with pytest.raises(InputError, match=r"preprocess <function <lambda>> must return a batch of 4 samples"):
         measure_variance(small_model(), images, None, rotations(2), preprocess=change)
 
 

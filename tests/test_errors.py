@@ -161,7 +161,7 @@ def test_too_few_samples_to_shuffle_are_refused(as_iterable):
         return measure_variance(model, given, None, rotations(2), batch_size=size, shuffled=True).samples
 
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU())
-    with pytest.raises(InputError, match="batches of 15 samples are too small to shuffle: 16 are needed"):
+    with pytest.raises(InputError, match="batches of 15 samples are too small to shuffle: at least 16 are needed"):
         measure(30, 15)
     assert [measure(6, 15), measure(32, 16), measure(33, 32)] == [6, 32, 33]
 

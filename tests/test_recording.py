@@ -335,9 +335,9 @@ GOOD = {"images": torch.rand(4, 1, 6, 6), "labels": None, "transformations": rot
         (
             nn.ReLU(),
             {"labels": torch.zeros(4, dtype=int), "classes": np.array(["a", "all"])},
-            "a class must not be called 'all'",
+            "rename class 'all'",
         ),
-        (nn.ReLU(), {"labels": torch.zeros(4, dtype=int), "classes": ["a", "a"]}, "a class must not be called 'a'"),
+        (nn.ReLU(), {"labels": torch.zeros(4, dtype=int), "classes": ["a", "a"]}, "rename class 'a'"),
         (nn.ReLU(), {"images": [], "labels": torch.zeros(4)}, "labels must be None"),
         (nn.Sequential(nn.Identity()), {}, "no layer was recorded"),
         (Changing(), {}, "layers changed between two calls"),

@@ -295,7 +295,7 @@ def scripted():
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (Spectrum, "complex activations, of which no dispersion is defined"),
+        (Spectrum, "complex activations, whose dispersion is undefined"),
         (Empty, "shape (23, 0, 7, 7): there is nothing to measure"),
         (scripted, "TorchScript, which takes no hooks"),
     ],

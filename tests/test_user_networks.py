@@ -412,7 +412,7 @@ def test_integers_are_no_activations(photos):
     for layers in (None, "operations"):
         found = measure_variance(model, photos, None, TURNS, layers=layers)
         assert found.layer_names == ["0", "1[0]"]
-    with pytest.raises(InputError, match="integers or truth values"):
+    with pytest.raises(InputError, match="integers or booleans"):
         measure_variance(model, photos, None, TURNS, layers=["1[1]"])
 
 
@@ -501,9 +501,9 @@ class Mixing(Noisy):
     ("kind", "layer", "reason"),
     [
         (Noisy, "head", "random numbers"),
-        (Remembering, "head", "keeps state between calls: give reset="),
-        (Normalizing, "head", "depends on those beside it"),
-        (Mixing, "conv", "depends on those beside it"),
+        (Remembering, "head", "keeps state between calls: pass reset="),
+        (Normalizing, "head", "depends on the rest of the batch"),
+        (Mixing, "conv", "depends on the rest of the batch"),
     ],
 )
 def test_a_network_that_is_no_function_of_each_image_is_refused(kind, layer, reason, batch_size, photos):

@@ -1,4 +1,4 @@
-"""What a few images of the first batch show: the layers, whether each image is measured by itself, and the rounding.
+"""Checks on the first batch: find the layers, verify that images do not affect each other, and bound the rounding.
 
 The network is called with two images, and then with the whole batch. A layer whose first axis does not grow with it is
 no layer of samples. In the whole batch, the activations of the two images must be the same to rounding. Noise, batch
@@ -22,25 +22,25 @@ from pytorch.variance.recording.layers import Layer
 from pytorch.variance.recording.recorder import ActivationRecorder
 
 FLOATING = torch.float64, torch.float32, torch.float16, torch.bfloat16
-"""Types that networks compute in; others are types to keep weights in."""
+"""Types in which networks compute; others only store weights."""
 
 INTEGER_STEP = 2**-7
-"""A step of 8-bit integers, of which quantized modules have 255 for values of either sign."""
+"""Relative step of 8-bit integers: quantized modules have 255 steps for values of both signs."""
 
 ROUNDING = 16
-"""A dispersion over many values may be larger than the larger of two differences; so many times it will not be."""
+"""Safety factor: the dispersion of many values can exceed the larger of two differences, but not by this factor."""
 
 MARGIN, FLOOR, COARSEST = 8, 256, 2**-6
-"""How much an image may differ beside others, which may be computed by another algorithm: so many times what rounding
-did to its layer, and so many ε of the largest activation there, of which at most that share."""
+"""Allowed difference of an image in a larger batch, for which libraries may choose another algorithm: ``MARGIN`` times
+the effect of rounding on its layer, plus ``FLOOR`` ε (at most ``COARSEST``) times the largest activation there."""
 
 
 class FirstBatch:
-    """Finds out what there is to know of a network before it is measured.
+    """Runs the first batch, with the checks.
 
     Args:
-        recorder: That has not been called yet.
-        check: Whether to refuse a network that is no function of each image alone.
+        recorder: Recorder that has not been called yet.
+        check: Whether to refuse a network whose activations for an image depend on anything else.
     """
 
     def __init__(self, recorder: ActivationRecorder, *, check: bool = True) -> None:
@@ -51,8 +51,8 @@ class FirstBatch:
         """Return the activations of the first batch, as the recorder does.
 
         Raises:
-            InputError: As the recorder does. The network changes its parameters, fails beside other images, or gives an
-                image other activations than before.
+            InputError: The recorder raises it; or the network changes its parameters, fails on the whole batch, or
+                gives an image different activations in two calls.
         """
         recorder = self._recorder
         before = [(name, values, values.detach().clone()) for name, values in parameters(recorder.modules)]
@@ -64,7 +64,9 @@ class FirstBatch:
         del before
         allowed = min(FLOOR * epsilon, COARSEST) * recorder.magnitudes()
         rounding = (moved - found).abs().nan_to_num(0, 0, 0).amax(dim=0).double()
-        if self._check and (rounding > allowed).any():  # more than rounding does to most networks: noise, or state?
+        if (
+            self._check and (rounding > allowed).any()
+        ):  # more than the effect of rounding on most networks: noise or state?
             self._compare(self._rows(recorder, few), found, allowed, few)
         of_layer = rounding.new_zeros(len(layers)).scatter_reduce(0, self._owner(), rounding, "amax")
         allowed = allowed + MARGIN * of_layer[self._owner()]
@@ -82,27 +84,27 @@ class FirstBatch:
         return whole
 
     def _kept(self, layers: list[Layer]) -> Tensor:
-        """Which units of some layers are those of layers that are left, (U,) bool."""
+        """Mask of the units whose layers are still recorded, (U,) bool."""
         names = {layer.name for layer in self._recorder.layers}
         kept = [torch.full((layer.units,), layer.name in names) for layer in layers]
         return torch.cat(kept).to(self._recorder.row.device)
 
     def _owner(self) -> Tensor:
-        """(U,), the layer of each unit."""
+        """Index of the layer of each unit, (U,)."""
         sizes = torch.tensor([layer.units for layer in self._recorder.layers])
         return torch.arange(len(sizes)).repeat_interleave(sizes).to(self._recorder.row.device)
 
     def _check_parameters(self, before: list[tuple[str, Tensor, Tensor]]) -> None:
-        """Refuse a network that has changed parameters, and put them back."""
+        """Refuse a network that has changed its parameters, after restoring them."""
         changed = [each for each in before if not torch.equal(each[1], each[2])]
         for _, values, old in changed:
             values.data.copy_(old)
         if changed:
-            raise InputError(f"the forward pass changes the parameter {changed[0][0]}: only a network that stays as it "
-                             "is can be measured")  # fmt: skip
+            raise InputError(f"the forward pass changes the parameter {changed[0][0]}: a network can be measured "
+                             "only if it leaves its parameters alone")  # fmt: skip
 
     def _find(self, inputs: Tensor) -> tuple[list[int], Tensor]:
-        """Find the layers by a few images, or by all where the network does not take so few."""
+        """Find the layers with a few images, or with all if the network refuses small batches."""
         some = [1, 0][-len(inputs) :]
         try:
             return some, self._rows(self._recorder, inputs[some])
@@ -115,7 +117,7 @@ class FirstBatch:
         return list(range(len(inputs))), self._rows(self._recorder, inputs)
 
     def _beside(self, few: Tensor) -> Tensor:
-        """Run images in another order and, where the network takes any number, beside one more."""
+        """Run images in reverse order and, where the network accepts any batch size, with one more."""
         turned = few.flip(0)
         try:
             rows = self._rows(self._recorder.confirm, torch.cat([turned, few[:1]]))
@@ -132,15 +134,15 @@ class FirstBatch:
             raise
         except Exception as error:
             raise InputError(
-                f"the network ran on {before} images and then not on {len(inputs)} ({one_line(error, longest=300)}): "
-                "if it keeps state between calls, give reset=; if it takes batches of one size, give that batch_size"
+                f"the network ran on {before} images and failed on {len(inputs)} ({one_line(error, longest=300)}): "
+                "if it keeps state between calls, pass reset=; if its batch size is fixed, set batch_size to it"
             ) from error
 
     def _rows(self, call: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
         return call(self._recorder.own_copy(inputs)).clone()
 
     def _compare(self, whole: Tensor, alone: Tensor, allowed: Tensor, few: Tensor) -> None:
-        """Compare the activations of images with those of the same images in another call, both (b, U)."""
+        """Compare the activations of the same images in two calls, both (b, U)."""
         apart = (whole - alone).abs()
         differ = ~((apart <= allowed) | (whole == alone) | (whole.isnan() & alone.isnan())).all(dim=0)
         if differ.any():
@@ -149,11 +151,11 @@ class FirstBatch:
             raise InputError(
                 f"layer {self._recorder.layers[first].name}: the activations of an image differ by up to "
                 f"{apart[:, owner == first].max().item():.2g} between two forward passes of the network; "
-                f"{self._reason(few)}; check=False measures it all the same"
+                f"{self._reason(few)}; check=False skips this check"
             )
 
     def _reason(self, few: Tensor) -> str:
-        """Say why the activations of an image differ, by running some images again."""
+        """Explain why the activations of an image differ, from a few more passes."""
 
         def rows(seed: int) -> Tensor:
             torch.manual_seed(seed)
@@ -162,14 +164,14 @@ class FirstBatch:
         with torch.random.fork_rng(devices=[few.device] if few.is_cuda else []):
             first, again, other = rows(0), rows(0), rows(1)
         if not torch.equal(first, again):
-            return "it keeps state between calls: give reset=, a function that is called before each of them"
+            return "it keeps state between calls: pass reset=, a function called before each forward pass"
         if not torch.equal(first, other):
-            return "it draws random numbers: turn dropout, masking and sampling off"
-        return "an image depends on those beside it (statistics of the batch?): use running ones, or batch_size=1"
+            return "it draws random numbers: switch off dropout, masking and sampling"
+        return "an image depends on the rest of the batch (batch statistics?): use running statistics or batch_size=1"
 
 
 def parameters(modules: Mapping[nn.Module, str]) -> Iterator[tuple[str, Tensor]]:
-    """The parameters of some modules, by name, that have numbers."""
+    """Parameters of some modules, by name, except uninitialized (lazy) ones."""
     for module, name in modules.items():
         for own, values in module.named_parameters(name, recurse=False):
             if not is_lazy(values):
@@ -177,7 +179,7 @@ def parameters(modules: Mapping[nn.Module, str]) -> Iterator[tuple[str, Tensor]]
 
 
 def epsilon_of(modules: Mapping[nn.Module, str]) -> float:
-    """The distance from 1 to the next larger number of the coarsest type that some modules compute in."""
+    """Machine epsilon of the coarsest type in which some modules compute: the distance from 1 to the next number."""
     if any("quantized" in type(module).__module__ for module in modules):
         return INTEGER_STEP
     weights = [values for _, values in parameters(modules)]
@@ -189,7 +191,7 @@ def epsilon_of(modules: Mapping[nn.Module, str]) -> float:
 
 
 def perturbed(inputs: Tensor, epsilon: float) -> Tensor:
-    """Change each value in its last digit at most, towards 0; integers stay as they are.
+    """Change each value by at most its last digit, towards 0; integers stay unchanged.
 
     >>> values = perturbed(torch.tensor([0.0, 1.0, 3.0]), 2.0**-3)
     >>> values[0].item(), 0.875 <= values[1] <= 1, 2.625 <= values[2] <= 3

@@ -53,54 +53,52 @@ def measure_variance(
 ) -> Measured:
     """Measure how much the activations of a network vary with transformations and with samples.
 
-    For a unit with activations a(x, t), with the dispersion a standard deviation (ddof = 1):
+    For a unit with activation a(x, t), where the dispersion is the standard deviation (ddof = 1):
 
         TV = mean over x of dispersion over t        SV = mean over t of dispersion over x        NV = TV / SV
 
-    The model's modes, hooks, attributes, parameters, buffers and device are left as they were found. A model in
-    ``channels_last`` is fed images in that format, which on a CPU is faster.
+    The function leaves the modes, hooks, attributes, parameters, buffers and device of the model unchanged. A model in
+    ``channels_last`` gets images in that format, which is faster on a CPU.
 
     Args:
-        model: Any module.
-        images: (N, C, H, W), or (N, ...) of any other number of axes (signals, volumes, tokens), uint8 or floating
-            point, or an iterable of (images, labels) batches. A tensor is visited in a random order, balanced by class;
-            an iterable as it comes, and its error bars suppose that it comes at random.
-        labels: (N,) integers, or None; must be None where ``images`` is an iterable, whose batches bring their own.
-            Samples without a label count in the group ``"all"`` alone.
-        transformations: At least two callables on a batch (B, C, H, W), that give each image the same in every call.
-        preprocess: Applied to each transformed batch before the model (normalisation).
-        aggregation: How a feature map becomes a unit: ``"mean"``, ``"max"``, ``"sum"`` or ``"none"``. Several, as
-            ``"mean,max"`` or a sequence, are measured in the same pass.
-        batch_size: At most so many samples per forward pass; batches of an iterable are taken as they come.
-        device: Where to compute; None: where the model is.
-        layers: What to record; None: the modules that compute something. Names, a predicate or ``"operations"``: see
-            ``pytorch.variance.recording.layers.LayerSelection``.
-        channel_axis: Which axis of an activation (B, ...) holds channels, or which axes do, for names of layers or as a
-            function of a name and a module; where it gives none it is found out (see
-            ``pytorch.variance.recording.channel_axes``).
-        classes: Names of the labels 0, 1, ...; None: the labels that occur, in increasing order, name themselves.
-        dispersion: ``"std"``, or ``"variance"``.
-        precision: ``"fp32"``: the model computes in the type of its parameters. ``"bf16"``: its convolutions and
-            matrix products are of bfloat16 (``torch.autocast``). The statistics are float64 in either case.
-        tolerance: Stop as soon as every layer mean of NV, over all samples and stratified, is known to this
-            half-width (95 %; see ``pytorch.variance.stopping``); None: use all samples.
-        shuffled: A control: under each transformation every sample stands in for another one of its batch, of 16 or
-            more, whatever its class, so that NV must come out near 1 (0.98 with 16 transformations, 0.92 with 4, as a
-            standard deviation of few values is too small), above it as far as a transformation shifts the activations
-            of all samples alike.
-        seed: Of the order of the samples, and of the shuffling.
-        replay: On CUDA, whether to replay the model as a CUDA graph after two calls with batches of a size, where
-            that gives the same (see ``pytorch.variance.fast.replay``): its Python code does not run then.
-        check: Whether to check on the first batch that transformations are no random ones, and that the activations of
-            an image depend on nothing else (``pytorch.variance.first_batch``).
-        reset: Called before each forward pass, to clear the state of a network that keeps one between calls.
-        progress: What to call the work on a progress bar; None: no bar.
+        model: Network to measure, any module.
+        images: Samples (N, C, H, W) or (N, ...) with any number of axes (signals, volumes, tokens), uint8 or floating
+            point; or an iterable of (images, labels) batches. A tensor is visited in random order, balanced by class;
+            an iterable in its own order, which the error bars assume to be random.
+        labels: Class labels (N,), integers, or None. Must be None for an iterable, whose batches contain labels.
+            Unlabelled samples count only in the group ``"all"``.
+        transformations: At least two callables on a batch (B, C, H, W). Each must be deterministic.
+        preprocess: Function applied to each transformed batch before the model, such as a normalisation.
+        aggregation: How a feature map becomes a unit: ``"mean"``, ``"max"``, ``"sum"`` or ``"none"``. Several, such
+            as ``"mean,max"`` or a sequence, take one pass.
+        batch_size: Largest number of samples per forward pass; an iterable determines its own batches.
+        device: Device to compute on; None: the device of the model.
+        layers: Layers to record; None: every module that computes something. Names, a predicate or ``"operations"``:
+            see ``pytorch.variance.recording.layers.LayerSelection``.
+        channel_axis: Axis or axes of an activation (B, ...) that hold channels: a mapping from layer names, or a
+            function of a name and a module. Other layers follow ``pytorch.variance.recording.channel_axes``.
+        classes: Names of the classes 0, 1, ...; None: the labels that occur, in increasing order.
+        dispersion: ``"std"`` or ``"variance"``.
+        precision: ``"fp32"``: the model computes in the type of its parameters. ``"bf16"``: convolutions and matrix
+            products use bfloat16 (``torch.autocast``). Statistics are float64 in both cases.
+        tolerance: Half-width (95 %) at which to stop: every layer mean of NV, over all samples and stratified, is
+            known to it (see ``pytorch.variance.stopping``). None: use all samples.
+        shuffled: Whether to run a control: under each transformation, samples of a batch (of 16 or more) are permuted,
+            regardless of class. NV then is near 1: 0.98 with 16 transformations and 0.92 with 4, because the standard
+            deviation of few values is too small. It is larger where a transformation shifts all samples alike.
+        seed: Random seed for the sample order and the shuffling.
+        replay: Whether to replay the model as a CUDA graph after two calls with batches of one size, where results are
+            the same (see ``pytorch.variance.fast.replay``). Its Python code does not run during a replay.
+        check: Whether to check, on the first batch, that transformations are deterministic and that the activations
+            of an image depend only on that image (see ``pytorch.variance.first_batch``).
+        reset: Function called before each forward pass, to clear the state of a recurrent or spiking network.
+        progress: Label of the progress bar; None: no bar.
 
     Returns:
-        The result; its arrays are float64. For several aggregations a dict, with a result for each.
+        The result, with float64 arrays. For several aggregations, a dict with one result for each.
 
     Raises:
-        InputError: An argument that cannot be used; the message says which and why.
+        InputError: An argument is invalid; the message says which and why.
 
     Source:
         Quiroga et al. (2019), Measuring (in)variances in Convolutional Networks,
@@ -136,13 +134,16 @@ def measure_variances(
     reset: Callable[[], Any] | None = None,
     progress: str | None = None,
 ) -> list[Measured]:
-    """Measure several models on the same transformed batches; arguments as ``measure_variance``, a result for each.
+    """Measure several models on the same transformed batches; arguments are those of ``measure_variance``.
 
-    Where their statistics together would take half of the memory or more, they are measured one after another; with a
-    tolerance each then stops by itself.
+    If their statistics together would take half of the memory or more, the models are measured one after another. With
+    a tolerance, each then stops on its own.
+
+    Returns:
+        A result for each model.
     """
     classes = None if classes is None else list(classes)
-    if isinstance(layers, Iterator):  # each model, and the check of its axes, goes through the names
+    if isinstance(layers, Iterator):  # every model reads the names
         layers = list(layers)
     check_class_names(classes or [])
     if not isinstance(transformations, Iterable):
@@ -183,7 +184,7 @@ def measure_variances(
             for model in some:
                 stack.enter_context(on_device(model, device))
                 keepers.append(stack.enter_context(left_as_found(model)))
-            # Not inference_mode: a tensor that a model keeps from it (a cache) could not be trained with afterwards.
+            # Not inference_mode: a tensor that the model caches could not take part in training afterwards.
             stack.enter_context(torch.no_grad())
             recorders = [
                 stack.enter_context(ActivationRecorder(model, names, layers, channel_axis, reset, keeper.keep))
@@ -208,8 +209,8 @@ def _tell_assumed(recorder: ActivationRecorder) -> None:
     names = {layer.name: layer.axes_known for layer in recorder.layers}
     assumed = [name for name, known in names.items() if known == "assumed"]
     if assumed:
-        warnings.warn(f"the channel axes of {len(assumed)} of {len(names)} layers are assumed ({assumed[0]}, ...): see "
-                      "result.layers, and give them by channel_axis=", stacklevel=4)  # fmt: skip
+        warnings.warn(f"the channel axes of {len(assumed)} of {len(names)} layers are assumed ({assumed[0]}, ...): "
+                      "check result.layers, and set them with channel_axis=", stacklevel=4)  # fmt: skip
 
 
 def _check(options: PassOptions, batch_size: int) -> None:
@@ -234,7 +235,7 @@ def _check(options: PassOptions, batch_size: int) -> None:
 
 
 def _check_place(model: nn.Module, device: torch.device | str | None) -> None:
-    """Refuse a model that is on several devices, or is measured on one without the float64 of the statistics."""
+    """Refuse a model on several devices, and a device without float64."""
     places = sorted({str(tensor.device) for tensor in chain(model.parameters(), model.buffers())})
     if len(places) > 1:
         raise InputError(f"the model is on several devices ({', '.join(places)}): move it to one of them")
@@ -246,16 +247,16 @@ def _check_place(model: nn.Module, device: torch.device | str | None) -> None:
 
 
 def _check_weights(model: nn.Module) -> None:
-    """Refuse a model whose parameters are not finite: nothing that it computes means anything.
+    """Refuse a model whose parameters are not finite.
 
-    What is not trained may be infinite, as masks of attention are of 0 and -inf; but not NaN.
+    Parameters that are not trained may be infinite, such as attention masks of 0 and -inf, but not NaN.
     """
     parameters = [
         (name, values.detach())
         for name, values in model.named_parameters()
         if not isinstance(values, UninitializedParameter) and values.is_floating_point()
     ]
-    # Sums, of all in one go: any that is not finite shows in them.
+    # One test of all sums: any value that is not finite shows in them.
     sums = [_exactly(values).sum().double() for _, values in parameters]
     if not sums or torch.isfinite(torch.stack(sums)).all():
         return
@@ -268,7 +269,7 @@ def _check_weights(model: nn.Module) -> None:
 
 
 def _exactly(values: Tensor) -> Tensor:
-    """Numbers of a type that can be added up."""
+    """Convert numbers of a type without addition (8-bit floats) to float32."""
     return values.float() if values.element_size() == 1 else values
 
 
@@ -277,13 +278,13 @@ def _odd_count(values: Tensor, *, trained: bool) -> int:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where a model is; the CPU, if it has neither parameters nor buffers."""
+    """Device of a model; the CPU if it has neither parameters nor buffers."""
     return next((tensor.device for tensor in chain(model.parameters(), model.buffers())), torch.device("cpu"))
 
 
 @contextmanager
 def on_device(model: nn.Module, device: torch.device | str | None) -> Iterator[None]:
-    """Move the model to ``device``, and back afterwards; None: leave it where it is."""
+    """A context in which the model is on ``device``; None: where it is."""
     home = device_of(model)
     try:
         if device is not None:

@@ -1,4 +1,4 @@
-"""From the sums of a pass to results: one for each aggregation."""
+"""From the sums of a pass to one result for each aggregation."""
 
 import numpy as np
 
@@ -17,17 +17,17 @@ def results(
     options: PassOptions,
     total: int | None,
 ) -> dict[str, VarianceResult]:
-    """Put the classes in the order of their labels, name them, and take the aggregations apart.
+    """Sort and name the classes, and separate the aggregations.
 
     Args:
-        accumulator: The sums of a model.
-        recorder: That ran it.
-        classes: Names of the labels 0, 1, ...; None: the labels name themselves.
-        options: Of the pass.
-        total: The number of samples that there were.
+        accumulator: Sums of one model.
+        recorder: Recorder of that model.
+        classes: Names of the classes 0, 1, ...; None: the labels are the names.
+        options: Options of the pass.
+        total: Number of samples available; None: unknown.
 
     Returns:
-        A result for each aggregation.
+        A result for each aggregation, by name.
     """
     labels = sorted(label for label in accumulator.labels if label != UNLABELLED)
     rows = [accumulator.labels.index(label) for label in labels]
@@ -73,7 +73,7 @@ def _rounding(recorder: ActivationRecorder, options: PassOptions) -> np.ndarray:
 
 
 def _part(values: np.ndarray, rows: list[int], columns: np.ndarray) -> np.ndarray:
-    """Some rows and columns, in that order; without a copy, which may be large, if these are all."""
+    """Select rows and columns, without a copy (which may be large) if all are selected."""
     if rows == list(range(len(values))) and columns.all():
         return values
     return values[np.ix_(rows, columns)]

@@ -1,4 +1,4 @@
-"""What a measurement found, and all that follows from it."""
+"""The result of a measurement, and the means, intervals and counts that follow from it."""
 
 import math
 from collections import Counter
@@ -20,29 +20,29 @@ ALL, STRATIFIED = "all", "stratified"
 class VarianceResult:
     """Transformation variance and sample variance of every unit of a network, for all samples and for each class.
 
-    The arrays are read-only, and so is what the methods return: no plot can change a result.
+    All arrays, including those that methods return, are read-only: no plot can change a result.
 
     Attributes:
-        layer_names: In order of execution.
-        layer_shapes: Shape of the units of each layer: (C,), or the activation's own without aggregation.
-        classes: Names of the classes; empty for unlabelled samples.
+        layer_names: Layer names in order of execution.
+        layer_shapes: Shape of the units of each layer: (C,), or the shape of the activation without aggregation.
+        classes: Class names; empty for unlabelled samples.
         class_counts: (K,) int64, the number of samples of each class.
-        samples: N.
-        samples_offered: How many there were, of which a run with a tolerance may have used a part; None: unknown.
-        transformations: A description of each, in order.
-        aggregation: How feature maps became units.
+        samples: Number of samples measured, N.
+        samples_offered: Number of samples available, of which a tolerance may have used a part; None: unknown.
+        transformations: Descriptions of the transformations, in order.
+        aggregation: How feature maps became units: ``"mean"``, ``"max"``, ``"sum"`` or ``"none"``.
         dispersion: ``"std"`` or ``"variance"``.
-        precision: ``"fp32"`` or ``"bf16"``, of the forward passes.
-        tolerance: The half-width of layer means to stop at, or None.
-        shuffled: Whether samples were permuted across transformations, a control.
-        never_called: Modules that were to be recorded but that the network never called.
-        tv_all, sv_all: (U,) float64, over all samples.
-        tv_classes, sv_classes: (K, U) float64, over the samples of each class.
-        errors: Of the layer means and, in the last column, of the global mean.
-        not_measured: Why a module that was called, or a tensor of its output, is no layer; by its name.
-        layer_axes: The axes of each activation (B, ...) that are kept; empty in results of earlier versions.
-        layer_axes_known: ``"known"``, ``"assumed"`` or ``"given"``, for each layer; empty likewise.
-        rounding: (U,) float64, the largest dispersion that rounding may make; None: unknown, as in earlier versions.
+        precision: Precision of the forward passes, ``"fp32"`` or ``"bf16"``.
+        tolerance: Half-width of the layer means at which the run stopped, or None.
+        shuffled: Whether samples were permuted across transformations, as a control.
+        never_called: Names of the modules that were selected but never called.
+        tv_all, sv_all: (U,) float64, TV and SV over all samples.
+        tv_classes, sv_classes: (K, U) float64, TV and SV over the samples of each class.
+        errors: Standard errors of the layer means and, in the last column, of the global mean.
+        not_measured: Reason why a called module, or a tensor in its output, is not a layer, by name.
+        layer_axes: Axes of each activation (B, ...) that hold units; empty if unknown.
+        layer_axes_known: ``"known"``, ``"assumed"`` or ``"given"`` for each layer; empty if unknown.
+        rounding: (U,) float64, the largest dispersion that rounding can cause; None: unknown.
     """
 
     layer_names: list[str]
@@ -77,12 +77,12 @@ class VarianceResult:
         )
 
     def __post_init__(self) -> None:
-        """Freeze the arrays and check that they belong together.
+        """Freeze the arrays and check that they are consistent.
 
         Raises:
-            ValueError: Shapes or types that do not fit, or class names that cannot be told apart.
+            ValueError: Shapes or types do not match, or class names are not unique.
         """
-        # Whatever is computed of a layer without units must not grow with the other axes of its shape.
+        # For a layer without units, the work must not grow with the other axes of its shape.
         if any(min(shape, default=1) < 0 or (0 in shape and max(shape) > 1) for shape in self.layer_shapes):
             raise ValueError("no layer has units of such a shape")
         units = sum(map(math.prod, self.layer_shapes))
@@ -104,7 +104,7 @@ class VarianceResult:
 
     @property
     def layers(self) -> list[Layer]:
-        """Name, shape and channel axes of each layer, and whether these are known, assumed or given."""
+        """Name, shape and channel axes of each layer, and whether the axes are known, assumed or given."""
         axes = self.layer_axes or [[] for _ in self.layer_names]
         known = self.layer_axes_known or ["unknown" for _ in self.layer_names]
         return [
@@ -114,7 +114,7 @@ class VarianceResult:
 
     @property
     def groups(self) -> list[str]:
-        """Every group that ``normalized_variance`` takes: all, stratified and each class; all alone if unlabelled."""
+        """Groups that ``normalized_variance`` accepts: all, stratified and each class; only all if unlabelled."""
         return [ALL, STRATIFIED, *self.classes] if self.classes else [ALL]
 
     def transformation_variance(self, group: str = ALL) -> dict[str, np.ndarray]:
@@ -124,7 +124,7 @@ class VarianceResult:
             group: ``"all"`` or the name of a class.
 
         Returns:
-            For each layer a float64 array of its shape.
+            A float64 array for each layer, of the layer's shape.
 
         Raises:
             KeyError: The group does not exist.
@@ -132,18 +132,21 @@ class VarianceResult:
         return self._by_layer(self._select(group, self.tv_all, self.tv_classes))
 
     def sample_variance(self, group: str = ALL) -> dict[str, np.ndarray]:
-        """SV: the mean over transformations t of the dispersion over samples x of a(x, t); arguments as for TV."""
+        """SV: the mean over transformations t of the dispersion over samples x of a(x, t).
+
+        Arguments, return value and errors are those of ``transformation_variance``.
+        """
         return self._by_layer(self._select(group, self.sv_all, self.sv_classes))
 
     def normalized_variance(self, group: str = ALL) -> dict[str, np.ndarray]:
         """NV = TV / SV; 1 where both are 0, inf where SV alone is 0, NaN where SV is undefined.
 
         Args:
-            group: ``"all"``, the name of a class, or ``"stratified"``: the equal-weight mean over the classes
-                that have at least two samples of their NV.
+            group: ``"all"``, the name of a class, or ``"stratified"``: the equal-weight mean of the NV of all classes
+                with at least two samples.
 
         Returns:
-            For each layer a float64 array of its shape.
+            A float64 array for each layer, of the layer's shape.
 
         Raises:
             KeyError: The group does not exist.
@@ -151,12 +154,12 @@ class VarianceResult:
         return self._by_layer(self._normalized(group))
 
     def layer_means(self, group: str = ALL, quantity: str = "normalized", *, varying: bool = False) -> dict[str, float]:
-        """Mean over the finite units of each layer; NaN for a layer without any.
+        """Mean over the finite units of each layer; NaN for a layer without finite units.
 
         Args:
-            group: ``"all"``, the name of a class, or of NV ``"stratified"``.
-            quantity: ``"normalized"``, ``"transformation"`` or ``"sample"``: of NV, TV or SV.
-            varying: Whether to leave out units that are constant, or vary by rounding alone.
+            group: ``"all"``, the name of a class or, for NV, ``"stratified"``.
+            quantity: ``"normalized"`` (NV), ``"transformation"`` (TV) or ``"sample"`` (SV).
+            varying: Whether to leave out units that are constant or vary only by rounding.
 
         Raises:
             KeyError: The group or the quantity does not exist.
@@ -165,14 +168,14 @@ class VarianceResult:
         return {name: _finite_mean(values) for name, values in units.items()}
 
     def global_mean(self, group: str = ALL, quantity: str = "normalized", *, varying: bool = False) -> float:
-        """Mean over the finite units of all layers together: a layer weighs by its number of units."""
+        """Mean over the finite units of all layers: larger layers weigh more."""
         return _finite_mean(self._chosen(group, quantity, varying))
 
     def layer_errors(self, group: str = ALL, quantity: str = "normalized") -> dict[str, float]:
-        """Standard error of each layer mean, over samples; arguments as ``layer_means``.
+        """Standard error of each layer mean over samples; arguments as for ``layer_means``.
 
-        NaN where a group has fewer than two samples. It says nothing of units that were constant, which have no
-        spread to tell by.
+        NaN where a group has fewer than two samples. The error ignores units that have been constant: they have no
+        spread to estimate it from.
         """
         return dict(zip(self.layer_names, self._errors(group, quantity)[0].tolist(), strict=False))
 
@@ -183,10 +186,10 @@ class VarianceResult:
     def layer_intervals(
         self, group: str = ALL, quantity: str = "normalized", confidence: float = 0.95
     ) -> dict[str, tuple[float, float]]:
-        """Confidence interval of each layer mean, over samples; arguments as ``layer_means``.
+        """Confidence interval of each layer mean over samples; arguments as for ``layer_means``.
 
-        The normal approximation, (mean - bias) ± z SE, for the value that ever more samples would lead to. Of few
-        samples NV is a little too large; its bias, by which the interval is off the mean, is estimated along with SE.
+        The normal approximation (mean - bias) ± z SE, for the limit of infinitely many samples. NV of few samples is
+        slightly too large; this bias is estimated together with SE, and shifts the interval away from the mean.
         """
         means = [*self.layer_means(group, quantity).values()]
         return dict(zip(self.layer_names, self._intervals(means, group, quantity, confidence), strict=False))
@@ -202,10 +205,9 @@ class VarianceResult:
         """Count the units, and those for which NV is no ordinary ratio.
 
         Returns:
-            ``units``; ``constant``, TV = SV = 0 (for ``"stratified"``: in every class), whose NV is 1 by
-            definition; ``rounding``, others whose TV and SV are both of rounding alone, so that their NV says nothing;
-            ``invariant``, those whose TV alone is; ``infinite``, TV > 0 = SV; ``undefined``, NaN. Means leave the last
-            two out.
+            ``units``: all of them. ``constant``: TV = SV = 0 (for ``"stratified"``: in every class); NV is 1 by
+            definition. ``rounding``: TV and SV both lie within rounding, so NV means nothing. ``invariant``: only TV
+            lies within rounding. ``infinite``: TV > 0 = SV. ``undefined``: NaN. Means leave out the last two kinds.
         """
         values = self._normalized(group)
         return {
@@ -218,14 +220,14 @@ class VarianceResult:
         }
 
     def non_finite_units(self) -> dict[str, int]:
-        """Count the units of each layer with activations that are NaN or infinite; only layers that have any."""
+        """Number of units with NaN or infinite activations, for each layer that has any."""
         if self.samples < 2:
             return {}
         odd = self._by_layer(~(np.isfinite(self.tv_all) & np.isfinite(self.sv_all)))
         return {name: int(units.sum()) for name, units in odd.items() if units.any()}
 
     def sample_count(self, group: str = ALL) -> int:
-        """Number of samples of a group; for ``"stratified"``, of the classes that it is the mean of.
+        """Number of samples of a group; for ``"stratified"``, of all classes with at least two samples.
 
         Raises:
             KeyError: The group does not exist.
@@ -240,11 +242,14 @@ class VarianceResult:
         return self._by_layer(self._constant(group))
 
     def rounding_units(self, group: str = ALL) -> dict[str, np.ndarray]:
-        """Where TV and SV are both of rounding alone and not both 0 (for ``"stratified"``: in every class), boolean."""
+        """Where TV and SV both lie within rounding and are not both 0, a boolean array for each layer.
+
+        For ``"stratified"``: where that holds in every class.
+        """
         return self._by_layer(self._within_rounding(group))
 
     def invariant_units(self, group: str = ALL) -> dict[str, np.ndarray]:
-        """Where TV is of rounding alone and SV is not, a boolean array for each layer."""
+        """Where TV lies within rounding and SV does not, a boolean array for each layer."""
         return self._by_layer(self._within_rounding(group, sample=False))
 
     def _constant(self, group: str) -> np.ndarray:
@@ -257,7 +262,7 @@ class VarianceResult:
         return below & ~self._constant(group)
 
     def _where(self, group: str, of: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
-        """Where something holds for TV and SV of a group; of ``"stratified"`` where it does in every class."""
+        """Where a condition holds for TV and SV of a group; for ``"stratified"``, where it holds in every class."""
         if group == STRATIFIED and self.classes:
             measurable = self.class_counts > 1
             return of(self.tv_classes, self.sv_classes)[measurable].all(axis=0) & measurable.any()
@@ -304,10 +309,10 @@ class VarianceResult:
         if group == ALL:
             return of_all
         if not self.classes:
-            raise KeyError(f"no group {group!r} here: the samples have no labels, there is 'all' alone")
+            raise KeyError(f"no group {group!r}: the samples have no labels, so the only group is 'all'")
         if group not in self.classes:
             groups = ", ".join(map(repr, [ALL, *self.classes]))
-            raise KeyError(f"no group {group!r} here: there is {groups}, and of normalized variance 'stratified'")
+            raise KeyError(f"no group {group!r}: choose from {groups}, or 'stratified' for normalized variance")
         return of_classes[self.classes.index(group)]
 
     def _by_layer(self, units: np.ndarray) -> dict[str, np.ndarray]:
@@ -327,33 +332,31 @@ class VarianceResult:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "VarianceResult":
-        """Rebuild what ``to_dict`` gave.
+        """Rebuild a result from the output of ``to_dict``.
 
         Raises:
-            TypeError, KeyError, ValueError: The content is not that of a result.
+            TypeError, KeyError, ValueError: The content does not describe a result.
         """
         shapes = [tuple(shape) for shape in content["layer_shapes"]]
         return cls(**{**content, "layer_shapes": shapes, "errors": LayerErrors(**content["errors"])})
 
 
 def check_class_names(classes: Sequence[str]) -> None:
-    """Check that groups of samples can be told apart by name.
+    """Check that the names of groups are unique.
 
     Raises:
-        InputError: Two classes have one name, or one is named ``all`` or ``stratified``.
+        InputError: Two classes share a name, or a class is named ``all`` or ``stratified``.
     """
     for name, count in Counter([ALL, STRATIFIED, *classes]).items():
         if count > 1:
-            raise InputError(
-                f"a class must not be called {name!r}, as another one or all together ('all', 'stratified') are"
-            )
+            raise InputError(f"rename class {name!r}: names must be unique, and 'all' and 'stratified' are taken")
 
 
 def _check_quantity(group: str, quantity: str) -> None:
     if quantity not in QUANTITIES:
-        raise KeyError(f"no quantity {quantity!r}: there is {', '.join(map(repr, QUANTITIES))}")
+        raise KeyError(f"no quantity {quantity!r}: choose from {', '.join(map(repr, QUANTITIES))}")
     if group == STRATIFIED and quantity != "normalized":
-        raise KeyError("only the normalized variance is stratified")
+        raise KeyError("only normalized variance has the group 'stratified'")
 
 
 def _ratio(tv: np.ndarray, sv: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The single pass: every batch, under every transformation, through every model, once."""
+"""The single pass: each batch, under each transformation, goes through each model once."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -21,16 +21,16 @@ from pytorch.variance.stopping import Stopping
 from pytorch.variance.transforming import Transformation, TransformationCheck, check_finite, transformed
 
 FEWEST_TO_SHUFFLE = 16
-"""Samples of a batch: of fewer, each would too often stand in for itself."""
+"""Smallest batch to shuffle: in a smaller one, too many samples keep their place."""
 
 
 class TooLargeTogetherError(Exception):
-    """The statistics of all models together take too large a part of the memory; one after another they do not."""
+    """The statistics of all models together take too much memory; the models must be measured one after another."""
 
 
 @dataclass(frozen=True)
 class PassOptions:
-    """How to run the pass; see ``measure_variance``."""
+    """Options of the pass; see ``measure_variance``."""
 
     transformations: Sequence[Transformation]
     preprocess: Callable[[Tensor], Tensor] | None
@@ -47,13 +47,13 @@ class PassOptions:
 def single_pass(
     recorders: list[ActivationRecorder], samples: Samples, options: PassOptions, device: torch.device, bar: tqdm
 ) -> list[VarianceAccumulator]:
-    """Run the pass and return the sums of each model.
+    """Run the pass and return the accumulated sums of each model.
 
     Raises:
-        InputError: Fewer than two samples, or more memory is needed than there is.
-        TooLargeTogetherError: The models should be measured one after another.
+        InputError: There are fewer than two samples, or too little memory.
+        TooLargeTogetherError: The models must be measured one after another.
     """
-    # Around all of it, so that weights are converted once; transformations and statistics are taken out of it again.
+    # One autocast context around the whole pass converts the weights once; transformations and statistics leave it.
     with autocast(options.precision, device), _chosen(device):
         accumulators = _run(recorders, samples, options, device, bar)
     if not accumulators or accumulators[0].counts.sum() < 2:
@@ -77,8 +77,8 @@ def _run(
     for batch in samples.batches:
         first = first or len(batch.images)
         if options.shuffled and accumulators and first < FEWEST_TO_SHUFFLE:
-            raise InputError(f"batches of {first} samples are too small to shuffle: {FEWEST_TO_SHUFFLE} are needed, "
-                             "and batches are nearly equal parts: take larger ones")  # fmt: skip
+            raise InputError(f"batches of {first} samples are too small to shuffle: at least {FEWEST_TO_SHUFFLE} "
+                             "are needed; set a larger batch_size (batches have nearly equal sizes)")  # fmt: skip
         images = batch.images.to(device, non_blocking=True)
         if not accumulators and options.check and not options.shuffled:
             check = TransformationCheck(images)
@@ -115,17 +115,17 @@ def _run(
 
 
 def _precisely(precision: str, device: torch.device) -> Callable[[], AbstractContextManager[None]]:
-    """Contexts for what is no part of the network, in a pass of some precision; nothing to do where that is fp32."""
+    """Return a factory of contexts for work outside the network; it does nothing where the pass is fp32."""
     return nullcontext if precision == "fp32" else partial(autocast, "fp32", device)
 
 
 def _chosen(device: torch.device) -> AbstractContextManager[None]:
-    """A context in which a CUDA device is the present one, as kernels want it."""
+    """A context in which a CUDA device is the current one, as kernels require."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def _rows(replays: list[Replay], inputs: Tensor) -> list[Tensor]:
-    """What each model makes of a batch, (B, U)."""
+    """Activations of each model for a batch, (B, U)."""
     try:
         return [replay(inputs) for replay in replays]
     except RuntimeError as error:
@@ -138,7 +138,7 @@ def _rows(replays: list[Replay], inputs: Tensor) -> list[Tensor]:
 
 
 def _shuffle(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Put other samples of the batch in the place of each."""
+    """Permute the samples of a batch."""
     return images[torch.randperm(len(images), generator=generator).to(images.device, non_blocking=True)]
 
 

@@ -1,4 +1,4 @@
-"""Transforming batches, and checking on the first one that transformations do what the measure needs."""
+"""Transforming batches, and checking on the first batch that the transformations are deterministic."""
 
 import random
 import re
@@ -15,19 +15,19 @@ from pytorch.errors import InputError, ReportedError, one_line
 Transformation = Callable[[Tensor], Tensor]
 
 CALLS = 64
-"""How often a transformation that draws random numbers is called again: one may do so with a small probability."""
+"""Number of repeated calls of a transformation that draws random numbers: it may change images only rarely."""
 
 CLOSE = 1e-3
-"""Share of the largest value by which two results of a transformation may differ; integers may differ by 1."""
+"""Largest allowed difference of two results, relative to the largest value; integers may differ by 1."""
 
 
 class TransformationCheck:
-    """Checks transformations on the images of the first batch, each once, in order.
+    """Checks each transformation on the first batch.
 
-    A result must be the same in every call and for each image alone, and not the same under all transformations.
+    A transformation must give an image the same result in every call and in every batch. Transformations must differ.
 
     Args:
-        images: (B, ...), of the first batch.
+        images: Images of the first batch, (B, ...).
     """
 
     def __init__(self, images: Tensor) -> None:
@@ -38,21 +38,21 @@ class TransformationCheck:
         self._state = _random_state()
 
     def see(self, transformation: Transformation, made: Tensor) -> None:
-        """Check a transformation that has made ``made`` of the images.
+        """Check the next transformation, whose result for the images is ``made``.
 
         Raises:
-            InputError: It is random, or what it makes of an image depends on the others.
+            InputError: It is random, or its result for an image depends on the other images.
         """
         expected = made[:1].expand_as(made[[0, 0]]) if len(made) == 1 else made[: len(self._some)]
         for _ in range(CALLS):
             again = transformation(self._some.clone())
             if not _agree(again, expected):
                 if _agree(transformation(self._some.clone()), again):
-                    why = "it must take each image by itself; the first axis is that of the batch"
+                    why = "it must treat each image separately; the first axis is the batch"
                 else:
                     why = "it is random: give it fixed parameters"
-                raise InputError(f"transformation {description(transformation)} does not do the same to the images of "
-                                 f"the first batch in two calls: {why} (check=False measures it)")  # fmt: skip
+                raise InputError(f"transformation {description(transformation)} gives the images of the first batch "
+                                 f"different results in two calls: {why} (check=False skips this check)")  # fmt: skip
             before, self._state = self._state, _random_state()
             if before == self._state:
                 break
@@ -64,17 +64,19 @@ class TransformationCheck:
     def finish(self) -> None:
         """Check that the transformations differ.
 
+        If all are the identity, which is a useful control, the check only warns.
+
         Raises:
-            InputError: All do the same. That nothing is transformed is a control: it is warned of.
+            InputError: All give the same result.
         """
         if self._vary:
             return
         if self._first.shape == self._images.shape and torch.equal(self._first.double(), self._images.double()):
             warnings.warn("all transformations leave the images as they are, so that NV is 0", stacklevel=2)
             return
-        raise InputError("all transformations do the same to the images of the first batch: do functions in a loop "
-                         "share its last value? bind it, as in lambda batch, angle=angle: ... (check=False measures "
-                         "them all the same)")  # fmt: skip
+        raise InputError("all transformations give the images of the first batch the same result: do functions made in "
+                         "a loop share its last value? Bind it, as in lambda batch, angle=angle: ... (check=False "
+                         "skips this check)")  # fmt: skip
 
 
 def transformed(
@@ -83,9 +85,9 @@ def transformed(
     """Transform and preprocess a batch.
 
     Raises:
-        InputError: Something else than a batch of as many comes out, or what ``check`` raises.
+        InputError: The result is not a batch of the same size, or ``check`` raises it.
     """
-    made = _called(transformation, images.clone(), "transformation")  # which may work in place
+    made = _called(transformation, images.clone(), "transformation")  # a transformation may work in place
     if check is not None:
         check.see(transformation, made)
     return made if preprocess is None else _called(preprocess, made, "preprocess")
@@ -94,16 +96,16 @@ def transformed(
 def check_finite(
     sums: list[Tensor], images: Tensor, transformations: list[Transformation], preprocess: Transformation | None
 ) -> None:
-    """Refuse a batch of which a transformation or ``preprocess`` has made values that are NaN or infinite.
+    """Refuse a batch for which a transformation or ``preprocess`` has produced NaN or infinite values.
 
     Args:
-        sums: Of the values under each transformation, which show it.
-        images: The batch.
-        transformations: Those of the measurement.
-        preprocess: Likewise.
+        sums: Sum of the values under each transformation; it is finite only if all of them are.
+        images: Images of the batch.
+        transformations: Transformations of the measurement.
+        preprocess: Function applied after each transformation, or None.
 
     Raises:
-        InputError: It has; the message says which of them.
+        InputError: Some values are not finite; the message says which function produced them.
     """
     if not sums or torch.isfinite(torch.stack(sums)).all():
         return
@@ -117,7 +119,7 @@ def check_finite(
 
 
 def description(transformation: Transformation) -> str:
-    """What a transformation calls itself, without its place in memory, which is another one in every run.
+    """Text of a transformation without its memory address, which differs in every run.
 
     >>> description(abs), description(lambda batch: batch)
     ('<built-in function abs>', '<function <lambda>>')
@@ -135,7 +137,7 @@ def _called(function: Transformation, batch: Tensor, what: str) -> Tensor:
                          f"({type(error).__name__}: {one_line(error, longest=200)})") from error  # fmt: skip
     if not isinstance(made, Tensor) or made.ndim == 0 or len(made) != len(batch):
         found = f"a tensor of shape {tuple(made.shape)}" if isinstance(made, Tensor) else type(made).__name__
-        raise InputError(f"{what} {description(function)} must make a batch of {len(batch)} samples of one, and made "
+        raise InputError(f"{what} {description(function)} must return a batch of {len(batch)} samples, and returned "
                          f"{found}")  # fmt: skip
     return made
 
@@ -152,6 +154,6 @@ def _agree(one: Any, other: Tensor) -> bool:
 
 
 def _random_state() -> tuple[Any, ...]:
-    """Where the usual generators of random numbers stand."""
+    """State of the random number generators of torch, Python and NumPy."""
     numpy = np.random.get_state()
     return bytes(torch.get_rng_state().numpy()), random.getstate(), bytes(numpy[1]), numpy[2]

@@ -1,4 +1,4 @@
-"""Aggregation: how the positions of an activation become units, before any dispersion is taken."""
+"""Aggregation: how the positions of an activation become units, before the dispersion."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,33 +10,33 @@ from torch import Tensor
 from pytorch.errors import InputError
 
 AGGREGATIONS = ("mean", "max", "sum", "none")
-"""What is done along the positions of an activation; with ``"none"`` every position is a unit."""
+"""Ways to reduce the positions of an activation; with ``"none"`` every position is a unit."""
 
 EXACT_ENOUGH = (torch.float32, torch.float64)
-"""Types that are aggregated as they are; the sum of a feature map in a shorter one would lose digits."""
+"""Types that are aggregated without conversion; the sum of a feature map in a shorter type would lose digits."""
 
 CONVERTED_AT_ONCE = 2**20
-"""Values of a shorter type that are converted together on a CPU: their copies then stay in its cache."""
+"""Values of a shorter type to convert at once on a CPU, few enough for its cache."""
 
 STRIPE = 32
-"""Channels that ``torch.sum`` and ``torch.amax`` read together. Where more lie side by side they read in stripes, which
-takes up to twice as long as a pooling of all positions, which reads in order (measured)."""
+"""Channels that ``torch.sum`` and ``torch.amax`` read together. With more adjacent channels they read in stripes, which
+takes up to twice as long as pooling all positions, which reads in order (measured)."""
 
 FEW_POSITIONS = 16
-"""Fewer are not worth two operations."""
+"""Fewer positions do not justify two operations."""
 
 IN_SEQUENCE = 128
-"""Values that are added up one after another: the rounding errors of a longer sum would grow."""
+"""Values to add in sequence: in a longer sum, rounding errors would grow."""
 
 
 def aggregation_names(aggregation: str | Sequence[str]) -> list[str]:
-    """Split and check what a caller asks for: a name, several with commas between them, or a sequence of names.
+    """Split and check aggregation names: one name, several separated by commas, or a sequence.
 
     >>> aggregation_names("mean,max")
     ['mean', 'max']
 
     Raises:
-        InputError: A name is unknown, occurs twice, or there is none.
+        InputError: A name is unknown or occurs twice, or there is none.
     """
     names = [name.strip() for name in aggregation.split(",")] if isinstance(aggregation, str) else list(aggregation)
     for name in names:
@@ -50,12 +50,12 @@ def aggregation_names(aggregation: str | Sequence[str]) -> list[str]:
 def unit_shapes(
     activation: Tensor, names: Sequence[str], positions: tuple[int, ...]
 ) -> dict[str | None, tuple[int, ...]]:
-    """Shapes of the units of one sample, for each aggregation; one entry, None, where there are no positions.
+    """Shape of the units of one sample for each aggregation; the single key None if there are no positions.
 
     Args:
-        activation: (B, ...).
-        names: Of the aggregations.
-        positions: Axes along which the same unit is found at different places.
+        activation: Activation, (B, ...).
+        names: Names of the aggregations.
+        positions: Axes of the positions.
 
     >>> both = ["max", "none"]
     >>> unit_shapes(torch.zeros(2, 3, 8, 8), both, (2, 3)), unit_shapes(torch.zeros(2, 3), both, ())
@@ -68,21 +68,21 @@ def unit_shapes(
 
 
 def unit_type(activation: Tensor) -> torch.dtype:
-    """Type of the units of an activation: its own if it is exact enough, else float32."""
+    """Type of the units of an activation: that of the activation if exact enough, else float32."""
     return activation.dtype if activation.dtype in EXACT_ENOUGH else torch.float32
 
 
 def reduce(how: str | None, activation: Tensor, axes: tuple[int, ...], kind: torch.dtype, out: Tensor) -> None:
-    """Reduce the positions of an activation to its units, into given memory.
+    """Reduce the positions of an activation to units, into given memory.
 
-    Where the mean is wanted a CPU leaves the sum: to divide it costs more between two layers than after the last one.
+    For a mean, a CPU writes the sum: dividing costs less after the last layer than between two layers.
 
     Args:
-        how: One of ``AGGREGATIONS``, or None where there are no positions.
-        activation: (B, ...), of any numeric type.
-        axes: Of the positions.
-        kind: In which type to sum, float32 or float64.
-        out: Of the shape that ``unit_shapes`` gives.
+        how: One of ``AGGREGATIONS``, or None if there are no positions.
+        activation: Activation (B, ...) of any numeric type.
+        axes: Axes of the positions.
+        kind: Type of the sum, float32 or float64.
+        out: Memory for the units, with the shape from ``unit_shapes``.
     """
     if how == "none" or not axes:
         out.copy_(activation)
@@ -101,7 +101,7 @@ def reduce(how: str | None, activation: Tensor, axes: tuple[int, ...], kind: tor
 
 
 def _is_read_in_stripes(activation: Tensor, axes: tuple[int, ...]) -> bool:
-    """Whether an activation is a feature map whose channels lie side by side, and are many, on a CPU."""
+    """Whether an activation is a feature map on a CPU with many channels, which are adjacent in memory."""
     return (
         axes == (2, 3)
         and activation.dtype in (*EXACT_ENOUGH, torch.bfloat16)
@@ -122,7 +122,7 @@ def _sum(values: Tensor, axes: tuple[int, ...], out: Tensor) -> None:
 
 
 def _write(reduction: Callable[..., Tensor], kind: torch.dtype, out: Tensor) -> None:
-    """Write the result of a reduction, which is of type ``kind``, into given memory, which may be of another."""
+    """Write the result of a reduction, of type ``kind``, into memory that may have another type."""
     if out.dtype == kind:
         reduction(out=out)
     else:

@@ -1,7 +1,7 @@
-"""Which axes of an activation hold its channels: followed from operation to operation through one forward pass.
+"""Which axes of an activation hold channels, followed from operation to operation through one forward pass.
 
-Every axis of a tensor is made of factors, and each factor has a role: it counts samples, units or positions. Units are
-kept, positions are aggregated. Roles begin at the input, (N, C, ...), and each operation hands them on:
+An axis is a product of factors, and each factor has a role: it counts samples, units or positions. Units are kept,
+positions are aggregated. Roles begin at the input, (N, C, ...), and each operation passes them on:
 
     operation                                           axes of its result
     linear, embedding, layer_norm, rms_norm, rnn, ...   the last one holds channels             } SOURCES
@@ -16,9 +16,9 @@ kept, positions are aggregated. Roles begin at the input, (N, C, ...), and each 
     any other of the same number of axes (add, cat,     axis by axis those of the first operand that is longer than 1
     relu, softmax, pooling, interpolate, roll, ...)     there
 
-A source makes every other axis one of positions, unless its channels came from channels: then heads, groups and fields
-beside them stay units. What is computed out of sight (scripted or compiled modules, kernels of one's own, threads) is
-settled where it comes out of a module, by the first of these that fits:
+A source turns all other axes into positions, unless its channels came from channels: then adjacent heads, groups and
+fields stay units. Some operations are hidden (scripted or compiled modules, custom kernels, threads). For the output of
+a module that hides them, the first rule that fits decides:
 
     an axis that the caller gives                       "given"
     the type of the module                              "known"     } MODULES
@@ -27,7 +27,7 @@ settled where it comes out of a module, by the first of these that fits:
     (B, D): units; (B, L, D): L are positions;          "assumed"
     (B, C, ...): as many positions as the input has
 
-The same pass tells which tensors only repeat or rearrange values that are recorded already.
+The same pass finds tensors that only repeat or rearrange values of recorded layers.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -55,7 +55,7 @@ KNOWN, ASSUMED, GIVEN = "known", "assumed", "given"
 CONSTANT = -1
 
 Axis = tuple[tuple[int, str], ...]
-"""Factors of an axis, the slowest first: (length, role)."""
+"""Factors of an axis, slowest first: (length, role)."""
 
 SOURCES = {
     **dict.fromkeys(("linear", "bilinear", "embedding", "layer_norm", "rms_norm", "multi_head_attention_forward"), -1),
@@ -65,7 +65,7 @@ SOURCES = {
     **dict.fromkeys(("conv3d", "conv_transpose3d"), -4),
     **dict.fromkeys(("batch_norm", "group_norm", "instance_norm"), 1),
 }
-"""Operations that make channels, and along which axis."""
+"""Operations that produce channels, and their channel axis."""
 
 MODULES = {
     **dict.fromkeys(("Linear", "Embedding", "LayerNorm", "RMSNorm", "LSTM", "GRU", "RNN", "MultiheadAttention"), -1),
@@ -74,7 +74,7 @@ MODULES = {
     **dict.fromkeys((*(f"{kind}{axes}d" for axes in (1, 2, 3) for kind in ("BatchNorm", "InstanceNorm")),
                      "GroupNorm", "SyncBatchNorm", "Unfold"), 1),
 }  # fmt: skip
-"""The same for modules whose operations are not seen, by the names of their very types."""
+"""Channel axis of modules whose operations are hidden, by the exact name of their type."""
 
 RESHAPES = frozenset({
     "view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "ravel", "view_as", "reshape_as",
@@ -85,14 +85,14 @@ PRODUCTS = frozenset({"matmul", "bmm", "mm"})
 
 @dataclass(frozen=True)
 class Trace:
-    """What is known of a tensor.
+    """What is known about a tensor.
 
     Attributes:
-        axes: The factors of each axis; None: not known.
+        axes: Factors of each axis; None: unknown.
         certainty: ``KNOWN``, ``ASSUMED`` or ``GIVEN``.
-        made: Number of the operation that its newest value comes from; 0 if recorded tensors hold all of them, and
+        made: Number of the operation that made its newest value; 0 if all values are in recorded tensors, and
             ``CONSTANT`` if none depends on the input.
-        version: Of the tensor; an operation in place changes it.
+        version: Version counter of the tensor, which in-place operations increase.
     """
 
     axes: tuple[Axis, ...] | None
@@ -105,12 +105,12 @@ class ChannelAxes(TorchFunctionMode):
     """Follows the roles of axes through a forward pass while it is open.
 
     Attributes:
-        count: How many operations have been seen.
+        count: Number of operations so far.
 
     Args:
-        inputs: (N, C, ...), what the network is called with.
+        inputs: Inputs of the network, (N, C, ...).
         constants: Parameters and buffers of the network.
-        given: The axes that the caller gives for a layer's names and module, or None.
+        given: Function of a layer's names and module that returns the axes set by the caller, or None.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class ChannelAxes(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run the operation, and follow what it makes of its operands."""
+        """Run the operation, and follow the axes of its operands."""
         kwargs = kwargs or {}
         assigns = func is Tensor.__setitem__ and isinstance(args[2], Tensor)
         before = self._traces.get(args[0]) if assigns else None
@@ -143,7 +143,7 @@ class ChannelAxes(TorchFunctionMode):
         return result
 
     def _assign(self, tensor: Tensor, values: Tensor, before: Trace) -> None:
-        """Follow values into a part of a tensor: its axes are those of what it was filled with first."""
+        """Follow values into a part of a tensor, whose axes are those of its first content."""
         trace, axes = self._traces.get(values), before.axes
         if axes is None and trace is not None and trace.axes is not None and values.ndim == tensor.ndim:
             axes = tuple(_resized(factors, size) for factors, size in zip(trace.axes, tensor.shape, strict=True))
@@ -151,12 +151,12 @@ class ChannelAxes(TorchFunctionMode):
         self._traces[tensor] = Trace(axes, certainty, max(before.made, self.made(values)), _version(tensor))
 
     def made(self, tensor: Tensor) -> int:
-        """Number of the operation that the newest value of a tensor comes from, as ``Trace.made``."""
+        """Number of the operation that made the newest value of a tensor, as ``Trace.made``."""
         trace = self._traces.get(tensor)
         return self.count + 1 if trace is None or trace.version != _version(tensor) else trace.made
 
     def enter(self, inputs: Any) -> int:
-        """Say how many operations have been seen when a module is called; what it is given is of before."""
+        """Return the number of operations at the call of a module, whose inputs were made before."""
         for tensor in tensors_in(inputs):
             if self.made(tensor) > self.count:
                 known = self._traces.get(tensor)
@@ -166,19 +166,19 @@ class ChannelAxes(TorchFunctionMode):
     def record(self, tensor: Tensor, names: Sequence[str], module: nn.Module | None, inputs: Any) -> tuple[
         tuple[int, ...], str
     ]:  # fmt: skip
-        """Settle the axes of a tensor that becomes a layer.
+        """Decide the axes of a tensor that becomes a layer.
 
         Args:
-            tensor: (B, ...).
-            names: What the layer may be called by.
-            module: Whose output it is; None: an operation's.
-            inputs: That the module was called with.
+            tensor: Activation, (B, ...).
+            names: Names of the layer.
+            module: Module that computed it; None for an operation.
+            inputs: Arguments of the module.
 
         Returns:
             The axes of its units, and whether they are known, assumed or given.
 
         Raises:
-            ValueError: The caller gives an axis that it does not have.
+            ValueError: The caller has set an axis that the tensor does not have.
         """
         trace = self._traces.get(tensor)
         axes, certainty = (trace.axes, trace.certainty) if trace else (None, KNOWN)
@@ -192,7 +192,7 @@ class ChannelAxes(TorchFunctionMode):
         return (channels if tensor.ndim != 2 or certainty == GIVEN else (1,)), certainty
 
     def _settled(self, tensor: Tensor, module: nn.Module | None, inputs: Any) -> tuple[tuple[Axis, ...], str]:
-        """The axes of what was computed out of sight."""
+        """Axes of a tensor whose operations are hidden."""
         operand = next(iter(tensors_in(inputs)), None)
         before = self._traces.get(operand) if operand is not None else None
         axis = MODULES.get(type(module).__name__)
@@ -233,9 +233,11 @@ def _axes(
     name: str, args: tuple, kwargs: dict[str, Any], operands: list[tuple[Tensor, tuple[Axis, ...]]],
     base: Tensor | None, made: Tensor, place: int,
 ) -> tuple[Axis, ...] | None:  # fmt: skip
-    """The axes of what an operation makes of operands whose axes are known; None: it cannot be said."""
+    """Axes of the result of an operation, from the axes of its operands; None: unknown."""
     first, before = operands[0] if operands else (None, None)
-    if base is None and name in ("unfold", "im2col") and first is not None:  # places of a patch beside each channel
+    if (
+        base is None and name in ("unfold", "im2col") and first is not None
+    ):  # each channel with the positions in its patch
         channels = first.shape[-3]
         patches = ((channels, UNIT), (made.shape[-2] // channels, POSITION)), ((made.shape[-1], POSITION),)
         return (*before[:-3], *patches)
@@ -271,20 +273,20 @@ def _axes(
 
 
 def _role(factors: Axis) -> str:
-    """What an axis is, of several factors: units are never aggregated unasked."""
+    """Role of an axis with several factors; units take precedence, so that they are never aggregated unasked."""
     roles = {role for _, role in factors}
     return UNIT if UNIT in roles else BATCH if BATCH in roles else POSITION
 
 
 def _resized(factors: Axis, size: int) -> Axis:
-    """An axis of the same role and another length."""
+    """Axis of the same role with another length."""
     return factors if prod(length for length, _ in factors) == size else ((size, _role(factors)),)
 
 
 def _source(
     shape: Sequence[int], axis: int, before: tuple[Axis, ...] | None, operand: Tensor | None = None
 ) -> tuple[Axis, ...]:
-    """Axes of which one holds channels; where it has one, and had one, it is beside channels that others hold.
+    """Axes of the result of a source; if its channels came from channels, other axes of units stay units.
 
     >>> _source((2, 5, 7), -1, None)
     (((2, 'batch'),), ((5, 'position'),), ((7, 'unit'),))
@@ -306,7 +308,7 @@ def _source(
 
 
 def regrouped(axes: tuple[Axis, ...], shape: Sequence[int]) -> tuple[Axis, ...] | None:
-    """Merge and split axes, in order, into axes of other lengths; None where a new one would cut across roles.
+    """Merge and split axes, in order, into axes of other lengths; None if a new axis would cut through a factor.
 
     >>> image = (((2, "batch"),), ((6, "unit"),), ((4, "position"),), ((4, "position"),))
     >>> regrouped(image, (2, 3, 2, 16))
@@ -323,7 +325,7 @@ def regrouped(axes: tuple[Axis, ...], shape: Sequence[int]) -> tuple[Axis, ...] 
     found = []
     for size in shape:
         factors = []
-        if left and left[0][0] == 1:  # a single channel, which goes with the axis of its own or of all that follows
+        if left and left[0][0] == 1:  # a single channel has its own axis, or shares that of all that follows
             single = left.pop(0)
             factors = [single] if size == 1 or (left and left[0][0] == size) else []
         while size > 1:
@@ -342,7 +344,7 @@ def regrouped(axes: tuple[Axis, ...], shape: Sequence[int]) -> tuple[Axis, ...] 
 
 
 def _of_view(base: Tensor, axes: tuple[Axis, ...], view: Tensor) -> tuple[Axis, ...]:
-    """Axes of a view: steps along one lead along that axis of its base whose stride is the largest divisor of its."""
+    """Axes of a view: each follows the axis of the base whose stride is the largest divisor of its own stride."""
     found = []
     for size, stride in zip(view.shape, view.stride(), strict=True):
         fits = [
@@ -359,7 +361,7 @@ def _of_view(base: Tensor, axes: tuple[Axis, ...], view: Tensor) -> tuple[Axis, 
 def _of_product(
     left: tuple[Axis, ...] | None, right: tuple[Axis, ...] | None, operands: Sequence[Tensor], made: Tensor
 ) -> tuple[Axis, ...] | None:
-    """Axes of (..., m, k) @ (..., k, n), of which one may be a parameter."""
+    """Axes of (..., m, k) @ (..., k, n), where one operand may be a parameter."""
     if any(tensor.ndim < 2 for tensor in operands):
         return None
     outer = _broadcast(
@@ -371,13 +373,13 @@ def _of_product(
 
 
 def _in_place_of(summed: Sequence[Axis], others: Sequence[Axis], size: int) -> Axis:
-    """An axis of a parameter, where an operand was summed over: of positions if that mixes positions of channels."""
+    """Axis of a parameter that replaces summed axes: positions if the sum mixes positions of channels, else units."""
     mixes = all(_role(axis) == POSITION for axis in summed) and any(_role(axis) == UNIT for axis in others)
     return ((size, POSITION if summed and mixes else UNIT),)
 
 
 def _of_einsum(args: tuple, operands: list[tuple[Tensor, tuple[Axis, ...]]], made: Tensor) -> tuple[Axis, ...] | None:
-    """Axes by the letters of the equation."""
+    """Axes of an einsum, from the letters of its equation."""
     equation = args[0].replace(" ", "") if isinstance(args[0], str) else "..."
     tensors = args[1] if len(args) == 2 and isinstance(args[1], (list, tuple)) else args[1:]
     terms, arrow, letters = equation.partition("->")
@@ -399,9 +401,9 @@ def _of_einsum(args: tuple, operands: list[tuple[Tensor, tuple[Axis, ...]]], mad
 def _broadcast(
     operands: list[tuple[Tensor, tuple[Axis, ...]]], shape: Sequence[int], given: Sequence[Tensor]
 ) -> tuple[Axis, ...]:
-    """Axis by axis, from the last one on, those of the first operand that is longer than 1 there.
+    """Axes of a broadcast: for each axis, from the last, the first operand with a length above 1 decides.
 
-    A length that none of them has is that of a parameter, whose axes are units, or of their own axis made longer.
+    Any other length comes from a parameter, whose axes are units, or from resizing the axis itself.
     """
     found: list[Axis] = []
     for back, size in zip(range(-1, -len(shape) - 1, -1), reversed(shape), strict=True):
@@ -416,7 +418,7 @@ def _broadcast(
 
 
 def _given_axes(given: Any, tensor: Tensor) -> tuple[Axis, ...]:
-    """Axes of which the caller names those of channels."""
+    """Axes in which the caller has set those of channels."""
     named = {given} if not isinstance(given, (tuple, list, set)) else {*given}
     if not all(isinstance(axis, int) and -tensor.ndim < axis < tensor.ndim and axis % tensor.ndim for axis in named):
         raise ValueError(f"channel_axis is {given!r}, and an activation of shape {tuple(tensor.shape)} has the axes "
@@ -433,5 +435,5 @@ def _version(tensor: Tensor) -> int:
 def _shares_memory(one: Tensor, other: Tensor) -> bool:
     try:
         return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr() != 0
-    except (RuntimeError, NotImplementedError):  # sparse, nested, or within a transform: there is no memory to share
+    except (RuntimeError, NotImplementedError):  # sparse, nested, or inside a transform: there is no memory
         return False

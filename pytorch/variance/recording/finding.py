@@ -1,4 +1,4 @@
-"""Finding layers: which tensors of the first forward pass are recorded, along which axes, and why others are not."""
+"""Finding the layers of a network: which tensors of its first forward pass are recorded, and why others are not."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,18 +19,18 @@ from pytorch.variance.recording.layers import (
     unreadable,
 )
 
-COPY = "a copy: it holds only what other layers hold"
+COPY = "a copy: all its values belong to other layers"
 
 
 class Found(NamedTuple):
     """A tensor that is a layer.
 
     Attributes:
-        part: Which of the tensors of the call it is.
-        name: Of the layer.
-        activation: (B, ...).
-        channels: The axes of its units.
-        axes_known: Whether these are known, assumed or given.
+        part: Index of the tensor in the output of the call.
+        name: Name of the layer.
+        activation: The tensor, (B, ...).
+        channels: Axes that hold units.
+        axes_known: ``"known"``, ``"assumed"`` or ``"given"``.
     """
 
     part: int
@@ -44,13 +44,13 @@ class LayerFinder:
     """Decides, call by call, which tensors of a forward pass are layers.
 
     Attributes:
-        calls: How often each module and operation was called, by name.
-        magnitudes: Of each layer, by name, the largest distance of an activation from 0, () float64.
-        not_measured: Why a tensor of a module that was called is no layer, by its name.
+        calls: Number of calls of each module and operation, by name.
+        magnitudes: Largest absolute activation of each layer, by name, () float64.
+        not_measured: Reason why a tensor in the output of a called module is not a layer, by name.
 
     Args:
-        selection: What is asked for.
-        channel_axis: See ``measure_variance``.
+        selection: Layers to record.
+        channel_axis: Channel axes set by the caller; see ``measure_variance``.
     """
 
     def __init__(self, selection: LayerSelection, channel_axis: ChannelAxis = None) -> None:
@@ -71,11 +71,11 @@ class LayerFinder:
 
     @contextmanager
     def following(self, inputs: Tensor, constants: Iterable[Tensor]) -> Iterator[None]:
-        """A context for that pass.
+        """A context for the pass that finds the layers.
 
         Args:
-            inputs: (B, ...), what the network is called with.
-            constants: Its parameters and buffers.
+            inputs: Inputs of the network, (B, ...).
+            constants: Parameters and buffers of the network.
         """
         self._batch = len(inputs)
         self._axes = ChannelAxes(inputs, constants, self._given_axis)
@@ -86,20 +86,20 @@ class LayerFinder:
             self._axes = None
 
     def enter(self, module: nn.Module, inputs: Any) -> None:
-        """A module is called."""
+        """Note that a module is called."""
         self._entered[module].append(self._axes.enter(inputs))
 
     def layers(self, name: str, module: nn.Module | None, inputs: Any, output: Any) -> Iterator[Found]:
-        """Settle which tensors of a call are layers.
+        """Decide which tensors of a call are layers.
 
         Args:
-            name: Of the module or operation.
-            module: Whose output it is; None: an operation's.
-            inputs: That it was called with.
-            output: Tensors, in whatever holds them.
+            name: Name of the module or operation.
+            module: Module that was called; None for an operation.
+            inputs: Arguments of the call.
+            output: Result of the call, tensors in any container.
 
         Raises:
-            InputError: The caller gives an axis that a layer does not have.
+            InputError: The caller has set an axis that a layer does not have.
         """
         self.calls[name] += 1
         call = name if self.calls[name] == 1 else f"{name}#{self.calls[name]}"
@@ -121,7 +121,7 @@ class LayerFinder:
                 self.not_measured[label] = reason
 
     def _reason(self, tensor: Tensor, begun: int) -> str | None:
-        """Why a tensor is no layer; None: it is one."""
+        """Reason why a tensor is not a layer; None if it is one."""
         made = self._axes.made(tensor)
         reason = unreadable(tensor)
         if reason is None and (tensor.ndim == 0 or len(tensor) != self._batch):
@@ -145,14 +145,14 @@ class LayerFinder:
         return next((given[name] for name in reversed(names) if name in given), None)
 
     def check(self, recorded: Sequence[str], reasons: Mapping[str, str]) -> None:
-        """Check that what was asked for is recorded.
+        """Check that all selected layers were recorded.
 
         Args:
-            recorded: Names of the layers.
-            reasons: Why others are none.
+            recorded: Names of the recorded layers.
+            reasons: Reasons why others were not recorded.
 
         Raises:
-            InputError: Something is not, or nothing is.
+            InputError: A layer selected by name is missing, or there is no layer.
         """
         met = {alias for name in recorded for alias in self._aliases[name]}
         self._selection.check_found(met, self.calls, reasons)
@@ -162,10 +162,10 @@ class LayerFinder:
             raise InputError(f"no layer was recorded: {chosen} that computes something{why}")
 
     def check_names(self, recorded: Sequence[str]) -> None:
-        """Check that names of layers, and those that axes are given for, say which layer is meant.
+        """Check that layer names are unique, and that ``channel_axis`` names recorded layers.
 
         Raises:
-            InputError: One does not.
+            InputError: A name is ambiguous or unknown.
         """
         met = {alias for name in recorded for alias in self._aliases[name]}
         for name in self._channel_axis if isinstance(self._channel_axis, Mapping) else ():
@@ -176,7 +176,7 @@ class LayerFinder:
             raise InputError(f"two layers are called {twice[0]}: rename the module, or choose with layers=")
 
     def never_called(self, model: nn.Module) -> list[str]:
-        """Modules of a network that were to be recorded and that no forward pass has called."""
+        """Names of the selected modules of a network that no forward pass has called."""
         chosen = self._selection
         if chosen.is_default:
             names = (name for name, _ in leaf_modules(model))
@@ -186,5 +186,5 @@ class LayerFinder:
 
 
 def not_per_sample(tensor: Tensor, batch: int) -> str:
-    """Why a tensor with something else than samples along its first axis is no layer."""
+    """Reason why a tensor whose first axis is not the batch is not a layer."""
     return f"shape {tuple(tensor.shape)} for {batch} samples: its first axis is not the batch"

@@ -1,8 +1,8 @@
-"""What a layer is: which modules and operations of a network are recorded, and by what names.
+"""What a layer is: which modules and operations of a network are recorded, and their names.
 
-A layer is one call of a module that computes something: its output is more than a copy, and not that of a layer within
-it. Whole blocks and functional operations are recorded where they are asked for. Every call counts: a ReLU that is used
-twice gives ``relu`` and ``relu#2``. A tensor inside a tuple, mapping or dataclass is a layer of its own (``name[0]``).
+A layer is one call of a module that computes something: its output is not a copy, nor the output of a layer inside it.
+Blocks and functional operations are recorded on request. Every call counts: a ReLU used twice gives ``relu`` and
+``relu#2``. Each tensor inside a tuple, mapping or dataclass is a layer (``name[0]``).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,20 +16,20 @@ from torch import Tensor, nn
 from pytorch.errors import InputError
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
-"""Modules that, without children, compute nothing; what is derived from them may."""
+"""Modules that compute nothing if they have no children; derived classes may."""
 
 OWN_ATTRIBUTES = frozenset(vars(nn.Module()))
-"""What every module has."""
+"""Attributes of every module."""
 
 WRAPPED_AS = ("tensor", "features", "F")
-"""Attributes by which objects hold the one tensor that they are about: escnn's, sparse and other containers."""
+"""Attributes under which wrapper objects keep their tensor (escnn, sparse convolutions and others)."""
 
 LayerPredicate = Callable[[str, nn.Module | None], bool]
 LayerChoice = None | str | Iterable[str] | LayerPredicate
-"""``None``, ``"operations"``, names, or a function of a name and its module, or None for an operation."""
+"""``None``, ``"operations"``, names, or a function of a name and its module (None for an operation)."""
 
 ChannelAxis = Mapping[str, Any] | Callable[[str, nn.Module | None], Any] | None
-"""For names of layers, or by a function of a name and its module, an axis or several; None: it is found out."""
+"""Axis or axes for layer names, or a function of a name and its module; None: found automatically."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Layer:
     """A recording point: one tensor of one call.
 
     Attributes:
-        name: The module's qualified name, ``#2`` and so on for its later calls, ``[key]`` for a part of its output.
-        aggregation: How its positions became units; None where it has none.
+        name: Qualified name of the module, with ``#2`` etc. for later calls and ``[key]`` for a part of its output.
+        aggregation: How its positions became units; None if it has no positions.
         shape: Shape of the units of one sample after aggregation: (C,), or (C, H, W) without aggregation.
-        channel_axes: Axes of the activation, (B, ...), that are kept; every other one but the first holds positions.
+        channel_axes: Axes of the activation (B, ...) that hold units; all others except the first hold positions.
         axes_known: ``"known"``, ``"assumed"`` or ``"given"``; see ``pytorch.variance.recording.channel_axes``.
     """
 
@@ -57,21 +57,20 @@ class Layer:
 
 
 class LayerSelection:
-    """Which layers of a model are recorded.
+    """The layers of a model to record.
 
     Attributes:
-        operations: Whether functional operations may be layers too.
+        operations: Whether functional operations can be layers.
 
     Args:
-        model: Any module.
-        layers: None: every module that computes something. ``"operations"``: and every functional operation. Names, as
-            results have them: of any module, leaf or block, of one of its calls (``relu#2``) or of one part of its
-            output (``lstm[0]``), or of an operation (``layer1.0.add``; ``relu()`` where a module is called ``relu``).
-            Or a function of a name and a module, None for an operation, that says whether to record it; it is asked
-            about modules of every kind, blocks too.
+        model: Network, any module.
+        layers: None: every module that computes something. ``"operations"``: functional operations too. Names as in
+            results: a module (leaf or block), one of its calls (``relu#2``), a part of its output (``lstm[0]``), or an
+            operation (``layer1.0.add``; ``relu()`` where a module is named ``relu``). Or a function of a name and a
+            module (None for an operation) that returns whether to record it; it is called for blocks too.
 
     Raises:
-        InputError: ``layers`` is of another kind, or empty.
+        InputError: ``layers`` has another type, or is empty.
     """
 
     def __init__(self, model: nn.Module, layers: LayerChoice = None) -> None:
@@ -90,39 +89,39 @@ class LayerSelection:
 
     @property
     def by_function(self) -> bool:
-        """Whether a function says what to record."""
+        """Whether a function selects the layers."""
         return self._predicate is not None
 
     @property
     def is_default(self) -> bool:
-        """Whether every module that computes something is a layer."""
+        """Whether every module that computes something is selected."""
         return self._names is None and self._predicate is None
 
     def includes(self, names: Iterable[str], module: nn.Module | None) -> bool:
-        """Whether a tensor was asked for.
+        """Whether a tensor is selected.
 
         Args:
-            names: Of the module or operation, of its call, and of the tensor itself.
-            module: Whose output it is; None: an operation's.
+            names: Names of the module or operation, of its call, and of the tensor.
+            module: Module that computed it; None for an operation.
         """
         if self._names is not None:
             return not {*self._names}.isdisjoint(names)
         return self._predicate is None or bool(self._predicate(next(iter(names)), module))
 
     def names(self, name: str) -> bool:
-        """Whether the tensor of that name was asked for by just this name."""
+        """Whether a tensor is selected by exactly this name."""
         return self._names is not None and name in self._names
 
     def check_found(self, recorded: Iterable[str], seen: Iterable[str], reasons: Mapping[str, str]) -> None:
-        """Check that every name that was asked for was met.
+        """Check that every selected name was recorded.
 
         Args:
-            recorded: What the tensors that were recorded may be called by.
-            seen: Names of the operations that were met.
-            reasons: Why others could not be recorded.
+            recorded: All names of the recorded tensors.
+            seen: Names of the modules and operations that were called.
+            reasons: Reasons why other tensors were not recorded.
 
         Raises:
-            InputError: One was not; the message says why, or suggests the nearest name.
+            InputError: A name is missing; the message gives the reason or the nearest name.
         """
         found = {*recorded}
         for name in self._names or ():
@@ -136,7 +135,7 @@ class LayerSelection:
 
 
 def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Name the modules of a network, those that plain lists, tuples and dicts hold too; the root by its type.
+    """Name the modules of a network, including those in plain lists, tuples and dicts; the root has its type's name.
 
     >>> model = nn.Sequential(nn.ReLU())
     >>> model.spare = [nn.Tanh()]
@@ -165,7 +164,7 @@ def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 def leaf_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Name the modules without children.
 
-    A module whose weights are parametrized (weight normalisation, say) is a leaf for all that, and so is multi-head
+    A module with parametrized weights (such as weight normalisation) counts as a leaf, and so does multi-head
     attention, which uses the weights of its child without calling it.
 
     >>> linear = nn.utils.parametrizations.weight_norm(nn.Linear(2, 2))
@@ -186,10 +185,10 @@ def leaf_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def unreadable(activation: Tensor) -> str | None:
-    """Why no dispersion of an activation can be had, and what to do; None: it can.
+    """Reason why an activation has no dispersion, and what to do about it; None if it has one.
 
     >>> unreadable(torch.zeros(2, 3)), unreadable(torch.zeros(2, 3, dtype=torch.int64))
-    (None, 'integers or truth values, which are no activations')
+    (None, 'integers or booleans, which are not activations')
     """
     if activation.is_nested or activation.layout != torch.strided:
         kind = "nested" if activation.is_nested else "sparse"
@@ -197,22 +196,22 @@ def unreadable(activation: Tensor) -> str | None:
     if activation.is_quantized:
         return None
     if activation.is_complex():
-        return "complex activations, of which no dispersion is defined: take .abs() in the network"
+        return "complex activations, whose dispersion is undefined: take .abs() in the network"
     if not activation.is_floating_point():
-        return "integers or truth values, which are no activations"
+        return "integers or booleans, which are not activations"
     if activation.numel() == 0:
         return f"shape {tuple(activation.shape)}: there is nothing to measure"
     try:
         activation.untyped_storage().data_ptr()
     except (RuntimeError, NotImplementedError):
-        return "a tensor without memory, inside torch.vmap or another transform: record a module outside of it"
+        return "a tensor without memory, inside torch.vmap or another transform: record a module outside it"
     return None
 
 
 def named_tensors(name: str, output: Any) -> Iterator[tuple[str, Tensor]]:
-    """Name the tensors of a module's output, however deep in tuples, lists, mappings and dataclasses.
+    """Name the tensors of a module's output, at any depth in tuples, lists, mappings and dataclasses.
 
-    An object with one tensor inside goes by the name of that tensor.
+    A wrapper object has the name of its tensor.
 
     >>> [name for name, _ in named_tensors("lstm", (torch.zeros(1), [torch.zeros(1), None]))]
     ['lstm[0]', 'lstm[1][0]']
@@ -235,7 +234,7 @@ def named_tensors(name: str, output: Any) -> Iterator[tuple[str, Tensor]]:
 
 
 def tensors_in(output: Any) -> list[Tensor]:
-    """The tensors that ``named_tensors`` names, without their names, which take longer to make."""
+    """Return the tensors that ``named_tensors`` names; faster, because it makes no names."""
     if isinstance(output, Tensor):
         return [output]
     if isinstance(output, (tuple, list)):
@@ -244,13 +243,13 @@ def tensors_in(output: Any) -> list[Tensor]:
 
 
 def plain(tensor: Tensor) -> Tensor:
-    """An activation as an ordinary tensor, whatever its class; a quantized one as the numbers that it stands for."""
+    """Convert an activation of any tensor class to a plain tensor, and dequantize it."""
     if tensor.is_quantized:
         return tensor.dequantize()
     return tensor if type(tensor) is Tensor else tensor.as_subclass(Tensor)
 
 
 def wrapped_tensor(output: Any) -> Tensor | None:
-    """The tensor that an object is about, if it has one."""
+    """Return the tensor of a wrapper object, or None."""
     inner = (getattr(output, each, None) for each in WRAPPED_AS)
     return next((each for each in inner if isinstance(each, Tensor)), None)

@@ -1,4 +1,4 @@
-"""A network in evaluation mode for a while, and left as it was found."""
+"""Contexts that put a network in evaluation mode, and restore it afterwards."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from pytorch.variance.recording.layers import named_modules
 
 
 class Keeper:
-    """Puts modules in evaluation mode, and remembers what they were like.
+    """Puts modules in evaluation mode, and restores them later.
 
-    Modes are set as attributes: a method ``train`` of a module's own may do anything. A module without its mode, its
-    attributes, or the numbers in its buffers and other tensors, gets them back; parameters are not copied.
+    It sets the mode as an attribute, because an overridden ``train`` may do anything. It restores modes, attributes,
+    containers, buffers and other tensors; parameters are not copied.
     """
 
     def __init__(self) -> None:
@@ -25,9 +25,9 @@ class Keeper:
         self._tensors: dict[int, tuple[Tensor, Tensor]] = {}
 
     def keep(self, module: nn.Module) -> None:
-        """Remember a module, and put it in evaluation mode."""
+        """Save the state of a module, and put it in evaluation mode."""
         self._attributes[module] = dict(vars(module))
-        if not isinstance(module, (LazyModuleMixin, torch.jit.ScriptModule)):  # a lazy one becomes another kind
+        if not isinstance(module, (LazyModuleMixin, torch.jit.ScriptModule)):  # a lazy module changes its class
             for value in vars(module).values():
                 self._remember(value)
         module.training = False
@@ -46,7 +46,7 @@ class Keeper:
                 self._remember(each)
 
     def restore(self) -> None:
-        """Put everything back."""
+        """Restore everything."""
         for value, before in self._containers.values():
             value.clear()
             value.extend(before) if isinstance(value, (list, deque)) else value.update(before)
@@ -56,7 +56,7 @@ class Keeper:
                 for name in vars(module).keys() - attributes.keys():
                     del vars(module)[name]
                 vars(module).update(attributes)
-        with torch.inference_mode():  # which may write to tensors that were made in it, too
+        with torch.inference_mode():  # only in this mode can inference tensors be written to
             for value, before in self._tensors.values():
                 if not torch.equal(value, before):
                     value.copy_(before)
@@ -64,7 +64,7 @@ class Keeper:
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put every module of ``model`` in evaluation mode, and each back in its own mode afterwards, and nothing else."""
+    """A context in which every module of ``model`` is in evaluation mode; it restores modes only."""
     modes = [(module, module.training) for _, module in named_modules(model)]
     try:
         for module, _ in modes:
@@ -77,7 +77,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def left_as_found(model: nn.Module) -> Iterator[Keeper]:
-    """Put every module of ``model`` in evaluation mode, and each back as it was afterwards.
+    """A context in which every module of ``model`` is in evaluation mode; it restores their whole state.
 
     >>> model = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
     >>> with left_as_found(model):
@@ -87,7 +87,7 @@ def left_as_found(model: nn.Module) -> Iterator[Keeper]:
     [True, False]
 
     Yields:
-        What remembers; it can be given further modules.
+        The keeper, which accepts further modules.
     """
     keeper = Keeper()
     try:

@@ -1,7 +1,7 @@
-"""Functional operations (``x + y``, ``F.relu(x)``) seen as they are computed, and named by the module they stand in.
+"""Functional operations (``x + y``, ``F.relu(x)``), seen as they run, and named after the module that calls them.
 
-Nothing is traced beforehand: torch hands over every call while the context is open, so a forward pass may branch and
-loop as it likes. What happens inside leaf modules is not an operation of its own.
+Nothing is traced: while the context is open, torch reports every call, so a forward pass may branch and loop.
+Operations inside leaf modules do not count.
 """
 
 import re
@@ -20,21 +20,21 @@ COPYING_OPERATIONS = frozenset({
     "bfloat16", "double", "float", "half", "to", "type",
     "alpha_dropout", "dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout",
 })  # fmt: skip
-"""Operations that only repeat or rearrange values: their layer would be a copy of others."""
+"""Operations that only repeat or rearrange values: their output would be a copy of other layers."""
 
 FILLING_OPERATIONS = re.compile(r"new_.*|.*_like")
-"""Operations that take of their argument no more than its shape and type."""
+"""Operations that use only the shape and type of their argument."""
 
 
 class Operations(TorchFunctionMode):
-    """Tells of every functional operation of a model that computes something new.
+    """Reports every functional operation of a model that computes new values.
 
-    Names are the qualified name of the innermost module that is running and the operation's own (``layer1.0.add``),
-    with parentheses where a module has that name (``relu()`` beside ``relu``).
+    A name consists of the qualified name of the innermost running module and the name of the operation
+    (``layer1.0.add``), with parentheses if a module has that name (``relu()`` next to ``relu``).
 
     Args:
-        model: Any module.
-        tell: Called with the name and the result, once for each operation whose result is a tensor, or holds some.
+        model: Network, any module.
+        tell: Function called with the name and the result of each operation whose result contains tensors.
     """
 
     def __init__(self, model: nn.Module, tell: Callable[[str, Any], None]) -> None:
@@ -47,10 +47,10 @@ class Operations(TorchFunctionMode):
         self._leaves = {name for name, module in leaf_modules(model) if module is not model}
 
     def hook(self) -> list[Any]:
-        """Put hooks on the model that follow which module is running, and return their handles."""
+        """Put hooks on the model that track the running module, and return their handles."""
         handles = []
         for name, module in named_modules(self._model):
-            if isinstance(module, torch.jit.ScriptModule):  # it takes no hooks, and operations within are not seen
+            if isinstance(module, torch.jit.ScriptModule):  # it accepts no hooks, and hides its operations
                 continue
             name = name if module is not self._model else ""
             handles.append(module.register_forward_pre_hook(self._enter(name), prepend=True))
@@ -58,14 +58,14 @@ class Operations(TorchFunctionMode):
         return handles
 
     def restart(self) -> None:
-        """Forget a call of the model that was broken off."""
+        """Forget a call of the model that failed."""
         self._running.clear()
         self._leaf = None
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run the operation, and tell of it."""
+        """Run the operation, and report it."""
         result = func(*args, **(kwargs or {}))
         if self._leaf is not None:
             return result
@@ -79,7 +79,7 @@ class Operations(TorchFunctionMode):
 
     @staticmethod
     def _is_new(func: Callable[..., Any], result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether the result holds values that no argument held: neither a view nor something read off."""
+        """Whether the result contains new values, rather than a view or a property of the arguments."""
         tensors = tensors_in(result)
         if not tensors:
             return False

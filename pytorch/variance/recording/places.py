@@ -1,4 +1,4 @@
-"""Where the units of a layer belong, and how they get there: a place for each layer, and all of them side by side."""
+"""Memory for the units of each layer: one place per layer, adjacent in one row per sample."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterator
@@ -14,15 +14,15 @@ from pytorch.variance.recording.layers import Layer
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The memory that the units of one layer are written into, for a batch of B samples.
+    """Memory for the units of one layer, for a batch of B samples.
 
     Attributes:
-        name: Of the layer.
-        shape: Of its activation, (B, ...).
-        axes: Along which its positions lie.
-        axes_known: Whether these are known, assumed or given.
-        kind: In which type its units are computed: float32 or float64.
-        units: For each aggregation its units, (B, ...); one entry, None, where there are no positions.
+        name: Name of the layer.
+        shape: Shape of its activation, (B, ...).
+        axes: Axes of its positions.
+        axes_known: ``"known"``, ``"assumed"`` or ``"given"``.
+        kind: Type in which its units are computed, float32 or float64.
+        units: Units for each aggregation, (B, ...); the single key None if the layer has no positions.
     """
 
     name: str
@@ -36,10 +36,12 @@ class Place:
     def of(
         cls, name: str, activation: Tensor, channels: tuple[int, ...], axes_known: str, aggregations: list[str]
     ) -> "Place":
-        """Make a place for the units of an activation, in memory of its own."""
+        """Make a place for the units of an activation, with new memory."""
         kind = unit_type(activation)
         axes = tuple(axis for axis in range(1, activation.ndim) if axis not in channels)
-        with torch.inference_mode(False):  # a model may compute in it, and what is made there cannot be written to here
+        with torch.inference_mode(
+            False
+        ):  # inference tensors, from a model that uses that mode, cannot be written to outside
             units = {
                 how: torch.empty(len(activation), *shape, dtype=kind, device=activation.device)
                 for how, shape in unit_shapes(activation, aggregations, axes).items()
@@ -48,7 +50,7 @@ class Place:
 
     @property
     def layers(self) -> list[Layer]:
-        """What its units are: a layer for each aggregation."""
+        """The layer, once for each aggregation."""
         channels = tuple(axis for axis in range(1, len(self.shape)) if axis not in self.axes)
         return [
             Layer(self.name, how, tuple(part.shape[1:]) or (1,), channels, self.axes_known)
@@ -56,17 +58,17 @@ class Place:
         ]
 
     def moved(self, batch: int, units: dict[str | None, Tensor]) -> "Place":
-        """The place of the same layer in other memory, for another number of samples."""
+        """Place of the same layer in other memory, for another batch size."""
         return replace(self, shape=torch.Size([batch, *self.shape[1:]]), units=units)
 
     def fill(self, activation: Tensor, *, but: Container[str] = ()) -> None:
-        """Write the units of an activation for all aggregations except some; on a CPU ``finish`` completes means."""
+        """Write the units of an activation for all aggregations but some; on a CPU, ``finish`` completes means."""
         for how, out in self.units.items():
             if how not in but:
                 reduce(how, activation, self.axes, self.kind, out)
 
     def finish(self) -> None:
-        """Make means of sums, in the same type in every call, whatever that of the memory."""
+        """Divide sums to get means, always in the type of the units, whatever the type of the memory."""
         units = self.units["mean"]
         units.copy_(units.to(self.kind).div_(torch.Size([self.shape[axis] for axis in self.axes]).numel()))
 
@@ -97,23 +99,23 @@ class Places:
         return iter(self._places)
 
     def restart(self, batch: int) -> None:
-        """Another call of the model begins, with ``batch`` samples."""
+        """Begin another call of the model, with ``batch`` samples."""
         self._made.clear()
         if self.layers and len(self.row) != batch:
             self.row = self.row.new_empty(batch, self.row.shape[1])
             self._move()
 
     def append(self, caller: str, places: list[tuple[int, Place]]) -> None:
-        """Add a call that the first pass has come to, and which of the tensors that it gives belong where."""
+        """Add a call of the first pass: for each of its layers, the index of the tensor and its place."""
         start = len(self._places)
         self._calls[caller].append([(part, start + index) for index, (part, _) in enumerate(places)])
         self._places += [place for _, place in places]
 
     def of_call(self, caller: str) -> list[tuple[int, Place]]:
-        """The places of the next call of a module or an operation, and which of its tensors they are for.
+        """Places for the next call of a module or an operation, each with the index of its tensor.
 
         Raises:
-            InputError: It was called less often in the first pass.
+            InputError: The first pass had fewer calls.
         """
         number = self._made.get(caller, 0)
         self._made[caller] = number + 1
@@ -123,13 +125,13 @@ class Places:
         return calls[number]
 
     def check_complete(self) -> None:
-        """Raise InputError if the call has not come to every layer."""
+        """Raise InputError if a layer is missing from the call."""
         for name in self.callers:
             if self._made[name] < len(self._calls[name]):
                 raise changed(name)
 
     def settle(self, keep: Callable[[Place], bool] = lambda place: True) -> None:
-        """Take the layers that have been found, or some of them, for those of every call."""
+        """Fix the layers, all that were found or those that ``keep`` selects."""
         kept = [index for index, place in enumerate(self._places) if keep(place)]
         numbers = {index: number for number, index in enumerate(kept)}
         self._places = [self._places[index] for index in kept]
@@ -144,10 +146,9 @@ class Places:
         self._move()
 
     def _move(self) -> None:
-        """Give every layer its stretch of the row to write its units into.
+        """Assign a slice of the row to each layer.
 
-        Small arrays that lived until the end of a forward pass would lie in the gaps that larger ones leave, and keep
-        the model from reusing them.
+        Small arrays that lived until the end of a forward pass would fragment memory that the model could reuse.
         """
         batch = len(self.row)
         stretches = iter(self.row.split([layer.units for layer in self.layers], dim=1))
@@ -163,7 +164,7 @@ class Places:
 
 
 def changed(name: str) -> InputError:
-    """The error of a network that does not do in every call what it did in the first."""
+    """Error for a network whose calls differ."""
     return InputError(
         f"the layers changed between two calls of the model (layer {name}): "
         "every input must have the same size and take the same path"

@@ -1,4 +1,4 @@
-"""Recording: the activations of the layers of a network, as one row of units per sample."""
+"""Recording the activations of a network, as one row of units per sample."""
 
 import math
 import sys
@@ -32,15 +32,14 @@ from pytorch.variance.recording.places import Place, Places, changed
 
 
 class ActivationRecorder:
-    """Runs a network and returns the activations of its layers side by side, (B, U).
+    """Runs a network and returns the activations of all its layers, concatenated along the unit axis, (B, U).
 
-    A context manager: hooks are on the model inside the ``with`` block only, whatever happens there. Each
-    activation is aggregated and copied at once, inside its hook, so that an in-place operation that follows
-    cannot change what was recorded. Inside the block the fast path of attention, which passes modules by, is off,
-    and what ``torch.compile`` has compiled runs as it was written.
+    A context manager: the model has hooks only inside the ``with`` block, whatever happens there. Each hook aggregates
+    its activation at once, so that a later in-place operation cannot change it. Inside the block, PyTorch's fast path
+    of attention, which bypasses modules, is off, and compiled networks run uncompiled.
 
-    The first call finds the layers, and which axes of each hold channels. A call of ``confirm`` with another number of
-    samples gives up those whose first axis is something else than the samples.
+    The first call finds the layers and their channel axes. A call of ``confirm`` with a different batch size drops
+    layers whose first axis is not the batch.
 
     >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(inplace=True))
     >>> with ActivationRecorder(model, "mean") as recorder:
@@ -49,20 +48,20 @@ class ActivationRecorder:
     (torch.Size([2, 8]), ['0', '1'])
 
     Attributes:
-        modules: The modules of the model, and those that it calls besides, with their names.
-        rounding: (U,) float64, the largest dispersion of each unit that rounding may make; None: it is not known.
+        modules: Modules of the model, and unregistered modules that it calls, with their names.
+        rounding: (U,) float64, the largest dispersion of each unit that rounding can cause; None: unknown.
 
     Args:
-        model: Any module.
+        model: Network to run, any module.
         aggregation: One or several of ``AGGREGATIONS``.
-        layers: Which to record; see ``LayerSelection``.
-        channel_axis: For names of layers, or as a function of a name and a module, which axis of the activation holds
-            channels, or which axes do; where it names none they are found out.
-        reset: Called before each forward pass.
-        adopt: Called with each module that the network calls without having registered it, before it runs.
+        layers: Layers to record; see ``LayerSelection``.
+        channel_axis: Axis or axes that hold channels: a mapping from layer names, or a function of a name and a
+            module; other layers follow ``channel_axes``.
+        reset: Function called before each forward pass.
+        adopt: Function called with each unregistered module that the network calls, before the module runs.
 
     Raises:
-        InputError: The aggregation is unknown, or ``layers`` is nothing to choose by.
+        InputError: The aggregation is unknown, or ``layers`` is invalid.
     """
 
     def __init__(
@@ -85,11 +84,11 @@ class ActivationRecorder:
         self._hooks: dict[str, Any] = {}
         self._unhooked: dict[str, str] = {}
         self.modules: dict[nn.Module, str] = {}
-        self._running = False  # hooks of a module that others use too hear of calls that are not this recorder's
+        self._running = False  # modules may be shared: hooks also see calls by other networks
         self.forget()
 
     def forget(self) -> None:
-        """Forget the layers: the next call is the first one."""
+        """Forget the layers, so that the next call is the first one."""
         self._finder = LayerFinder(self._selection, self._channel_axis)
         self._places = Places()
         self._reader: Reader | None = None
@@ -100,29 +99,29 @@ class ActivationRecorder:
 
     @property
     def row(self) -> Tensor:
-        """The activations of the last call."""
+        """Activations of the last call, (B, U)."""
         return self._places.row
 
     @property
     def layers(self) -> list[Layer]:
-        """What the units of a row are, in order; none before the first call.
+        """Layers along the unit axis of a row, in order; empty before the first call.
 
-        A layer is there once for each aggregation, or once for all where it has no positions to aggregate.
+        A layer occurs once for each aggregation, or once in total if it has no positions to aggregate.
         """
         return self._places.layers
 
     @property
     def never_called(self) -> list[str]:
-        """Modules that were to be recorded and that no forward pass has called."""
+        """Names of the selected modules that no forward pass has called."""
         return self._finder.never_called(self._model)
 
     @property
     def not_measured(self) -> dict[str, str]:
-        """Why a tensor of a module that was called, or the module, is no layer; by its name."""
+        """Reason why a called module, or a tensor in its output, is not a layer, by name."""
         return {**self._unhooked, **self._finder.not_measured}
 
     def magnitudes(self) -> Tensor:
-        """(U,) float64, by how much an activation of each layer differs from 0 at most, of those of the first call."""
+        """Largest absolute activation of each unit's layer in the first call, (U,) float64."""
         found = []
         for place in self._places:
             added = math.prod(place.shape[axis] for axis in place.axes)
@@ -133,9 +132,10 @@ class ActivationRecorder:
         return torch.cat(found)
 
     def own_copy(self, inputs: Tensor) -> Tensor:
-        """Copy what the model may change in place, and others see too.
+        """Copy inputs that other code shares, since the model may change them in place.
 
-        In the type of its parameters, unless these are of several types, and in the order of its convolutions.
+        The copy has the type of the parameters, unless these have several types, and the memory format of the
+        convolutions.
         """
         if self._wants is None:
             dtypes = {weight.dtype for weight in self._model.parameters() if weight.is_floating_point()}
@@ -147,7 +147,7 @@ class ActivationRecorder:
         return inputs.to(dtype, copy=True, memory_format=memory_format)
 
     def columns(self) -> dict[str, list[int]]:
-        """For each aggregation, which of ``layers`` it gives; those without positions belong to all."""
+        """Indices in ``layers`` for each aggregation; layers without positions belong to all aggregations."""
         return {
             name: [index for index, layer in enumerate(self.layers) if layer.aggregation in (name, None)]
             for name in self._aggregations
@@ -176,14 +176,14 @@ class ActivationRecorder:
         """Run the model on ``inputs`` and return its activations.
 
         Args:
-            inputs: (B, ...), what the model takes.
+            inputs: Batch that the model accepts, (B, ...).
 
         Returns:
-            (B, U) float32 or float64: the units of all layers, in order of execution. ``layers`` names them. The next
-            call writes into the same memory.
+            The units of all ``layers`` in order of execution, (B, U) float32 or float64. The next call reuses the
+            memory.
 
         Raises:
-            InputError: No layer was recorded, or the layers are not those of the call before.
+            InputError: No layer was recorded, or the layers differ from those of the previous call.
         """
         if self._reset is not None:
             self._reset()
@@ -210,13 +210,13 @@ class ActivationRecorder:
         return self._places.row
 
     def confirm(self, inputs: Tensor) -> Tensor:
-        """Call the model with another number of samples than at first, and give up the layers that do not follow.
+        """Call the model with a different batch size, and drop layers whose first axis is not the batch.
 
         Returns:
-            As a call, for the layers that are left.
+            The activations of the remaining layers, as for a call.
 
         Raises:
-            InputError: A layer that was asked for by name is given up, or none is left.
+            InputError: A layer that was selected by name is dropped, or no layer remains.
         """
         self._odd = {}
         try:
@@ -232,7 +232,7 @@ class ActivationRecorder:
 
     @contextmanager
     def _first_pass(self, inputs: Tensor) -> Iterator[None]:
-        """A context for the pass that finds the layers, and meets modules that no one has named."""
+        """A context for the pass that finds the layers and the unregistered modules."""
         held = chain(*((*module._parameters.values(), *module._buffers.values()) for module in self.modules))
         constants = [each for each in held if isinstance(each, Tensor) and not is_lazy(each)]
         handle = register_module_forward_pre_hook(self._meet)
@@ -264,11 +264,11 @@ class ActivationRecorder:
         def record(module: nn.Module, inputs: Any, output: Any) -> None:
             if not self._running:
                 return
-            # Between two layers the caches are full of activations, and every line of this takes its time.
+            # Between two layers the caches are full of activations, so every line here costs time.
             if self._operations is None and not self._finder.is_open:
                 self._record(self._places.of_call(name), module, inputs, output)
                 return
-            with torch._C.DisableTorchFunction():  # what is done here is no operation of the model
+            with torch._C.DisableTorchFunction():  # the recorder's own operations are not the model's
                 self._heard(name, module, inputs, output)
 
         return record
@@ -278,7 +278,7 @@ class ActivationRecorder:
             self._heard(name, None, (), output)
 
     def _heard(self, name: str, module: nn.Module | None, inputs: Any, output: Any) -> None:
-        """Record a call of a module, or an operation (None); in the first pass it is found out what of it."""
+        """Record a call of a module, or an operation (None); the first pass decides which of its tensors are layers."""
         if self._finder.is_open:
             self._find(name, module, inputs, output)
         elif name in self._finder.calls or self._selection.includes((name,), module):
@@ -310,27 +310,27 @@ class ActivationRecorder:
         self._places.append(name, found)
 
     def _settle(self) -> None:
-        """Take the layers that the first call has found for those of every call."""
+        """Fix the layers that the first call has found."""
         self._finder.check_names([place.name for place in self._places])
         self._places.settle()
         self._check_layers()
 
     def _check_layers(self) -> None:
-        """Check that what was asked for is there, and listen to nothing else."""
+        """Check that the selected layers were recorded, and remove the other hooks."""
         self._finder.check([place.name for place in self._places], self.not_measured)
         for name, hook in self._hooks.items():
-            # A module that comes later where all are wanted is another path, and is told.
+            # Where all modules are selected, a module that is called only later is a change of path, which is an error.
             if name not in self._places.callers and (self._finder.calls[name] or not self._selection.is_default):
                 hook.remove()
 
 
 @contextmanager
 def uncompiled() -> Iterator[None]:
-    """A context in which networks that ``torch.compile`` has compiled run as they were written, hooks and all."""
-    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and to import it takes seconds
+    """A context in which compiled networks run uncompiled, with their hooks."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and the import takes seconds
         yield
         return
     with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
-        # Hooks on all modules fire once more for a compiled one, whose calls are told apart by its name.
+        # Global hooks also fire for the wrapper of a compiled module, whose calls have a name of their own.
         warnings.filterwarnings("ignore", message=".*global hooks on modules")
         yield
