@@ -371,8 +371,8 @@ def test_images_are_given_to_a_model_in_its_type(dtype):
     ("change", "message"),
     [
         (lambda batch: batch[1:], r"must return a batch of 4 samples, and returned a tensor of shape \(3, 1, 8, 8\)"),
-        (lambda batch: None, "and made NoneType"),
-        (lambda batch: batch.sum(), r"and made a tensor of shape \(\)"),
+        (lambda batch: None, "and returned NoneType"),
+        (lambda batch: batch.sum(), r"and returned a tensor of shape \(\)"),
     ],
 )
 def test_transformations_that_make_no_batch(change, message):

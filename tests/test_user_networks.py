@@ -547,7 +547,7 @@ def test_a_network_that_takes_batches_of_one_size(photos):
 
 def test_transformations_that_share_a_variable_are_refused(photos):
     late = [lambda batch: Rotation(angle)(batch) for angle in (0, 90, 180)]  # noqa: B023
-    with pytest.raises(InputError, match="all transformations do the same"):
+    with pytest.raises(InputError, match="all transformations give the images of the first batch the same"):
         measure_variance(nn.Sequential(nn.Conv2d(3, 4, 3)).double(), photos, None, late)
 
 
@@ -568,7 +568,7 @@ def test_random_transformations_are_refused(share, photos):
 
 @pytest.mark.parametrize("turn", [lambda batch: batch.roll(1, 0), lambda batch: batch - batch.mean(0)])
 def test_transformations_across_the_batch_are_refused(turn, photos):
-    with pytest.raises(InputError, match="it must take each image by itself"):
+    with pytest.raises(InputError, match="it must treat each image separately"):
         measure_variance(nn.Conv2d(3, 4, 3).double(), photos, None, [lambda batch: batch, turn])
 
 
