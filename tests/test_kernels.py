@@ -10,7 +10,7 @@ from torch import nn
 from pytorch.errors import InputError
 from pytorch.variance.fast import reader, triton_import
 from pytorch.variance.fast.replay import Replay
-from pytorch.variance.first_batch import FirstBatch
+from pytorch.variance.first_batch import CheckedRecorder
 from pytorch.variance.recording.recorder import ActivationRecorder
 from pytorch.variance.statistics import accumulator as accumulator_module
 from pytorch.variance.statistics import block
@@ -225,7 +225,7 @@ def test_the_first_batch_is_read_in_chains_too(recorded, monkeypatch):
     expected = recorded(True, network, batches, found=True)
     monkeypatch.setattr(reader, "kernels_for", lambda device: kernels)
     with torch.no_grad(), ActivationRecorder(network) as recorder:
-        replayed = Replay(recorder, FirstBatch(recorder))
+        replayed = Replay(recorder, CheckedRecorder(recorder))
         assert all(torch.equal(replayed(batch), rows) for batch, rows in zip(batches, expected, strict=True))
 
 

@@ -33,7 +33,7 @@ def replay_of(network, device, calls=6, batch=5):
     network = network.to(device).eval()
     batches = [torch.rand(batch, 1, 6, 6, device=device) for _ in range(calls)]
     with ActivationRecorder(network, "mean,max") as recorder:
-        replay = Replay(recorder)
+        replay = Replay(recorder, lambda batch: recorder(recorder.own_copy(batch)))
         replayed = [replay(images).clone() for images in batches]
         needed = network.calls
         called = [recorder(images.clone()).clone() for images in batches]
@@ -96,7 +96,7 @@ def test_what_changes_between_batches_is_called():
     network = Counted(lambda network, values: values * network.factor).cuda().eval()
     images = torch.rand(5, 1, 6, 6, device="cuda")
     with ActivationRecorder(network) as recorder:
-        replay = Replay(recorder)
+        replay = Replay(recorder, lambda batch: recorder(recorder.own_copy(batch)))
         for factor in (1, 2, 3, 4, 5):
             network.factor = factor
             assert torch.equal(replay(images).clone(), recorder(images.clone()))
@@ -107,7 +107,7 @@ def test_batches_of_two_shapes_are_replayed():
     network = Counted().cuda().eval()
     sizes = [5, 5, 5, 5, 4, 4, 4, 4, 5, 4, 3, 3, 3, 3, 5]
     with ActivationRecorder(network) as recorder:
-        replay = Replay(recorder)
+        replay = Replay(recorder, lambda batch: recorder(recorder.own_copy(batch)))
         for size in sizes:
             images = torch.rand(size, 1, 6, 6, device="cuda")
             found = replay(images).clone()

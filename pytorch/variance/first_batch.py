@@ -35,8 +35,8 @@ MARGIN, FLOOR, COARSEST = 8, 256, 2**-6
 the effect of rounding on its layer, plus ``FLOOR`` ε (at most ``COARSEST``) times the largest activation there."""
 
 
-class FirstBatch:
-    """Runs the first batch, with the checks.
+class CheckedRecorder:
+    """Runs a recorder on batches that other code shares, and checks the network on the first one.
 
     Args:
         recorder: Recorder that has not been called yet.
@@ -48,12 +48,18 @@ class FirstBatch:
         self._check = check
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Return the activations of the first batch, as the recorder does.
+        """Return the activations of a batch, as the recorder does.
 
         Raises:
-            InputError: The recorder raises it; or the network changes its parameters, fails on the whole batch, or
-                gives an image different activations in two calls.
+            InputError: The recorder raises it; or, on the first batch, the network changes its parameters, fails on
+                the whole batch, or gives an image different activations in two calls.
         """
+        recorder = self._recorder
+        if recorder.layers:
+            return recorder(recorder.own_copy(inputs))
+        return self._first(inputs)
+
+    def _first(self, inputs: Tensor) -> Tensor:
         recorder = self._recorder
         before = [(name, values, values.detach().clone()) for name, values in parameters(recorder.modules)]
         some, found = self._find(inputs)

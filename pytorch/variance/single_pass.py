@@ -12,7 +12,7 @@ from tqdm import tqdm
 from pytorch.errors import InputError, ReportedError, one_line
 from pytorch.variance.batches import Batch, Samples
 from pytorch.variance.fast.replay import Replay
-from pytorch.variance.first_batch import FirstBatch
+from pytorch.variance.first_batch import CheckedRecorder
 from pytorch.variance.memory import check_memory
 from pytorch.variance.precision import autocast
 from pytorch.variance.recording.recorder import ActivationRecorder
@@ -69,9 +69,9 @@ def _run(
     watchers: list[Stopping] = []
     generator = torch.Generator().manual_seed(options.seed)
     precisely = _precisely(options.precision, device)
-    replays = [
-        Replay(recorder, FirstBatch(recorder, check=options.check), enabled=options.replay) for recorder in recorders
-    ]
+    calls: list[Callable[[Tensor], Tensor]] = [CheckedRecorder(recorder, check=options.check) for recorder in recorders]
+    if options.replay and device.type == "cuda":
+        calls = [Replay(recorder, call) for recorder, call in zip(recorders, calls, strict=True)]
     check: TransformationCheck | None = None
     first = 0
     for batch in samples.batches:
@@ -89,11 +89,12 @@ def _run(
                 inputs = transformed(seen, transformation, options.preprocess, check)
                 if inputs.is_floating_point():
                     sums.append(inputs.sum(dtype=max(inputs.dtype, torch.float32, key=lambda kind: kind.itemsize)))
-            rows = _rows(replays, inputs)
+            rows = _rows(calls, inputs)
             with precisely():
                 if not accumulators:
                     accumulators = _accumulators(recorders, rows, batch, options, device, samples)
-                    watchers = [Stopping(accumulator, samples.total) for accumulator in accumulators]
+                    if options.tolerance is not None:
+                        watchers = [Stopping(accumulator, samples.total) for accumulator in accumulators]
                 for accumulator, row in zip(accumulators, rows, strict=True):
                     if step == 0:
                         accumulator.begin(batch.labels)
@@ -106,7 +107,7 @@ def _run(
             for accumulator in accumulators:
                 accumulator.end()
             bar.update(len(images))
-            if options.tolerance is not None:
+            if watchers:
                 half_width = max(watcher.half_width() for watcher in watchers)
                 bar.set_postfix_str(f"layer means ± {half_width:.4f}")
                 if half_width <= options.tolerance:
@@ -124,10 +125,10 @@ def _chosen(device: torch.device) -> AbstractContextManager[None]:
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
-def _rows(replays: list[Replay], inputs: Tensor) -> list[Tensor]:
+def _rows(calls: list[Callable[[Tensor], Tensor]], inputs: Tensor) -> list[Tensor]:
     """Activations of each model for a batch, (B, U)."""
     try:
-        return [replay(inputs) for replay in replays]
+        return [call(inputs) for call in calls]
     except RuntimeError as error:
         if isinstance(error, ReportedError) or (inputs.is_floating_point() and inputs.ndim == 4):
             raise

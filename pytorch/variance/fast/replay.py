@@ -28,16 +28,13 @@ class Replay:
 
     Args:
         recorder: Inside its context.
-        first: What to call with the first batch instead.
-        enabled: Whether to replay at all.
+        call: Runs the recorder on a batch that others share.
     """
 
-    def __init__(
-        self, recorder: ActivationRecorder, first: Callable[[Tensor], Tensor] | None = None, *, enabled: bool = True
-    ) -> None:
+    def __init__(self, recorder: ActivationRecorder, call: Callable[[Tensor], Tensor]) -> None:
         self._recorder = recorder
-        self._first = first
-        self._left = CAPTURES if enabled else 0
+        self._call = call
+        self._left = CAPTURES
         self._graph: Graph | None = None
         self._is_trusted = False
 
@@ -45,7 +42,7 @@ class Replay:
         """Return the activations of a batch, as the recorder does.
 
         Raises:
-            InputError: As the recorder does, and ``first``.
+            InputError: As ``call`` does.
         """
         if self._graph is None or (inputs.shape, inputs.dtype) != (self._graph.shape, self._graph.dtype):
             self._graph = None
@@ -56,11 +53,6 @@ class Replay:
         rows = self._call(inputs)
         self._is_trusted = True
         return self._checked(inputs, rows)
-
-    def _call(self, inputs: Tensor) -> Tensor:
-        if self._first is not None and not self._recorder.layers:
-            return self._first(inputs)
-        return self._recorder(self._recorder.own_copy(inputs))
 
     def _captured(self, inputs: Tensor, rows: Tensor) -> Tensor:
         """Capture the call that gave these rows, and return them."""
