@@ -104,7 +104,7 @@ def _measure(
         return
     begun = time.perf_counter()
     measured = measure_variances(
-        list(networks.values()),
+        networks,
         dataset.test.images,
         dataset.test.labels,
         transformations,
@@ -121,7 +121,7 @@ def _measure(
     )
     seconds = time.perf_counter() - begun
     for name, path in paths.items():
-        results = {network: by_name[name] for network, by_name in zip(networks, measured, strict=True)}
+        results = {network: by_name[name] for network, by_name in measured.items()}
         pair = VariancePair(
             model=options.model,
             dataset=dataset.name,

@@ -238,8 +238,9 @@ def test_what_a_model_cannot_do_is_refused(reusing_model, images, labels):
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="device cuda:0: there is no CUDA device, or PyTorch was built without"):
             measure_variance(reusing_model, images, labels, rotations(2), device="cuda:0")
-    with pytest.raises(InputError, match="there is no model to measure"):
-        measure_variances([], images, labels, rotations(2))
+    for models in ({}, [reusing_model]):
+        with pytest.raises(InputError, match="models must be a mapping with at least one model"):
+            measure_variances(models, images, labels, rotations(2))
     reusing_model.linear.to("meta")
     with pytest.raises(InputError, match=r"the model is on several devices \(cpu, meta\): move it to one of them"):
         measure_variance(reusing_model, images, labels, rotations(2))

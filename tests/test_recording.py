@@ -76,10 +76,10 @@ def test_a_model_that_changes_its_input_changes_no_other_models(images):
     torch.manual_seed(0)
     shared = images - 0.5
     before = shared.clone()
-    models = [nn.Sequential(nn.ReLU(inplace=True)), nn.Sequential(nn.Conv2d(2, 3, 3).double())]
+    models = {"in place": nn.Sequential(nn.ReLU(inplace=True)), "conv": nn.Sequential(nn.Conv2d(2, 3, 3).double())}
     identity = [lambda batch: batch] * 2
-    together = measure_variances(models, shared, None, identity, check=False)[1]
-    alone = measure_variance(models[1], shared, None, identity, check=False)
+    together = measure_variances(models, shared, None, identity, check=False)["conv"]
+    alone = measure_variance(models["conv"], shared, None, identity, check=False)
     assert together.sv_all.tobytes() == alone.sv_all.tobytes()
     assert torch.equal(shared, before)
 

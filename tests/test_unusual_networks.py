@@ -201,9 +201,11 @@ def test_what_others_do_with_its_modules_is_not_taken_for_the_network(images, la
     shared = nn.ReLU()
     one, two = (nn.Sequential(nn.Conv2d(2, 3, 3), shared).double() for _ in range(2))
     alone = [measure_variance(model, images, labels, TURNS, batch_size=9) for model in (one, two)]
-    for found, expected in zip(measure_variances([one, two], images, labels, TURNS, batch_size=9), alone, strict=True):
+    together = measure_variances({"one": one, "two": two}, images, labels, TURNS, batch_size=9)
+    assert list(together) == ["one", "two"]
+    for found, expected in zip(together.values(), alone, strict=True):
         assert_same(found, expected)
-    for found in measure_variances([one, one], images, labels, TURNS, batch_size=9):
+    for found in measure_variances({"one": one, "again": one}, images, labels, TURNS, batch_size=9).values():
         assert_same(found, alone[0])
     images = images - 0.5
     expected = measure_variance(one, images, labels, TURNS, preprocess=torch.relu, batch_size=9)
@@ -438,8 +440,8 @@ def test_tokens_that_are_as_many_as_the_samples_are_not_taken_for_them(uses, lay
 def test_names_of_layers_may_come_one_by_one(images, labels):
     model = of(lambda: TokensFirst(within=False))
     assert measure_variance(model, images, labels, TURNS, layers=iter(["last"])).layer_names == ["last"]
-    both = measure_variances([model, model], images, labels, TURNS, layers=iter(["last"]))
-    assert [each.layer_names for each in both] == [["last"], ["last"]]
+    both = measure_variances({"one": model, "again": model}, images, labels, TURNS, layers=iter(["last"]))
+    assert [each.layer_names for each in both.values()] == [["last"], ["last"]]
 
 
 def test_a_state_that_is_as_long_as_the_batch_by_chance_is_told_from_samples(images, labels):

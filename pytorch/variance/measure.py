@@ -105,17 +105,17 @@ def measure_variance(
         doi 10.1007/978-3-030-27713-0_9.
     """
     return measure_variances(
-        [model], images, labels, transformations, preprocess, aggregation, batch_size, device, layers=layers,
+        {"model": model}, images, labels, transformations, preprocess, aggregation, batch_size, device, layers=layers,
         channel_axis=channel_axis, classes=classes, dispersion=dispersion, precision=precision, tolerance=tolerance,
         shuffled=shuffled, seed=seed, replay=replay, check=check, reset=reset, progress=progress,
-    )[0]  # fmt: skip
+    )["model"]  # fmt: skip
 
 
 def measure_variances(
-    models: Sequence[nn.Module],
+    models: Mapping[str, nn.Module],
     images: Images,
-    labels: Tensor | None,
-    transformations: Sequence[Transformation],
+    labels: Tensor | None = None,
+    transformations: Sequence[Transformation] = (),
     preprocess: Callable[[Tensor], Tensor] | None = None,
     aggregation: str | Sequence[str] = "mean",
     batch_size: int = 256,
@@ -133,14 +133,16 @@ def measure_variances(
     check: bool = True,
     reset: Callable[[], Any] | None = None,
     progress: str | None = None,
-) -> list[Measured]:
-    """Measure several models on the same transformed batches; arguments are those of ``measure_variance``.
+) -> dict[str, Measured]:
+    """Measure several models on the same transformed batches.
+
+    ``models`` maps names to networks; the other arguments and the errors are those of ``measure_variance``.
 
     If their statistics together would take half of the memory or more, the models are measured one after another. With
     a tolerance, each then stops on its own.
 
     Returns:
-        A result for each model.
+        What ``measure_variance`` returns, for each name.
     """
     classes = None if classes is None else list(classes)
     if isinstance(layers, Iterator):  # every model reads the names
@@ -166,9 +168,9 @@ def measure_variances(
     if not (channel_axis is None or callable(channel_axis) or isinstance(channel_axis, Mapping)):
         raise InputError(f"channel_axis is {channel_axis!r}: it must be as {{'layer': 1}}, or a function of a name and "
                          "a module")  # fmt: skip
-    if not models:
-        raise InputError("there is no model to measure")
-    for model in models:
+    if not isinstance(models, Mapping) or not models:
+        raise InputError('models must be a mapping with at least one model, as {"before": first, "after": second}')
+    for model in models.values():
         if not isinstance(model, nn.Module):
             raise InputError(f"the model is of type {type(model).__name__}: it must be a torch.nn.Module")
         _check_place(model, device)
@@ -201,8 +203,8 @@ def measure_variances(
         return [by_name[names[0]] if single else by_name for by_name in measured]
 
     with suppress(TooLargeTogetherError):
-        return measure(models)
-    return [measure([model])[0] for model in models]
+        return dict(zip(models, measure([*models.values()]), strict=True))
+    return {name: measure([model])[0] for name, model in models.items()}
 
 
 def _tell_assumed(recorder: ActivationRecorder) -> None:
