@@ -409,7 +409,7 @@ def no_such_thing():
     ("shape", "message"),
     [
         ((3, 8, 8), r"transformation rotation by 0° cannot take a batch of shape \(3, 8, 8\)"),
-        ((8,), r"images have shape \(8,\): \(N, C, H, W\) is needed, or \(N, ...\)"),
+        ((8,), r"images have shape \(8,\): \(N, C, H, W\) or \(N, ...\) is needed"),
         ((2, 1, 1, 8, 8), r"(transformation|the model).* cannot take .*shape \(2, 1, 1, 8, 8\)"),
     ],
 )
@@ -427,9 +427,9 @@ def test_images_that_are_no_numbers():
     images = torch.rand(6, 1, 8, 8)
     images[2, 0, 1, 1], images[4, 0, 0, 0] = torch.nan, torch.inf
     model = nn.Sequential(nn.Conv2d(1, 2, 3))
-    with pytest.raises(InputError, match="2 images of a batch of 6 have values that are NaN or infinite"):
+    with pytest.raises(InputError, match="2 of 6 images in a batch have NaN or infinite values"):
         measure_variance(model, images, None, rotations(4))
-    with pytest.raises(InputError, match="2 images of a batch of 6"):
+    with pytest.raises(InputError, match="2 of 6 images in a batch"):
         measure_variance(model, [(images, None)], None, rotations(4))
 
 

@@ -1,4 +1,4 @@
-"""Samples in batches, in which order, and their labels checked."""
+"""Split samples into batches, in a balanced order and with checked labels."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from torch import Tensor
 from pytorch.errors import InputError
 
 UNLABELLED = -1
-"""The label of samples that have none."""
+"""Label of samples without a class."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some samples.
+    """A batch of samples.
 
     Attributes:
-        images: (B, C, H, W), B at least 1.
-        labels: (B,) int64 on the CPU; ``UNLABELLED`` throughout where there are none.
+        images: (B, C, H, W), with B at least 1.
+        labels: Labels of the samples, (B,) int64 on the CPU; all ``UNLABELLED`` if there are none.
     """
 
     images: Tensor
@@ -32,9 +32,9 @@ class Samples:
     """Samples to measure on, batch by batch.
 
     Attributes:
-        batches: Can be gone through once.
-        total: The number of samples, where it is known.
-        classes: The number of classes, where it is known.
+        batches: Batches, which can be iterated over only once.
+        total: Number of samples, if known.
+        classes: Number of classes, if known.
     """
 
     batches: Iterator[Batch]
@@ -49,23 +49,23 @@ def in_batches(
     class_count: int | None,
     seed: int,
 ) -> Samples:
-    """Cut samples into batches of equal size, give or take one, in an order that is random and balanced by class.
+    """Split samples into batches whose sizes differ by at most one, in a random order balanced by class.
 
-    Batches of an iterable are taken as they come.
+    Batches of an iterable are used as they come.
 
     Args:
         images: (N, C, H, W), or an iterable of (images, labels).
         labels: (N,), or None.
-        batch_size: At most so many samples at once.
-        class_count: K, where the classes are known: labels lie below it.
-        seed: Of the order.
+        batch_size: Maximum number of samples per batch.
+        class_count: Number of classes, K, if known; labels must be below it.
+        seed: Random seed for the sample order.
 
     Raises:
-        InputError: Shapes or labels that do not fit; while the batches are gone through: images that are not finite.
+        InputError: Shapes or labels do not fit; or, while iterating over the batches, images are not finite.
     """
     if not isinstance(images, (Tensor, np.ndarray)):
         if labels is not None:
-            raise InputError("labels must be None where images is an iterable: its batches are (images, labels)")
+            raise InputError("labels must be None if images is an iterable: its batches are (images, labels)")
         given = (batch for batch in _checked(images, class_count) if len(batch.images))
         return Samples(map(_finite, given), None, None)
     images = _as_tensor(images)
@@ -80,7 +80,7 @@ def in_batches(
 
 
 def _finite(batch: Batch) -> Batch:
-    """Refuse images with values that are NaN or infinite, which would spoil the sums of all, or of odd types."""
+    """Refuse images of unsupported dtypes, and NaN or infinite values, which would spoil all sums."""
     images = batch.images
     tokens = images.ndim < 4 and images.dtype in (torch.int32, torch.int64)
     if images.dtype != torch.uint8 and not images.is_floating_point() and not tokens:
@@ -88,14 +88,14 @@ def _finite(batch: Batch) -> Batch:
     if images.is_floating_point():
         odd = int((~torch.isfinite(images)).reshape(len(images), -1).any(dim=1).sum())
         if odd:
-            raise InputError(f"{odd} images of a batch of {len(images)} have values that are NaN or infinite")
+            raise InputError(f"{odd} of {len(images)} images in a batch have NaN or infinite values")
     return batch
 
 
 def _checked(batches: Iterable[Any], class_count: int | None) -> Iterator[Batch]:
     for batch in batches:
         if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-            raise InputError("a batch of an iterable must be (images, labels), or (images, None) without labels")
+            raise InputError("each batch of an iterable must be (images, labels), or (images, None) without labels")
         images = _as_tensor(batch[0])
         _check_axes(images)
         yield Batch(images, checked_labels(batch[1], len(images), class_count))
@@ -103,11 +103,11 @@ def _checked(batches: Iterable[Any], class_count: int | None) -> Iterator[Batch]
 
 def _check_axes(images: Tensor) -> None:
     if images.ndim < 2:
-        raise InputError(f"images have shape {tuple(images.shape)}: (N, C, H, W) is needed, or (N, ...)")
+        raise InputError(f"images have shape {tuple(images.shape)}: (N, C, H, W) or (N, ...) is needed")
 
 
 def _as_tensor(images: Tensor | np.ndarray) -> Tensor:
-    """Images as torch takes them; an array backwards in memory, or in another byte order, is copied."""
+    """Convert images to a tensor; an array with negative strides or another byte order is copied."""
     if isinstance(images, np.ndarray):
         images = np.ascontiguousarray(images, dtype=images.dtype.newbyteorder("="))
     if not isinstance(images, (Tensor, np.ndarray)):
@@ -119,15 +119,15 @@ def _as_tensor(images: Tensor | np.ndarray) -> Tensor:
 
 
 def checked_labels(labels: Tensor | None, count: int, class_count: int | None) -> Tensor:
-    """Labels of some samples as (n,) int64 on the CPU; ``UNLABELLED`` throughout where there are none.
+    """Return labels as (n,) int64 on the CPU; all ``UNLABELLED`` if there are none.
 
     Args:
         labels: (n,) integers, or None.
-        count: n.
-        class_count: K, where the classes are known: labels lie below it.
+        count: Number of samples, n.
+        class_count: Number of classes, K, if known; labels must be below it.
 
     Raises:
-        InputError: They are no integers, too few or too many, or out of range.
+        InputError: Labels are not integers, too few, too many, or out of range.
     """
     if labels is None or count == 0:
         return torch.full((count,), UNLABELLED)
@@ -136,26 +136,27 @@ def checked_labels(labels: Tensor | None, count: int, class_count: int | None) -
     except (TypeError, ValueError) as error:
         raise InputError(f"labels must be integers ({error}); name them with classes=") from error
     if labels.shape != (count,) or labels.is_floating_point() or labels.is_complex():
-        raise InputError(f"labels of {count} images have shape {tuple(labels.shape)}, {labels.dtype}: (B,) integers")
+        found = f"labels of {count} images have shape {tuple(labels.shape)} and type {labels.dtype}"
+        raise InputError(f"{found}: {count} integers are needed")
     labels = labels.long()
     highest = labels.max() if class_count is None else class_count - 1
     if labels.min() < 0 or labels.max() > highest:
-        raise InputError(f"labels reach from {labels.min()} to {labels.max()}: they must lie in 0 to {highest}")
+        raise InputError(f"labels range from {labels.min()} to {labels.max()}: they must be in [0, {highest}]")
     return labels
 
 
 def balanced_order(labels: Tensor, seed: int) -> Tensor:
-    """Draw an order of the samples in which each class is spread evenly.
+    """Draw a random order of the samples in which each class is spread evenly.
 
-    Each sample gets a place: the i-th of the n samples of its class, in random order, a random place in the i-th of n
-    equal parts. So the first m samples hold m times each class's share, give or take one of each.
+    The n samples of a class are shuffled, and the i-th gets a random place in the i-th of n equal parts. So the first m
+    samples contain m times each class's share, to within one sample per class.
 
     Args:
         labels: (N,) int64 on the CPU.
-        seed: The same seed draws the same order.
+        seed: Random seed; the same seed gives the same order.
 
     Returns:
-        (N,) int64, a permutation.
+        Permutation of the samples, (N,) int64.
 
     >>> order = balanced_order(torch.tensor([0] * 50 + [1] * 10), seed=0)
     >>> [int((order[start : start + 12] >= 50).sum()) for start in range(0, 60, 12)]

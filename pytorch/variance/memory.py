@@ -1,4 +1,4 @@
-"""Refusing work that the machine has no memory for, before the system kills it without a word."""
+"""Refuse work that does not fit into memory, before the system kills the process without a message."""
 
 import torch
 
@@ -7,27 +7,28 @@ from pytorch.errors import InputError
 from pytorch.variance.statistics.block import shape_of_blocks
 
 GAPS = 1.3
-"""What the gaps between arrays add at most: their addresses are drawn anew in every process, and what it takes differs
-by a third from one to the next."""
+"""Upper bound of the factor by which gaps between arrays increase memory use. Addresses are random in every process, so
+memory use varies by a third between processes."""
 
 
 def memory_needed(
     units: int, transformations: int, classes: int, batch: int, device: str = "cpu"
 ) -> tuple[float, float]:
-    """Bytes that the measurement of a model takes beside the model, its activations and the images.
+    """Estimate the bytes a measurement needs, besides the model, its activations and the images.
 
     Args:
-        units: U.
-        transformations: T.
-        classes: K, as far as they are known.
-        batch: B.
-        device: Its type.
+        units: Number of units, U.
+        transformations: Number of transformations, T.
+        classes: Number of classes, K, as far as known.
+        batch: Batch size, B.
+        device: Device type.
 
     Returns:
-        The moments of every transformation and class and what is made of them in the end, (2 T + 4)·K·U numbers of 8
-        bytes; and what the batch takes, 8·B·U of them, and C·B·U of 4 bytes that wait where C transformations are
-        taken at once; both with the gaps between them. On CUDA these are many, and so count what is computed of them:
-        2·C·K·U numbers of 8 bytes, and 28 bytes for each of the C·U means of a class of the batch.
+        Bytes of the state and of the batch, both including gaps. The state is the moments of every transformation and
+        class and the results computed from them, (2 T + 4)·K·U numbers of 8 bytes. The batch needs 8·B·U such numbers,
+        plus C·B·U of 4 bytes that are buffered if C transformations are processed at once. On CUDA, C is large, so
+        intermediate results count too: in the state 2·C·K·U numbers of 8 bytes, and in the batch 28 bytes for each of
+        the C·U means of every class in it.
     """
     steps = min(shape_of_blocks(units, batch, device, classes)[1], transformations)
     waiting = 4 * steps * batch * units if steps > 1 else 0
@@ -39,28 +40,28 @@ def memory_needed(
 
 
 def check_memory(units: list[int], transformations: int, classes: int, batch: int, device: torch.device) -> bool:
-    """Compare what a measurement will take with what the device has.
+    """Compare the memory a measurement needs with the memory available on the device.
 
     Args:
-        units: U of each model.
-        transformations: T.
-        classes: K, as far as they are known.
-        batch: B.
-        device: Where the statistics are kept.
+        units: Number of units of each model, U.
+        transformations: Number of transformations, T.
+        classes: Number of classes, K, as far as known.
+        batch: Batch size, B.
+        device: Device of the statistics.
 
     Returns:
-        Whether all models together stay below half of the memory.
+        Whether all models together need less than half of the available memory.
 
     Raises:
-        InputError: One alone takes more than there is; the message says how much.
+        InputError: One model alone needs more than is available; the message states the sizes.
     """
     available = available_memory(device)
     needed = [memory_needed(number, transformations, classes, batch, device.type) for number in units]
     state, work = max(needed, key=sum)
     if state + work > available:
         raise InputError(
-            f"measuring {max(units):,} units in batches of {batch} takes {(state + work) / GIB:.1f} GiB, of which "
-            f"{work / GIB:.1f} GiB in proportion to the batch size, and there are {available / GIB:.1f} GiB: "
-            "use smaller batches, or aggregate the feature maps"
+            f"measuring {max(units):,} units in batches of {batch} needs {(state + work) / GIB:.1f} GiB "
+            f"({work / GIB:.1f} GiB of it proportional to the batch size), but only {available / GIB:.1f} GiB are "
+            "available: use smaller batches, or aggregate the feature maps"
         )
     return sum(map(sum, needed)) < available / 2

@@ -1,4 +1,4 @@
-"""In what number format networks compute."""
+"""Number format in which networks compute."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,16 +6,16 @@ from contextlib import contextmanager
 import torch
 
 PRECISIONS: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16}
-"""In what convolutions and matrix products are computed; with ``"fp32"`` in the model's own type."""
+"""Dtype of convolutions and matrix products; ``"fp32"`` keeps the model's own dtype."""
 
 
 @contextmanager
 def autocast(precision: str, device: torch.device) -> Iterator[None]:
-    """A context in which networks compute in a precision; one in another takes its place inside.
+    """Let networks compute in the given precision; a nested context overrides it.
 
     Args:
         precision: A key of ``PRECISIONS``.
-        device: Where they compute.
+        device: Device of the networks.
     """
     dtype = PRECISIONS[precision]
     with whole_mantissas(), torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
@@ -24,13 +24,13 @@ def autocast(precision: str, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def whole_mantissas() -> Iterator[None]:
-    """A context in which fp32 is fp32: CUDA convolutions otherwise cut its mantissa to the 10 bits of TF32.
+    """Compute fp32 at full precision; CUDA convolutions otherwise reduce mantissas to the 10 bits of TF32.
 
-    Who has set this operator by operator, by PyTorch's newer ``fp32_precision``, is left to it.
+    Settings made per operator with PyTorch's newer ``fp32_precision`` are left unchanged.
     """
     convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
     try:
-        kept = convolutions.allow_tf32, products.allow_tf32
+        previous = convolutions.allow_tf32, products.allow_tf32
     except RuntimeError:
         yield
         return
@@ -38,11 +38,11 @@ def whole_mantissas() -> Iterator[None]:
     try:
         yield
     finally:
-        convolutions.allow_tf32, products.allow_tf32 = kept
+        convolutions.allow_tf32, products.allow_tf32 = previous
 
 
 def usual_precision(device: torch.device) -> str:
-    """In what to train on a device unless something else is asked for: bf16 where it multiplies that by itself."""
+    """Default precision for training on a device: bf16 if the hardware multiplies it natively, else fp32."""
     if device.type == "cuda":
         with torch.cuda.device(device):
             built_in = torch.cuda.is_bf16_supported(including_emulation=False)

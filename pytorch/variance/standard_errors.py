@@ -1,4 +1,4 @@
-"""Standard errors of layer means, as a measurement keeps them."""
+"""Standard errors of layer means, as stored in a result."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -6,22 +6,22 @@ from typing import Any
 import numpy as np
 
 QUANTITIES = ("transformation", "sample", "normalized")
-"""What has a layer mean with an error: TV, SV and NV."""
+"""Quantities whose layer means have standard errors: TV, SV and NV."""
 
 
 @dataclass(frozen=True)
 class LayerErrors:
-    """Errors of the mean of each of L layers, and then of G global means; C = L + G, float64.
+    """Standard errors and biases of L layer means followed by G global means; C = L + G, float64.
 
-    NaN where a group has fewer than two samples.
+    Values are NaN where a group has fewer than two samples.
 
     Attributes:
-        all: (3, C), standard errors of TV, SV and NV of all samples.
-        classes: (K, 3, C), of each class.
-        stratified: (C,), of the stratified NV.
-        bias_all: (C,), by how much NV of all samples is too large on average, for having so few samples.
-        bias_classes: (K, C), of each class.
-        bias_stratified: (C,), of the stratified NV.
+        all: Standard errors of TV, SV and NV over all samples, (3, C).
+        classes: Standard errors of TV, SV and NV in each class, (K, 3, C).
+        stratified: Standard errors of the stratified NV, (C,).
+        bias_all: Amount by which a finite number of samples makes NV over all samples too large on average, (C,).
+        bias_classes: The same for NV in each class, (K, C).
+        bias_stratified: The same for the stratified NV, (C,).
     """
 
     all: np.ndarray
@@ -32,17 +32,17 @@ class LayerErrors:
     bias_stratified: np.ndarray
 
     def select(self, columns: list[int], classes: list[int]) -> "LayerErrors":
-        """Keep some columns and some classes, in the given order."""
+        """Select columns and classes, in the given order."""
         parts = {field.name: getattr(self, field.name)[..., columns] for field in fields(self)}
         for name in ("classes", "bias_classes"):
             parts[name] = parts[name][classes]
         return LayerErrors(**parts)
 
     def check(self, classes: int, columns: int) -> None:
-        """Check the shapes and types, and make the arrays read-only.
+        """Check shapes and dtypes, and make the arrays read-only.
 
         Raises:
-            ValueError: They do not fit; the message says which.
+            ValueError: An array has another shape or dtype; the message names it.
         """
         shapes = {
             "all": (3, columns), "classes": (classes, 3, columns), "stratified": (columns,),
@@ -52,19 +52,19 @@ class LayerErrors:
             object.__setattr__(self, name, read_only(name, getattr(self, name), shape, np.float64))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return numpy arrays by name."""
+        """Return the arrays by name."""
         return dict(vars(self))
 
 
 def read_only(name: str, array: Any, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    """Return a read-only view of an array of the shape and type that are expected.
+    """Return a read-only view of an array with the expected shape and dtype.
 
     Raises:
-        ValueError: It has another.
+        ValueError: Its shape or dtype differs.
     """
     array = np.asarray(array)
     if array.shape != shape:
-        raise ValueError(f"{name} has shape {array.shape} where the layers and classes give {shape}")
+        raise ValueError(f"{name} has shape {array.shape}, but its layers and classes require {shape}")
     if array.dtype != dtype:
         raise ValueError(f"{name} is of type {array.dtype}")
     frozen = np.ascontiguousarray(array).view().reshape(shape)

@@ -1,4 +1,4 @@
-"""When enough samples have been seen: every layer mean of NV is known to a given half-width."""
+"""Stop once every layer mean of NV is known to within a given half-width."""
 
 import torch
 from torch import Tensor
@@ -9,20 +9,20 @@ CONFIDENCE_95 = 1.959963984540054
 """Half-width of the 95 % confidence interval of a normal distribution, in standard errors."""
 
 FEWEST_SAMPLES, FEWEST_OF_CLASS = 100, 10
-"""An error estimated from fewer is not relied upon."""
+"""Minimum number of samples, overall and per class, for a reliable error estimate."""
 
 
 class Stopping:
     """Watches the layer means of NV of one model, over all samples and stratified.
 
-    The half-width of a mean is that of its 95 % confidence interval, as an estimate of what all N samples would give
-    (hence the factor √(1 - n/N), Cochran, Sampling Techniques, eq. 2.20), and something for the units that have been
-    constant so far: each counts as 1 by definition, and falls to near 0 when a sample comes that it responds to. As
-    many as awoke while the number of samples last doubled, and one more, are reckoned to awake while it doubles again.
+    The half-width of a mean is that of its 95 % confidence interval as an estimate of the mean over all N samples.
+    Hence the factor √(1 - n/N) (Cochran, Sampling Techniques, eq. 2.20). A margin covers units that have been constant
+    so far: each counts as 1 by definition, and drops to almost 0 when a sample activates it. The number expected to
+    become active while the number of samples doubles is that of the last doubling, plus one.
 
     Args:
-        accumulator: Of the model.
-        total: N; None: unknown, as good as infinite.
+        accumulator: Accumulator of the model.
+        total: Total number of samples, N; None: unknown, treated as infinite.
     """
 
     def __init__(self, accumulator: VarianceAccumulator, total: int | None) -> None:
@@ -31,7 +31,7 @@ class Stopping:
         self._snapshots: list[tuple[int, Tensor, Tensor]] = []
 
     def half_width(self) -> float:
-        """Half-width of the least known layer mean so far; infinite while the samples are too few to tell."""
+        """Half-width of the least certain layer mean so far; infinite while samples are too few for an estimate."""
         counts = self._accumulator.counts
         samples = int(counts.sum())
         constant_all, constant = self._accumulator.constant_units()
@@ -56,7 +56,7 @@ class Stopping:
 
 
 def may_awake(before: Tensor, now: Tensor) -> Tensor:
-    """How many constant units are reckoned to awake while the number of samples doubles.
+    """Expected number of constant units that become active while the number of samples doubles.
 
     >>> may_awake(torch.tensor([5.0, 5.0, 0.0]), torch.tensor([5.0, 2.0, 0.0])).tolist()
     [1.0, 2.0, 0.0]

@@ -1,6 +1,6 @@
-"""Code that exists only for speed; without it results are the same.
+"""Code that exists only for speed; results are the same without it.
 
-The plain path meets it in three places: ``reader`` (reading activations into units), ``fused_block`` (statistics by
-kernels) and ``replay`` (networks as CUDA graphs). Behind these: ``derived_units`` (units that follow from those of the
-layer before), ``chains`` (layers read together), ``capture``, and ``kernels``, imported by ``triton_import``.
+The plain path uses it in three places: ``reader`` (reading activations into units), ``fused_block`` (statistics by
+kernels) and ``replay`` (networks as CUDA graphs). These rely on ``derived_units`` (units that follow from those of the
+previous layer), ``chains`` (layers read together), ``capture``, and ``kernels``, imported by ``triton_import``.
 """

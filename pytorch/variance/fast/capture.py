@@ -1,4 +1,4 @@
-"""Capturing what a CUDA device does when a recorder is called, to launch it all at once."""
+"""Capture the device work of a recorder call as a CUDA graph, to launch it all at once."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,18 +10,18 @@ from pytorch.variance.recording.recorder import ActivationRecorder
 
 
 class Graph:
-    """What the device does when a recorder is called, with memory of its own for the batch.
+    """The device work of a recorder call, with separate memory for the batch.
 
     Attributes:
-        shape: Of the batches.
-        dtype: Of their numbers.
+        shape: Shape of the batches.
+        dtype: Dtype of the batches.
 
     Args:
-        recorder: It has been called with such a batch before.
-        inputs: A batch.
+        recorder: Recorder that was already called with such a batch.
+        inputs: Batch to capture the call with.
 
     Raises:
-        RuntimeError: The call cannot be captured. What the network itself raises is raised too.
+        RuntimeError: The call cannot be captured. Errors of the network itself propagate as well.
     """
 
     def __init__(self, recorder: ActivationRecorder, inputs: Tensor) -> None:
@@ -32,7 +32,7 @@ class Graph:
             self._rows = recorder(self._inputs)
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Return the activations of a batch; the next call writes into the same memory."""
+        """Return the activations of a batch; the next call overwrites them."""
         self._inputs.copy_(inputs)
         self._graph.replay()
         return self._rows
@@ -40,9 +40,9 @@ class Graph:
 
 @contextmanager
 def captured(graph: torch.cuda.CUDAGraph) -> Iterator[None]:
-    """A context in which work on the present CUDA device is captured; if that fails, it is as if it had not been tried.
+    """Capture work on the current CUDA device; on failure, undo all effects of the attempt.
 
-    PyTorch leaves a pool of memory and the random numbers in the middle of a capture that failed.
+    After a failed capture, PyTorch leaves the memory pool and the random number generator in capture mode.
     """
     pool = torch.cuda.graph_pool_handle()
     generator = torch.cuda.default_generators[torch.cuda.current_device()]
@@ -50,12 +50,12 @@ def captured(graph: torch.cuda.CUDAGraph) -> Iterator[None]:
     torch.cuda.synchronize()
     with torch.cuda.stream(torch.cuda.Stream()):
         try:
-            # Of other threads, such as those that load data, nothing is asked.
+            # The capture places no restrictions on other threads, such as data loaders.
             graph.capture_begin(pool, capture_error_mode="thread_local")
             try:
                 yield
             except BaseException:
-                with suppress(RuntimeError):  # that the capture failed: the reason is under way
+                with suppress(RuntimeError):  # reports the failure again; its cause is being raised
                     graph.capture_end()
                 raise
             graph.capture_end()
@@ -63,6 +63,6 @@ def captured(graph: torch.cuda.CUDAGraph) -> Iterator[None]:
             with suppress(Exception):
                 torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
             with suppress(RuntimeError):
-                torch.cuda.synchronize()  # the error of the capture is told once more, and no more after that
+                torch.cuda.synchronize()  # reports the error of the capture a last time
             generator.graphsafe_set_state(numbers)
             raise

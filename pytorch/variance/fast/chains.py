@@ -1,8 +1,8 @@
-"""Chains of layers on CUDA: a layer, the batch norm and the ReLU after it, whose units one reading gives.
+"""Chains of layers on CUDA: a layer, the batch norm and the ReLU after it, read together.
 
-In evaluation mode a batch norm is y = s·x + b for each channel. While x is read, the units of y, rounded to its type,
-and of max(y, 0) cost next to nothing. What follows a layer is known from the call before; when it comes it is checked
-to be just that, and read if it is not.
+In evaluation mode a batch norm is y = s·x + b for each channel. While x is read, the units of y, rounded to its dtype,
+and of max(y, 0) cost almost nothing. The previous call shows what follows a layer. When the next layer runs, it is
+checked against that, and read separately if it differs.
 """
 
 from dataclasses import dataclass, replace
@@ -14,17 +14,17 @@ from pytorch.variance.fast.derived_units import Affine, BatchNorm, DerivedUnits
 from pytorch.variance.recording.places import Place, Places
 
 TOGETHER = {"mean", "max"}
-"""The aggregations that are read together."""
+"""Aggregations that can be read together."""
 
 
 @dataclass(frozen=True)
 class Chain:
-    """What follows a layer, the head.
+    """What follows a layer, the head of the chain.
 
     Attributes:
-        norm: A batch norm, or None.
-        normed: The name of its layer.
-        rectified: The name of the layer of the ReLU after it, or None.
+        norm: Batch norm after the head, or None.
+        normed: Layer name of the batch norm, or None.
+        rectified: Layer name of the ReLU at the end, or None.
     """
 
     norm: BatchNorm | None = None
@@ -36,9 +36,9 @@ class Chains:
     """Remembers what follows each layer, and reads layers together.
 
     Args:
-        derived: What it remembers of the activation before is used.
-        places: Of all layers.
-        kernels: Of the device.
+        derived: Tracker of the previous activation.
+        places: Places of all layers.
+        kernels: Kernels for the device.
     """
 
     def __init__(self, derived: DerivedUnits, places: Places, kernels: ModuleType) -> None:
@@ -50,13 +50,13 @@ class Chains:
         self._written: dict[str, Affine | None] = {}
 
     def restart(self) -> None:
-        """Another call of the model begins."""
+        """Begin another call of the model."""
         self._written.clear()
 
     def read(self, place: Place, activation: Tensor) -> bool:
-        """Write the units of an activation and of what follows it; or tell that nothing is known to follow it."""
+        """Write the units of an activation and of what follows it; return whether that was possible."""
         chain = self._chains.get(place.name)
-        known = chain is not None and self._places.named  # in the first call only one of two layers of a name is known
+        known = chain is not None and self._places.named  # empty in the first call, in which names may recur
         if not known or not self._kernels.reading.can_read(activation):
             return False
         affine = self._derived.affine(chain.norm, place.kind) if chain.norm else None
@@ -69,9 +69,9 @@ class Chains:
         return True
 
     def follows(self, module: nn.Module | None, inputs: tuple, activation: Tensor, place: Place) -> bool:
-        """Whether an activation follows in a chain, and its units have been written with those of the head.
+        """Whether an activation continues a chain and its units were written together with those of the head.
 
-        Where it is the first time that a batch norm or a ReLU is seen to follow a layer, it is remembered.
+        Remembers a batch norm or ReLU that follows a layer for the first time.
         """
         if type(module) not in (nn.BatchNorm2d, nn.ReLU) or not inputs or self._derived.is_altered(module):
             return False
@@ -82,7 +82,7 @@ class Chains:
 
     def _follows_as_norm(self, module: BatchNorm, before: Place, place: Place) -> bool:
         affine = self._derived.affine(module, place.kind)
-        # One of shorter numbers rounds what it computes with; and a chain has one batch norm.
+        # Parameters of lower precision make a batch norm round its operands; and a chain has only one batch norm.
         if affine is None or affine.numbers[0].dtype != place.kind or before.name in self._heads:
             return False
         chain = self._chains.setdefault(before.name, Chain(module, place.name))
@@ -103,6 +103,6 @@ class Chains:
 
 
 def _are_alike(before: Place, place: Place) -> bool:
-    """Whether both are feature maps of one shape, of which the same is wanted, and can be had together."""
+    """Whether both are feature maps of the same shape and aggregations, all of which can be read together."""
     same = (before.shape, before.kind, before.axes, (2, 3)) == (place.shape, place.kind, place.axes, place.axes)
     return same and before.units.keys() == place.units.keys() and place.units.keys() <= TOGETHER

@@ -1,12 +1,12 @@
-"""Units that follow from those of the layer before: feature maps that need not be read.
+"""Units that follow from those of the previous layer, so that its feature maps need not be read.
 
-In evaluation mode a batch norm is y = s·x + b for each channel, so that mean(y) = s·mean(x) + b over the positions of a
-sample, and max(y) = s·max(x) + b where s is positive (were it 0, an infinite x would become NaN, which the maximum of x
-does not tell) and b finite. A ReLU does not fall, so that max(relu(x)) = relu(max(x)). The maximum of a max-pooling
-whose windows leave no position out is that of its input.
+In evaluation mode a batch norm is y = s·x + b for each channel. Over the positions of a sample,
+mean(y) = s·mean(x) + b, and max(y) = s·max(x) + b if s is positive and b finite. (With s = 0, an infinite x would
+become NaN, which the maximum of x does not reveal.) ReLU is monotonic, so max(relu(x)) = relu(max(x)). Max pooling
+keeps the maximum of its input if its windows cover every position.
 
-In a shorter type a batch norm rounds what it computes: the means that are derived are those before its rounding; maxima
-must be of rounded values, and are read.
+At lower precision a batch norm rounds its output. Derived means are those before rounding. Maxima must be those of
+rounded values, so they are read.
 """
 
 import weakref
@@ -26,7 +26,7 @@ BatchNorm = nn.BatchNorm2d | nn.BatchNorm3d
 
 
 class DerivedUnits:
-    """Remembers the activation before, and tells what units of the present one follow from its, while a model runs."""
+    """While a model runs, remembers the previous activation and derives units of the current one from its units."""
 
     def __init__(self) -> None:
         self._before: tuple[weakref.ref[Tensor], int, Place] | None = None
@@ -34,36 +34,36 @@ class DerivedUnits:
         self._all_hooked = False
 
     def restart(self) -> None:
-        """Forget the activation before: another forward pass begins."""
+        """Begin another forward pass: forget the previous activation."""
         self._before = None
         self._all_hooked = bool(hooks_of_all._global_forward_pre_hooks or hooks_of_all._global_forward_hooks)
 
     def is_altered(self, module: nn.Module) -> bool:
-        """Whether hooks or another function change what a module computes; the recorder's own hook does not."""
+        """Whether hooks, other than the recorder's own, or a replaced ``forward`` change what a module computes."""
         hooked = module._forward_pre_hooks or len(module._forward_hooks) > 1
         return bool(hooked or self._all_hooked or "forward" in vars(module))
 
     def remember(self, activation: Tensor, place: Place) -> None:
-        """Remember an activation, and where its units are."""
+        """Remember an activation and the place of its units."""
         known = not activation.is_inference()
         self._before = (weakref.ref(activation), activation._version, place) if known else None
 
     def derivations(
         self, module: nn.Module | None, inputs: tuple, output: Tensor, place: Place
     ) -> dict[str, Derivation]:
-        """Tell which units of an activation follow from those of the activation before.
+        """Find the units of an activation that follow from those of the previous activation.
 
         Args:
-            module: Whose output it is; None: an operation's.
-            inputs: That it was called with, by position.
-            output: (B, C, ...).
-            place: Where its units belong.
+            module: Module that computed the activation; None: an operation did.
+            inputs: Positional arguments of the module.
+            output: The activation, (B, C, ...).
+            place: Place of its units.
 
         Returns:
-            The aggregations whose units follow, and what writes them into their place once those of the activation
-            before are in theirs. None follow if the input is not the activation before, or has been changed by an
-            operation in place; one that goes round PyTorch's count of these (``.data``, NumPy) is not noticed. Nor on
-            CUDA, where layers are read together (see ``chains``).
+            For each aggregation whose units follow, a function that writes them once those of the previous activation
+            are written. Empty if the input is not the previous activation or was changed in place. Changes that bypass
+            PyTorch's version counter (``.data``, NumPy) go unnoticed. Also empty on CUDA, where layers are read
+            together (see ``chains``).
         """
         hows, rule = RULES.get(type(module), ((), None))
         wanted = [how for how in hows if how in place.units]
@@ -76,9 +76,9 @@ class DerivedUnits:
         return {how: found[how] for how in wanted if how in found and how in before.units}
 
     def affine(self, module: BatchNorm, kind: torch.dtype) -> "Affine | None":
-        """What a batch norm computes with the numbers that it has now.
+        """Return the affine map that a batch norm computes with its current numbers.
 
-        None if they are those of the batch, or cannot be watched.
+        None if it uses statistics of the batch, or if changes to its numbers cannot be tracked.
         """
         if module.training or module.running_mean is None:
             return None
@@ -92,23 +92,23 @@ class DerivedUnits:
         return known
 
     def place_of(self, inputs: Tensor, module: nn.Module) -> Place | None:
-        """The place of the activation before, if that is what the module was given."""
+        """Return the place of the previous activation if that is the module's input."""
         if self._before is None:
             return None
         activation, version, place = self._before
-        changes = 1 if getattr(module, "inplace", False) else 0  # its own
+        changes = 1 if getattr(module, "inplace", False) else 0  # the module's own
         return place if inputs is activation() and inputs._version == version + changes else None
 
 
 @dataclass(frozen=True)
 class Affine:
-    """What a batch norm does to each channel, and the numbers that it follows from, which a model may change.
+    """Affine map of each channel by a batch norm, and the numbers it follows from, which a model may change.
 
     Attributes:
-        numbers: Mean, variance, weight and bias of the batch norm.
-        versions: Of those that are there.
-        eps: What was added to the variance.
-        scale, shift: (C,).
+        numbers: Mean, variance, weight and bias of the batch norm; None where missing.
+        versions: Version counters of the numbers that are not None.
+        eps: Constant added to the variance.
+        scale, shift: Coefficients of the map, (C,).
     """
 
     numbers: tuple[Tensor | None, ...]
@@ -119,7 +119,7 @@ class Affine:
 
     @classmethod
     def of(cls, numbers: tuple[Tensor | None, ...], versions: list[int], eps: float, kind: torch.dtype) -> "Affine":
-        """Compute scale and shift in float64, and round them to the type of the units."""
+        """Compute scale and shift in float64, and round them to the dtype of the units."""
         mean, variance, weight, bias = (None if each is None else each.detach().double() for each in numbers)
         scale = (variance + eps).rsqrt()
         scale = scale if weight is None else scale * weight
@@ -128,11 +128,11 @@ class Affine:
 
     @cached_property
     def rises(self) -> bool:
-        """Whether every scale is positive, and all numbers are finite."""
+        """Whether every scale is positive, and all coefficients are finite."""
         return bool(((self.scale > 0) & self.scale.isfinite() & self.shift.isfinite()).all())
 
     def is_of(self, numbers: tuple[Tensor | None, ...], versions: list[int], eps: float) -> bool:
-        """Whether it follows from these numbers, as they are now."""
+        """Whether the map follows from these numbers in their current versions."""
         same = all(one is other for one, other in zip(numbers, self.numbers, strict=True))
         return same and (versions, eps) == (self.versions, self.eps)
 
@@ -165,7 +165,7 @@ def _max_pooling(
 
 
 def _covers(module: nn.MaxPool2d, inputs: torch.Size, output: torch.Size) -> bool:
-    """Whether the windows of a pooling leave no position of its input out."""
+    """Whether the windows of a pooling cover every position of its input."""
 
     def along(axis: int, value: int | Sequence[int]) -> int:
         return value if not isinstance(value, Sequence) else value[axis] if len(value) > 1 else value[0]
@@ -189,5 +189,5 @@ RULES: dict[type[nn.Module], tuple[tuple[str, ...], Rule]] = {
     nn.ReLU: (("max",), _relu),
     nn.MaxPool2d: (("max",), _max_pooling),
 }
-"""By type, the aggregations whose units may follow, and what tells which do. Subclasses, which may compute anything,
-are read as other modules are; so are tokens, whose positions come first."""
+"""For each module type, the aggregations whose units may follow, and the function that derives them. Subclasses may
+compute anything, so they are read like other modules; so are tokens, whose positions come first."""

@@ -1,4 +1,4 @@
-"""The statistics of some units on CUDA, by kernels."""
+"""Statistics of a block of units on CUDA, by kernels."""
 
 import importlib
 from functools import cached_property
@@ -13,10 +13,10 @@ from pytorch.variance.statistics.moments import Groups, Moments
 
 
 class FusedUnitBlock(UnitBlock):
-    """A block whose sums are taken by kernels, which read each activation twice.
+    """A ``UnitBlock`` whose sums are computed by kernels, which read each activation twice.
 
-    The operations of a ``UnitBlock`` go through the memory some thirty times, which on a GPU takes longer than the
-    forward pass of a network. Arguments as there.
+    A plain ``UnitBlock`` passes over memory about thirty times, which on a GPU takes longer than the forward pass of a
+    network. The arguments are the same.
     """
 
     @cached_property
@@ -24,7 +24,7 @@ class FusedUnitBlock(UnitBlock):
         return _starts(torch.tensor(self._widths), self.dispersion_sum.device)
 
     def begin(self, groups: Groups, everyone: Groups) -> None:
-        """Open a batch; as that of a ``UnitBlock``."""
+        """Start a batch, as in ``UnitBlock``."""
         super().begin(groups, everyone)
         self._order = groups.members.argsort(stable=True)
         self._group_starts = _starts(groups.sizes, self._order.device)
@@ -52,7 +52,7 @@ class FusedUnitBlock(UnitBlock):
             self._sum,
             self._squares,
             self._scaled,
-            anew=self._next == 0,
+            overwrite=self._next == 0,
         )
         self._of_class.add_sums(self._scaled[0], fourths[0])
         if self._of_all is not self._of_class:
@@ -85,10 +85,10 @@ class FusedUnitBlock(UnitBlock):
 
 
 def kernels() -> ModuleType:
-    """The kernels; imported late, as there may be no Triton."""
+    """Import the kernels late, as Triton may be missing."""
     return importlib.import_module("pytorch.variance.fast.kernels")
 
 
 def _starts(sizes: Tensor, device: torch.device | str) -> Tensor:
-    """Where each of several parts begins that lie one after another, and where the last one ends."""
+    """Start of each of several consecutive parts, and end of the last."""
     return torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]).to(device, non_blocking=True)

@@ -1,8 +1,8 @@
-"""Reading activations into their places, and no activation whose units follow from those of another.
+"""Read activations into their places, except those whose units follow from other units.
 
-The plain path: ``read`` fills the place of an activation, ``finish`` completes the means after the forward pass. On a
-CPU, units that follow from those of the layer before are computed there too (``derived_units``). On CUDA, kernels read
-several aggregations, and a layer with the batch norm and the ReLU after it, at once (``chains``).
+On the plain path, ``read`` fills the place of an activation and ``finish`` completes means after the forward pass. On a
+CPU, ``finish`` also computes units that follow from those of the previous layer (``derived_units``). On CUDA, kernels
+read several aggregations at once, and a layer together with its batch norm and ReLU (``chains``).
 """
 
 from collections.abc import Callable
@@ -18,11 +18,11 @@ from pytorch.variance.recording.places import Place, Places
 
 
 class Reader:
-    """Writes the units of the activations of one forward pass after another.
+    """Writes the units of all activations, one forward pass at a time.
 
     Args:
-        places: The places of all layers.
-        device: The device of the activations.
+        places: Places of all layers.
+        device: Device of the activations.
     """
 
     def __init__(self, places: Places, device: torch.device) -> None:
@@ -42,12 +42,12 @@ class Reader:
         """Write the units of an activation, except those that ``finish`` computes.
 
         Args:
-            place: The place of its units.
-            activation: (B, ...), of any numeric type.
-            module: The module that computed it; None: an operation did.
-            inputs: The arguments of the module.
+            place: Place of its units.
+            activation: (B, ...), of any numeric dtype.
+            module: Module that computed it; None: an operation did.
+            inputs: Positional arguments of the module.
         """
-        if activation.requires_grad:  # a model may compute with gradients, which end here
+        if activation.requires_grad:  # a model may track gradients, which are not needed here
             activation = activation.detach()
         if self._chains is None or not self._is_in_chain(place, activation, module, inputs):
             derived = self._derived.derivations(module, inputs, activation, place)
@@ -59,21 +59,21 @@ class Reader:
         self._derived.remember(activation, place)
 
     def finish(self) -> None:
-        """Complete the units of the pass: all at once, while the code is at hand in the caches."""
+        """Complete the units of the pass, all at once so that the code stays in the caches."""
         for finish in self._to_finish:
             finish()
 
     def _is_in_chain(self, place: Place, activation: Tensor, module: nn.Module | None, inputs: tuple) -> bool:
-        """Whether an activation was read before, or is read now, together with those around it."""
+        """Whether an activation is read as part of a chain, earlier or now."""
         follows = self._chains.follows(module, inputs, activation, place)
         return follows or self._chains.read(place, activation)
 
     def _read_by_kernels(self, place: Place, activation: Tensor) -> set[str | None]:
-        """Aggregate in one reading what kernels can, and return for which aggregations they did."""
+        """Read an activation once for all aggregations that kernels support, and return those aggregations."""
         axes = place.axes
         adjacent = axes and axes == (*range(axes[0], axes[-1] + 1),) and len(axes) == activation.ndim - 2
         if not adjacent or self._kernels is None or not self._kernels.reading.can_read(activation):
-            return set()  # kernels take adjacent axes of positions, and one axis of channels
+            return set()  # kernels need adjacent axes of positions and one axis of channels
         total = next((how for how in ("mean", "sum") if how in place.units), None)
         together = {how: place.units[how] for how in (total, "max") if how in place.units}
         if together:

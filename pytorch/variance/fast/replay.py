@@ -1,7 +1,6 @@
-"""Replaying a network, and the recording of its layers, as a CUDA graph.
+"""Replay a network, and the recording of its layers, as a CUDA graph.
 
-A network of small layers takes longer to launch than to run, and to read each of its layers takes as many launches
-again.
+A network of small layers takes longer to launch than to run, and reading its layers doubles the number of launches.
 """
 
 from collections.abc import Callable
@@ -14,21 +13,21 @@ from pytorch.variance.fast.capture import Graph
 from pytorch.variance.recording.recorder import ActivationRecorder
 
 CAPTURES = 2
-"""How often a network is captured, at most: a tensor is cut into batches of two sizes."""
+"""Maximum number of captures of a network: a tensor is split into batches of at most two sizes."""
 
 
 class Replay:
-    """Calls a recorder; on CUDA, after two calls with batches of a shape, by replaying such a call.
+    """Calls a recorder; on CUDA, after two calls with batches of the same shape, replays the call.
 
-    What a network does on the device is done again, what it does in Python is not. So a network is called every time
-    that waits for the device (and may decide by what it reads) or cannot be captured for another reason, or whose
-    replay does not give the very activations of the call, of the batch that was captured or of the next one (as random
-    numbers, or a state that changes between calls, may have it). A call with a batch of another shape ends a replay:
-    what it leaves in the network, such as a mask of that size, the graph knows nothing of.
+    A replay repeats what the network does on the device, but not what it does in Python. Two kinds of networks are
+    therefore called for every batch. Some cannot be captured, for example because they wait for the device and may
+    branch on what they read. Others do not give exactly the same activations when the captured batch or the next one
+    is replayed, because of random numbers or changing state. A batch of another shape ends a replay: the graph is
+    unaware of what such a call leaves in the network, such as a mask of that size.
 
     Args:
-        recorder: Inside its context.
-        call: Runs the recorder on a batch that others share.
+        recorder: Recorder, inside its context.
+        call: Function that runs the recorder on a batch shared with others.
     """
 
     def __init__(self, recorder: ActivationRecorder, call: Callable[[Tensor], Tensor]) -> None:
@@ -42,7 +41,7 @@ class Replay:
         """Return the activations of a batch, as the recorder does.
 
         Raises:
-            InputError: As ``call`` does.
+            InputError: ``call`` raised it.
         """
         if self._graph is None or (inputs.shape, inputs.dtype) != (self._graph.shape, self._graph.dtype):
             self._graph = None
@@ -55,11 +54,11 @@ class Replay:
         return self._checked(inputs, rows)
 
     def _captured(self, inputs: Tensor, rows: Tensor) -> Tensor:
-        """Capture the call that gave these rows, and return them."""
+        """Capture the call that returned these rows, and return them."""
         rows = rows.clone()
         self._left -= 1
         self._is_trusted = False
-        with suppress(Exception):  # whatever it is: the recorder itself is there
+        with suppress(Exception):  # whatever the error: the recorder itself still works
             self._graph = Graph(self._recorder, inputs)
         if self._graph is None:
             self._left = 0
@@ -67,7 +66,7 @@ class Replay:
         return self._checked(inputs, rows)
 
     def _checked(self, inputs: Tensor, rows: Tensor) -> Tensor:
-        """Give the graph up if its replay does not give these rows; return them."""
+        """Drop the graph if its replay does not reproduce these rows; return the rows."""
         rows = rows.clone()
         if not torch.allclose(self._graph(inputs), rows, rtol=0, atol=0, equal_nan=True):
             self._graph, self._left = None, 0

@@ -1,4 +1,4 @@
-"""Importing the kernels, which are written in Triton, where Triton works."""
+"""Import the Triton kernels where Triton works."""
 
 import importlib
 import warnings
@@ -9,15 +9,15 @@ import torch
 
 
 def kernels_for(device: torch.device | str) -> ModuleType | None:
-    """Return ``pytorch.variance.fast.kernels`` if they run on a device; else operations of PyTorch must do."""
+    """Return ``pytorch.variance.fast.kernels`` if they run on the device; None: use PyTorch operations."""
     return import_kernels() if torch.device(device).type == "cuda" else None
 
 
 @cache
 def import_kernels() -> ModuleType | None:
-    """Return the kernels, tried once; None, with a warning, where Triton is missing or does not work.
+    """Return the kernels, tested once; or None, with a warning, if Triton is missing or does not work.
 
-    It is missing on Windows, it needs a C compiler, and a GPU that is not too old.
+    Triton is missing on Windows, and needs a C compiler and a recent enough GPU.
     """
     try:
         kernels = importlib.import_module("pytorch.variance.fast.kernels")
@@ -26,6 +26,6 @@ def import_kernels() -> ModuleType | None:
             kernels.reading.try_out()
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        warnings.warn(f"Triton does not work ({reason}): measuring takes longer than it need", stacklevel=2)
+        warnings.warn(f"Triton does not work ({reason}): measuring will be slower", stacklevel=2)
         return None
     return kernels

@@ -1,5 +1,5 @@
 """One-pass statistics of units.
 
-In reading order: ``moments`` (means and squared deviations that can be merged), ``influence`` (error bars), ``block``
-(both, for some units), ``accumulator`` (for all of them).
+In reading order: ``moments`` (mergeable means and squared deviations), ``influence`` (standard errors), ``block``
+(both, for a block of units), ``accumulator`` (for all units).
 """

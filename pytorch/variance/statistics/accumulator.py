@@ -1,4 +1,4 @@
-"""The sums from which both variances of every class follow, and their errors, fed batch by batch and mergeable."""
+"""One-pass, mergeable sums that yield both variances of every class, and the standard errors of layer means."""
 
 from collections.abc import Iterable
 from itertools import starmap
@@ -18,25 +18,25 @@ from pytorch.variance.statistics.moments import Groups
 class VarianceAccumulator:
     """Transformation and sample variance of U units in L layers, over T transformations and any number of samples.
 
-    For every batch: ``begin`` with its labels, ``add`` the activations under each transformation in turn, ``end``.
-    The state is (2 T + 1)·K·U numbers, the batch under way 5·B·U, and C·B·U activations wait if C transformations are
-    taken at once. None grows with the number of samples. Shards of the samples, accumulated apart, are merged by
-    ``merge``.
+    For every batch, call ``begin`` with its labels, ``add`` with the activations under each transformation in turn, and
+    ``end``. The state is (2 T + 1)·K·U numbers and the current batch 5·B·U. If C transformations are processed at once,
+    C·B·U activations are buffered. Memory does not grow with the number of samples. ``merge`` combines accumulators of
+    separate sets of samples.
 
     Attributes:
-        labels: The label of each row of the state, in the order in which they were met.
-        counts: (K,) int64 on the CPU, the number of samples of each.
-        layers: Units of each layer.
+        labels: Label of each row of the state, in order of first appearance.
+        counts: Number of samples of each label, (K,) int64 on the CPU.
+        layers: Number of units of each layer.
 
     Args:
-        transformations: T, at least 2.
-        layers: Units of each layer; together U.
+        transformations: Number of transformations, T; at least 2.
+        layers: Number of units of each layer, U in total.
         dispersion: ``"std"`` or ``"variance"``, both with ddof = 1.
-        labels: Labels to make room for from the start, in this order; others get theirs when they are met.
-        device: Where the state lives.
-        wholes: For each global mean the layers that it is taken over; None: one, over all.
-        batch: Samples of a usual batch; the blocks of units are cut to suit it.
-        classes: How many labels there will be, if that is known.
+        labels: Labels to reserve rows for at the start; other labels get rows when they first appear.
+        device: Device of the state.
+        wholes: Layers that each global mean averages over; None: one global mean, over all layers.
+        batch: Usual batch size, B; blocks of units are sized to suit it.
+        classes: Expected number of labels, K, if known.
     """
 
     def __init__(
@@ -64,16 +64,16 @@ class VarianceAccumulator:
         self._made_with = transformations, dispersion, list(layers), [*map(list, wholes)], width, at_once
         self._wholes = [torch.tensor(members, dtype=torch.int64, device=device) for members in wholes]
         columns = len(layers) + len(wholes)
-        self._errors_all = ErrorSums(4 * columns, device)  # of TV, SV and NV, and the bias of NV
+        self._errors_all = ErrorSums(4 * columns, device)  # TV, SV, NV, and the bias of NV
         self._errors_all.append(1)
-        self._errors_classes = ErrorSums(6 * columns, device)  # the same, and NV and its bias where every class has one
+        self._errors_classes = ErrorSums(6 * columns, device)  # and the last two over units with an NV in every class
         self._reserve(list(labels))
 
     def begin(self, labels: Tensor) -> None:
-        """Open a batch.
+        """Start a batch.
 
         Args:
-            labels: (B,) integers, the class of each sample.
+            labels: Class of each sample, (B,) integers.
         """
         values = labels.tolist()
         self._reserve(values)
@@ -87,20 +87,20 @@ class VarianceAccumulator:
             block.begin(self._groups, self._everyone)
 
     def add(self, activations: Tensor) -> None:
-        """Take in the activations of the batch under the next transformation.
+        """Add the activations of the batch under the next transformation.
 
         Args:
-            activations: (B, U), of the same type under every transformation.
+            activations: (B, U), with the same dtype under every transformation.
 
         Raises:
-            ValueError: They are not, and would be broadcast or rounded to fit; or all transformations have been.
+            ValueError: Shape or dtype differs, so values would be broadcast or rounded; or no transformation is left.
         """
         if self._steps == self._transformations:
-            raise ValueError(f"the batch has been added under all {self._steps} transformations")
+            raise ValueError(f"the batch was already added under all {self._steps} transformations")
         shape, kind = (len(self._groups.members), sum(self.layers)), self._kind or activations.dtype
         if activations.shape != shape or activations.dtype != kind:
             found = f"{activations.dtype} {tuple(activations.shape)}"
-            raise ValueError(f"activations are {found}, not {kind} {shape}, as the batch, its layers and steps want it")
+            raise ValueError(f"activations are {found}, not {kind} {shape} as labels, layers and earlier steps require")
         self._kind = kind
         self._steps += 1
         widths = [block.units for block in self._blocks]
@@ -108,13 +108,13 @@ class VarianceAccumulator:
             block.add(values)
 
     def end(self) -> None:
-        """Close the batch: fold the dispersion of each of its samples, and its influence, into its class.
+        """Close the batch: add the dispersion and the influences of each sample to the sums of its class.
 
         Raises:
-            ValueError: It has not been added under every transformation.
+            ValueError: The batch was not added under every transformation.
         """
         if self._steps < self._transformations:
-            raise ValueError(f"the batch has been added under {self._steps} of {self._transformations} transformations")
+            raise ValueError(f"the batch was added under {self._steps} of {self._transformations} transformations")
         groups = self._groups
         self.counts[groups.present] += groups.sizes
         counts = self._float_counts()
@@ -133,7 +133,7 @@ class VarianceAccumulator:
         self._errors_classes.add(torch.cat([of_class, second_of_class, second_in_every], dim=1), groups)
 
     def _sums_over_blocks(self, blocks: list[LayerSums]) -> LayerSums:
-        """Add up the sums over the units of each layer."""
+        """Add the layer sums of all blocks."""
         if len(blocks) == 1 and len(self._blocks[0].layers) == len(self.layers):
             return blocks[0]
 
@@ -147,14 +147,14 @@ class VarianceAccumulator:
         return LayerSums(add("first"), add("second"), add("finite"))
 
     def _means(self, sums: Tensor, units: Tensor) -> Tensor:
-        """Means over the units of each layer and, after them, over those of all the layers of each whole.
+        """Means over the units of each layer, followed by means over the units of each whole.
 
         Args:
-            sums: (R, L), over the units of each layer.
-            units: Their number, (R, L).
+            sums: Sums over the units of each layer, (R, L).
+            units: Number of units summed, (R, L).
         """
         of_layers = sums / units.clamp(min=1)
-        # One whole must not see what is not finite in a layer of another, which a product with 0 would let through.
+        # A product with a 0/1 matrix would let non-finite layers spoil wholes they do not belong to, as 0 · inf is NaN.
         sums, units = (
             torch.stack([values.index_select(1, members).sum(dim=1) for members in self._wholes], dim=1)
             for values in (sums, units)
@@ -162,15 +162,15 @@ class VarianceAccumulator:
         return torch.cat([of_layers, sums / units.clamp(min=1)], dim=1)
 
     def merge(self, other: "VarianceAccumulator") -> None:
-        """Take in all samples of ``other``, made with the same arguments but for ``labels``, on the same device.
+        """Add all samples of ``other``, made with the same arguments except ``labels``, on the same device.
 
-        Its ``batch`` may differ as far as the blocks of units are cut alike.
+        ``batch`` and ``classes`` may also differ if they result in the same blocks.
 
         Raises:
-            ValueError: Layers, transformations, dispersion or blocks are others.
+            ValueError: Layers, transformations, dispersion or blocks differ.
         """
         if other._made_with != self._made_with:
-            raise ValueError("accumulators of other layers, transformations or batches cannot be merged")
+            raise ValueError("accumulators with different layers, transformations or blocks cannot be merged")
         self._reserve(other.labels)
         rows = [self.labels.index(label) for label in other.labels]
         for mine, its in zip(self._blocks, other._blocks, strict=True):
@@ -180,7 +180,7 @@ class VarianceAccumulator:
         self._errors_classes.merge(other._errors_classes, rows)
 
     def _reserve(self, labels: list[int]) -> None:
-        """Make room for the labels that are new."""
+        """Add rows for new labels."""
         new = sorted(set(labels) - set(self.labels))
         if not new:
             return
@@ -190,32 +190,32 @@ class VarianceAccumulator:
             part.append(len(new))
 
     def transformation_variance(self) -> tuple[np.ndarray, np.ndarray]:
-        """TV: the mean over samples of the dispersion over transformations.
+        """TV: mean over samples of the dispersion over transformations.
 
         Returns:
-            Of all samples (U,), and of each class (K, U) in the order of ``labels``; float64.
+            TV of all samples, (U,), and of each class in the order of ``labels``, (K, U); float64.
         """
         counts = self._float_counts()
         return _side_by_side(block.transformation_variance(counts) for block in self._blocks)
 
     def sample_variance(self) -> tuple[np.ndarray, np.ndarray]:
-        """SV: the mean over transformations of the dispersion over samples.
+        """SV: mean over transformations of the dispersion over samples.
 
         Returns:
-            As ``transformation_variance``. NaN for a class of one sample, whose dispersion is undefined.
+            As for ``transformation_variance``. NaN for a class with one sample, whose dispersion is undefined.
         """
         return _side_by_side(block.sample_variance() for block in self._blocks)
 
     def in_strata(self) -> Tensor:
-        """Which rows are classes that stratified means are taken over, (K,) bool on the CPU.
+        """Which rows are classes that stratified means include, (K,) bool on the CPU.
 
-        Those of at least two samples; samples without a label are a class only if there is no other.
+        A class needs at least two samples. Unlabelled samples count as a class only if there is no other.
         """
         labelled = torch.tensor([label >= 0 for label in self.labels], dtype=torch.bool)
         return (self.counts > 1) & (labelled | ~labelled.any())
 
     def constant_units(self) -> tuple[Tensor, Tensor]:
-        """Count the units of each layer with TV = SV = 0: of all samples (L,), of each class (K, L), on the CPU."""
+        """Count the units of each layer with TV = SV = 0, over all samples, (L,), and per class, (K, L); on the CPU."""
         totals = [torch.zeros(rows, len(self.layers), dtype=torch.float64) for rows in (1, len(self.labels))]
         for block in self._blocks:
             for total, part in zip(totals, block.constant_units(), strict=True):

@@ -1,8 +1,8 @@
-"""Mean and dispersion of streams of observations, in one pass, mergeable without loss.
+"""Mean and dispersion of streams of observations, in one pass and mergeable without loss.
 
-The state is (count, mean, m2), m2 being the sum of squared deviations from the mean. A sum of squares is only ever
-taken of deviations from a value of the stream itself, or from its mean so far, never of the observations, whose
-squares lose every digit once the mean is large beside the spread.
+The state is (count, mean, m2), where m2 is the sum of squared deviations from the mean. Only deviations are squared,
+taken from an observation of the stream or from its mean so far. Squares of the observations themselves would lose every
+digit once the mean is large compared with the spread.
 
 Sources:
     T. F. Chan, G. H. Golub, R. J. LeVeque (1983), Algorithms for computing the sample variance, eq. 1.7 (shifted
@@ -16,20 +16,21 @@ import torch
 from torch import Tensor
 
 DISPERSIONS: dict[str, Callable[[Tensor], Tensor]] = {"std": Tensor.sqrt_, "variance": lambda variance: variance}
-"""What a dispersion is, as a function of the variance, in its place."""
+"""Each dispersion as a function of the variance, in place."""
 
 
 @dataclass(frozen=True)
 class Groups:
-    """To which group each observation of a batch belongs; only the groups that occur in the batch are listed.
+    """Group of each observation of a batch; lists only groups that occur in the batch.
 
     Attributes:
-        present: (G,) int64 on the CPU, the rows of the state that the batch brings observations of, each once.
-        sizes: (G,) int64 on the CPU, the number of observations that the batch has of each.
-        rows: ``present``, where the observations are.
-        members: (B,) int64, for each observation the position of its row in ``rows``.
-        counts: (G, 1) float64, ``sizes``, where the observations are.
-        new: For each position whose row had no observation before, that position and one of its observations.
+        present: Rows of the state with observations in the batch, each once, (G,) int64 on the CPU.
+        sizes: Number of observations of each such row in the batch, (G,) int64 on the CPU.
+        rows: ``present`` on the device of the observations.
+        members: Position in ``rows`` of each observation's row, (B,) int64.
+        counts: ``sizes`` on the device of the observations, (G, 1) float64.
+        new: Positions of the rows without earlier observations, and the index of one observation for each; None if
+            there are none.
     """
 
     present: Tensor
@@ -41,47 +42,47 @@ class Groups:
 
     @classmethod
     def of(cls, rows: Tensor, seen: Tensor, device: torch.device | str = "cpu") -> "Groups":
-        """Sort the observations of a batch.
+        """Group the observations of a batch.
 
-        Everything is decided on the CPU, so that an accelerator is never waited for.
+        All decisions are made on the CPU, so that it never waits for an accelerator.
 
         Args:
-            rows: (B,) int64 on the CPU, the row of the state of each observation.
-            seen: (K,), how many observations each row of the state has had.
-            device: Where the observations are.
+            rows: Row of the state of each observation, (B,) int64 on the CPU.
+            seen: Number of earlier observations of each row of the state, (K,).
+            device: Device of the observations.
 
         >>> Groups.of(torch.tensor([4, 1, 4]), seen=torch.zeros(5)).counts.flatten().tolist()
         [1.0, 2.0]
         """
 
-        def there(values: Tensor) -> Tensor:
+        def moved(values: Tensor) -> Tensor:
             return values.to(device, non_blocking=True)
 
         present, members, sizes = rows.unique(return_inverse=True, return_counts=True)
         first = torch.empty_like(present).scatter_(0, members, torch.arange(len(rows)))
         unseen = (seen[present] == 0).nonzero().flatten()
-        new = (there(unseen), there(first[unseen])) if len(unseen) else None
-        counts = there(sizes.double().unsqueeze(1))
-        return cls(present, sizes, there(present), there(members), counts, new)
+        new = (moved(unseen), moved(first[unseen])) if len(unseen) else None
+        counts = moved(sizes.double().unsqueeze(1))
+        return cls(present, sizes, moved(present), moved(members), counts, new)
 
     def as_one(self) -> "Groups":
-        """Take all observations for one group, whose row, the only one, has had observations before."""
+        """Treat all observations as one group, with a single row that already has observations."""
         device = self.rows.device
         return Groups.of(torch.zeros(len(self.members), dtype=torch.int64), torch.ones(1), device)
 
     def sum(self, values: Tensor) -> Tensor:
-        """Sum the rows of (B, U) group by group, (G, U)."""
+        """Sum the rows of (B, U) within each group, giving (G, U)."""
         if len(self.rows) == 1:
             return values.sum(dim=0, keepdim=True)
         return values.new_zeros(len(self.rows), values.shape[1]).index_add_(0, self.members, values)
 
     def deviations(self, values: Tensor, centres: Tensor) -> Tensor:
-        """Subtract from each observation, (B, U), the centre of its group, (G, U)."""
+        """Subtract the centre of its group, (G, U), from each observation, (B, U)."""
         spread = self.spread(centres)
         return torch.sub(values, spread, out=spread) if len(spread) == len(values) != 1 else values - spread
 
     def spread(self, values: Tensor) -> Tensor:
-        """Give each observation the row of its group, (B, U) of (G, U); a single row is left to broadcast, (1, U)."""
+        """Repeat each group's row, (G, U), for its observations, (B, U); a single row, (1, U), is left to broadcast."""
         return values if len(self.rows) == 1 else values.index_select(0, self.members)
 
 
@@ -89,13 +90,13 @@ class Groups:
 class Moments:
     """Count, mean and m2 of the observations of K groups, for each of U units.
 
-    A constant stream has m2 = 0 exactly, whatever its value and however it is split or merged: that is what
-    tells a unit that never changes from one that hardly does.
+    A constant stream has m2 = 0 exactly, whatever its value and however it is split or merged. This distinguishes units
+    that never change from those that hardly change.
 
     Attributes:
-        count: Observations so far, (K, 1) float64.
-        mean: Their mean, (K, U) float64.
-        m2: The sum of their squared deviations from ``mean``, (K, U) float64.
+        count: Number of observations so far, (K, 1) float64.
+        mean: Mean of the observations, (K, U) float64.
+        m2: Sum of squared deviations from ``mean``, (K, U) float64.
     """
 
     count: Tensor
@@ -104,7 +105,7 @@ class Moments:
 
     @classmethod
     def empty(cls, groups: int, units: int, device: torch.device | str = "cpu") -> "Moments":
-        """Moments of no observation."""
+        """Moments without observations."""
 
         def zeros(width: int) -> Tensor:
             return torch.zeros(groups, width, dtype=torch.float64, device=device)
@@ -112,16 +113,16 @@ class Moments:
         return cls(zeros(1), zeros(units), zeros(units))
 
     def update(self, observations: Tensor, groups: Groups) -> "Update":
-        """Take in a batch of observations, each belonging to one group (a row of the state).
+        """Add a batch of observations, each belonging to one group (a row of the state).
 
-        Deviations are taken from the mean so far, or for a row seen for the first time from one of its
-        observations. After n0 observations, n more with the deviations d, and d̄ their mean, make of m2
+        Deviations d are taken from the mean so far or, in a new row, from one of its observations. After n0
+        observations, n new ones with mean deviation d̄ change m2 to
 
             m2 + Σ d² - n² d̄² / (n0 + n)
 
         Args:
             observations: (B, U) float64.
-            groups: The row of each.
+            groups: Group of each observation.
 
         >>> moments = Moments.empty(2, 1)
         >>> batch = torch.tensor([[1.0], [2.0], [9.0]], dtype=torch.float64)
@@ -131,16 +132,16 @@ class Moments:
         """
         part = self.opened(observations, groups)
         deviations = groups.deviations(observations, part.mean)
-        kept = deviations.float()
+        rounded = deviations.float()
         reference = part.mean.clone()
         sums = groups.sum(deviations)
         part = self.taken(part, sums, groups.sum(deviations.square_()), groups)
-        return Update(part, kept, reference)
+        return Update(part, rounded, reference)
 
     def opened(self, observations: Tensor, groups: Groups) -> "Moments":
-        """The rows of the groups of a batch, which an observation is the mean of where there was none before.
+        """Select the rows of the groups of a batch; a new row gets one of its observations as mean.
 
-        These moments themselves, if they are all rows.
+        Returns these moments themselves if the batch has observations of every row.
         """
         part = self if len(groups.present) == len(self.mean) else self.select(groups.rows)
         if groups.new is not None:
@@ -149,16 +150,16 @@ class Moments:
         return part
 
     def taken(self, part: "Moments", sums: Tensor, squares: Tensor, groups: Groups) -> "Moments":
-        """Take in a batch by its sums.
+        """Add a batch, given its sums.
 
         Args:
-            part: What ``opened`` returned.
-            sums: (G, U) float64, of deviations from the means of ``part``; they are used up.
-            squares: (G, U) float64, of their squares; they are used up.
-            groups: Of the batch.
+            part: Rows returned by ``opened``.
+            sums: Sums of deviations from the means of ``part``, (G, U) float64; overwritten.
+            squares: Sums of their squares, (G, U) float64; overwritten.
+            groups: Groups of the batch.
 
         Returns:
-            ``part``, the batch included.
+            ``part``, now including the batch.
         """
         shift = sums.div_(groups.counts)
         share = groups.counts / (part.count + groups.counts)
@@ -169,11 +170,11 @@ class Moments:
         return part
 
     def select(self, rows: Tensor) -> "Moments":
-        """Copy some rows."""
+        """Copy the given rows."""
         return Moments(*(part.index_select(0, rows) for part in (self.count, self.mean, self.m2)))
 
     def replace(self, rows: Tensor, part: "Moments") -> None:
-        """Put ``part`` in the place of some rows."""
+        """Replace the given rows with ``part``."""
         self.count.index_copy_(0, rows, part.count)
         self.mean.index_copy_(0, rows, part.mean)
         self.m2.index_copy_(0, rows, part.m2)
@@ -184,7 +185,7 @@ class Moments:
             setattr(self, name, with_more_rows(getattr(self, name), rows))
 
     def merge(self, other: "Moments") -> None:
-        """Take in the observations of ``other`` as if they had been observed here (Chan, Golub & LeVeque).
+        """Add the observations of ``other`` as if they had been observed here (Chan, Golub & LeVeque).
 
         >>> left, right = Moments.empty(1, 1), Moments.empty(1, 1)
         >>> for moments, value in ((left, 1.0), (right, 3.0)):
@@ -199,15 +200,15 @@ class Moments:
         self._combine(other.count, shift, torch.addcmul(other.m2, shift.square(), self.count * share))
 
     def _combine(self, count: Tensor, shift: Tensor, more: Tensor) -> None:
-        """Take in observations whose mean lies ``shift`` above this one, and which add ``more`` to m2."""
+        """Add observations whose mean is ``shift`` above the current one and that add ``more`` to m2."""
         total = self.count + count
         self.m2 += more
-        # In place: of a state that moved, the old places would stay as gaps.
+        # In place: a state that moved would leave gaps in memory.
         self.mean.addcmul_(shift, count / total.clamp(min=1))
         self.count = total
 
     def pooled(self) -> "Moments":
-        """Moments of all groups taken together, (1, U).
+        """Moments of all groups together, (1, U).
 
         >>> moments = Moments(torch.ones(2, 1), torch.tensor([[1.0], [3.0]]), torch.zeros(2, 1))
         >>> moments.pooled().mean.item(), moments.pooled().m2.item()
@@ -222,7 +223,7 @@ class Moments:
         return Moments(self.count.sum(dim=0, keepdim=True), reference + shift, m2)
 
     def variance(self, ddof: int = 1) -> Tensor:
-        """Return m2 / (count - ddof); NaN where there are no more than ``ddof`` observations."""
+        """Return m2 / (count - ddof); NaN where there are ``ddof`` observations or fewer."""
         freedom = self.count - ddof
         return self.m2 / torch.where(freedom > 0, freedom, torch.nan)
 
@@ -236,19 +237,19 @@ class Moments:
 
 
 def with_more_rows(values: Tensor, rows: int) -> Tensor:
-    """Add rows of zeros below (K, U); where there are none yet without a copy, which would take memory twice."""
+    """Append rows of zeros to (K, U); if K = 0, without a copy, which would need the memory twice."""
     more = values.new_zeros(rows, values.shape[1])
     return torch.cat([values, more]) if len(values) else more
 
 
 @dataclass(frozen=True)
 class Update:
-    """What an update leaves for those who want to know how its observations lie about the new mean.
+    """By-products of an update, from which deviations from the new means follow.
 
     Attributes:
-        moments: Of the rows that the batch has observations of, the batch included.
-        deviations: (B, U) float32, of the observations from ``reference``.
-        reference: (G, U) float64, the means before.
+        moments: Updated moments of the rows with observations in the batch.
+        deviations: Deviations of the observations from ``reference``, (B, U) float32.
+        reference: Means before the update, or one of the observations in a new row, (G, U) float64.
     """
 
     moments: Moments

@@ -1,7 +1,7 @@
-"""Kernels for CUDA, in Triton: each reads once what operations of PyTorch go through the memory many times for.
+"""CUDA kernels in Triton: each reads its input once, where PyTorch operations would read memory many times.
 
-PyTorch brings Triton along where it is built for CUDA on Linux. ``TRITON_INTERPRET=1``, set before this package is
-imported, runs the kernels on a CPU, slowly.
+PyTorch builds for CUDA on Linux include Triton. With ``TRITON_INTERPRET=1`` set before this package is imported, the
+kernels run on a CPU, slowly.
 """
 
 from pytorch.variance.fast.kernels import influences, reading, sums

@@ -1,4 +1,4 @@
-"""The influences of the samples of a batch, added up over the units of each layer and over samples.
+"""Influences of the samples of a batch, summed over the units of each layer and over samples.
 
 ``order`` and ``starts`` are as in ``sums``.
 """
@@ -17,18 +17,18 @@ def influences_on_layers(
     dispersion: Tensor, scaled: list[Tensor], expansions: list[Expansion], in_every: Tensor, members: Tensor,
     layer_starts: Tensor,
 ) -> Tensor:  # fmt: skip
-    """Add up the influences of each sample on the units of each layer.
+    """Sum the influences of each sample over the units of each layer.
 
     Args:
-        dispersion: (B, U) float64.
-        scaled: Twice (B, U) float32, as ``sums_over_steps`` leaves them.
-        expansions: Of the samples of each group, (G, U), and of all samples, (1, U).
-        in_every: (1, U) bool, the units that the last of the sums is of.
-        members: (B,) int64, the group of each sample.
-        layer_starts: (L + 1,) int64.
+        dispersion: Dispersion of each sample over the transformations, (B, U) float64.
+        scaled: Two tensors (B, U) float32, as left by ``sums_over_steps``.
+        expansions: Expansions about each group, (G, U), and about all samples, (1, U).
+        in_every: Units that the last of the sums covers, (1, U) bool.
+        members: Group of each sample, (B,) int64.
+        layer_starts: First unit of each layer, and end of the last, (L + 1,) int64.
 
     Returns:
-        (7, B, L) float64, as ``pytorch.variance.statistics.block.LayerSums.first``.
+        ``pytorch.variance.statistics.block.LayerSums.first`` as one tensor, (7, B, L) float64.
     """
     (count, units), layers = dispersion.shape, len(layer_starts) - 1
     sums = dispersion.new_empty(7, count, layers)
@@ -43,12 +43,12 @@ def influences_on_layers(
 def products_of_influences(
     dispersion: Tensor, scaled: list[Tensor], expansions: list[Expansion], order: Tensor, starts: Tensor
 ) -> list[Tensor]:
-    """Add up relative influences on SV times influences on NV, over the samples of each group.
+    """Sum relative influences on SV times influences on NV, over the samples of each group.
 
-    Arguments as those of ``influences_on_layers``.
+    The arguments are those of ``influences_on_layers``.
 
     Returns:
-        About the samples of the group, and about all samples, each (G, U) float64.
+        Sums of influences about the group, and about all samples, each (G, U) float64.
     """
     groups, units = len(starts) - 1, dispersion.shape[1]
     products = [dispersion.new_empty(groups, units) for _ in expansions]
@@ -60,7 +60,7 @@ def products_of_influences(
 
 
 def sums_of_layers(values: Tensor, layer_starts: Tensor) -> Tensor:
-    """Sum (R, U), real numbers or truth values, over the units of each layer, (R, L) float64."""
+    """Sum (R, U), real numbers or booleans, over the units of each layer, giving (R, L) float64."""
     layers = len(layer_starts) - 1
     sums = torch.empty(len(values), layers, dtype=torch.float64, device=values.device)
     if sums.numel():
@@ -75,7 +75,7 @@ def _fields(expansion: Expansion) -> tuple[Tensor, ...]:
 
 @triton.jit
 def _influences(dispersion, square, tvs, centres, inverses, nvs, knowns, where, here):
-    """On TV and SV, on SV divided by SV, and on NV, at these places of the expansion."""
+    """Influences on TV and SV, relative influence on SV, and influence on NV, at these positions of the expansion."""
     inverse = tl.load(inverses + where, mask=here, other=0.0)
     on_tv = dispersion - tl.load(tvs + where, mask=here, other=0.0)
     on_sv = square.to(tl.float64) - tl.load(centres + where, mask=here, other=0.0)

@@ -1,4 +1,4 @@
-"""From the positions of an activation to its units, in one reading for several aggregations, or several layers."""
+"""Reduce the positions of an activation to units, reading it once for several aggregations or layers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,14 +11,14 @@ from torch import Tensor
 KINDS = {torch.float32: tl.float32, torch.float64: tl.float64}
 
 Units = Mapping[str, Tensor]
-"""For each aggregation the memory of its units."""
+"""Memory for the units of each aggregation."""
 
 READABLE = (torch.bfloat16, torch.float16, *KINDS)
-"""Types of activations that are read."""
+"""Dtypes of activations that the kernels read."""
 
 
 def can_read(activation: Tensor) -> bool:
-    """Whether an activation is a plain tensor of numbers that the kernel takes."""
+    """Whether an activation is a plain tensor that the kernels can read."""
     return type(activation) is Tensor and activation.dtype in READABLE and not activation.is_neg()
 
 
@@ -26,11 +26,11 @@ def reduce_positions(activation: Tensor, axes: tuple[int, ...], kind: torch.dtyp
     """Reduce the positions of an activation to its units.
 
     Args:
-        activation: (B, ...), that ``can_read`` is true of.
-        axes: Of the positions; side by side, not the first.
-        kind: In which type to sum, float32 or float64.
-        outs: Where to write the units of ``"mean"`` or ``"sum"``, of ``"max"``, or of both, (B, C), in rows of one
-            length.
+        activation: (B, ...), accepted by ``can_read``.
+        axes: Axes of the positions, adjacent and without the first.
+        kind: Dtype to sum in, float32 or float64.
+        outs: Memory for the units of ``"mean"`` or ``"sum"``, of ``"max"``, or of both; each (B, C), with the same row
+            stride.
     """
     read_chain(activation, axes, kind, None, [outs, None, None])
 
@@ -39,22 +39,22 @@ def read_chain(
     activation: Tensor, axes: tuple[int, ...], kind: torch.dtype, affine: tuple[Tensor, Tensor] | None,
     outs: Sequence[Units | None],
 ) -> None:  # fmt: skip
-    """Reduce the positions of an activation x, of y = scale · x + shift rounded to the type of x, and of max(y, 0).
+    """Reduce the positions of an activation x, of y = scale · x + shift rounded to the dtype of x, and of max(y, 0).
 
     Args:
         activation: As for ``reduce_positions``.
-        axes: Likewise.
-        kind: Likewise.
-        affine: Scale and shift, both (C,) of type ``kind``; None: y is x.
-        outs: Likewise, of x, of y, and of max(y, 0); None: it is not wanted.
+        axes: As for ``reduce_positions``.
+        kind: As for ``reduce_positions``.
+        affine: Scale and shift, both (C,) with dtype ``kind``; None: y is x.
+        outs: Memory for the units of x, of y and of max(y, 0), as for ``reduce_positions``; None: not wanted.
     """
     positions = activation.shape[axes[0] : axes[-1] + 1].numel()
-    (kept,) = {*range(1, activation.ndim)} - {*axes}
-    values = activation.movedim(kept, 1)
+    (channel_axis,) = {*range(1, activation.ndim)} - {*axes}
+    values = activation.movedim(channel_axis, 1)
     channels = values.shape[1]
     try:
         values = values.view(-1, channels, positions)
-    except RuntimeError:  # the positions do not lie at equal distances
+    except RuntimeError:  # the positions are not evenly spaced in memory
         values = values.reshape(-1, channels, positions)
     has_total, has_largest, has_normed, has_rectified = (
         bool(outs[0].keys() - {"max"}), "max" in outs[0], affine is not None, outs[2] is not None,
@@ -75,25 +75,24 @@ def read_chain(
 
 
 def try_out() -> None:
-    """Run a kernel on the present CUDA device; whatever is wrong with Triton shows in it."""
+    """Run a kernel on the current CUDA device, to reveal any problem with Triton."""
     outs = {how: torch.empty(1, 1, device="cuda") for how in ("mean", "max")}
     reduce_positions(torch.zeros(1, 1, 2, 2, device="cuda"), (2, 3), torch.float32, outs)
 
 
 def shape_of_programs(channels: int, positions: int, sums: int, *, channels_last: bool) -> dict[str, int]:
-    """Choose what a program takes of a sample (tuned on an H200).
+    """Choose the share of a sample that a program processes (tuned on an H200).
 
-    Few positions are added up within a thread, many by several at once; and what many sums are made of leaves fewer
-    registers to each.
+    Few positions are summed within one thread, many by several threads. The more sums, the fewer registers for each.
 
     Args:
-        channels: C.
-        positions: Of a channel.
-        sums: How many sums and maxima a program makes of each channel.
-        channels_last: Whether the channels of a position lie side by side, or the positions of a channel.
+        channels: Number of channels, C.
+        positions: Number of positions per channel.
+        sums: Number of sums and maxima per channel.
+        channels_last: Whether the channels of a position are adjacent in memory, or the positions of a channel.
 
     Returns:
-        Channels, positions at a time, how many such steps are begun together, and warps.
+        Channels per program, positions per step, steps unrolled together, and warps.
 
     >>> shape_of_programs(512, 16, 1, channels_last=True)
     {'tile': 256, 'at_once': 4, 'unroll': 4, 'num_warps': 1}
@@ -128,7 +127,7 @@ def _reduce_positions(
     with_rectified: tl.constexpr, whole: tl.constexpr, kind: tl.constexpr, at_once: tl.constexpr, tile: tl.constexpr,
     unroll: tl.constexpr, is_wide: tl.constexpr,
 ):  # fmt: skip
-    # From the end, which has been written last and may still be in the cache.
+    # Start at the end, which was written last and may still be in the cache.
     program = tl.num_programs(0) - 1 - tl.program_id(0)
     sample = (program // parts).to(tl.int64)
     channel = (program % parts) * tile + tl.arange(0, tile)
@@ -183,6 +182,6 @@ def _reduce_positions(
 
 
 def launch(kernel: Any, grid: tuple[int, ...], first: Tensor, *arguments: Any, **options: Any) -> None:
-    """Launch a kernel of Triton, which does so on the present device, on that of the first argument."""
+    """Launch a Triton kernel on the device of its first argument; by default Triton uses the current device."""
     with torch.cuda.device_of(first):
         kernel[grid](first, *arguments, **options)

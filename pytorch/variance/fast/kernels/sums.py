@@ -1,7 +1,7 @@
-"""The sums of a batch over samples and over transformations.
+"""Sums of a batch over samples and over transformations.
 
-Samples are taken group by group: ``order`` (B,) int64 sorts them, ``starts`` (G + 1,) int64 says where in it each group
-begins, and where the last one ends.
+Samples are processed group by group. ``order`` (B,) int64 sorts them by group; ``starts`` (G + 1,) int64 is the start
+of each group in that order, and the end of the last.
 """
 
 import torch
@@ -12,23 +12,23 @@ from torch import Tensor
 from pytorch.variance.fast.kernels.reading import launch
 
 USUAL = {"samples": 8, "tile": 32, "num_warps": 4}
-"""What a program takes at a time, and its warps (tuned on an H200)."""
+"""Samples and units per step of a program, and its warps (tuned on an H200)."""
 
 FEW = {"samples": 4, "tile": 32, "num_warps": 1}
-"""The same, where little is done with what is read."""
+"""The same, for kernels that do little work per value."""
 
 
 def sums_over_samples(values: Tensor, centres: Tensor, order: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
-    """Add up deviations from the centre of the group, and their squares, over the samples of each group.
+    """Sum deviations from the centre of the group, and their squares, over the samples of each group.
 
     Args:
-        values: (B, W) float32 or float64.
-        centres: (G, W) float64.
-        order: See above.
-        starts: See above.
+        values: Observations, (B, W) float32 or float64.
+        centres: Centre of each group, (G, W) float64.
+        order: Sample order, (B,) int64; see the module docstring.
+        starts: Group starts, (G + 1,) int64; see the module docstring.
 
     Returns:
-        Both sums, (G, W) float64.
+        Both sums, each (G, W) float64.
     """
     sums, squares = torch.empty_like(centres), torch.empty_like(centres)
     groups, width = centres.shape
@@ -39,24 +39,24 @@ def sums_over_samples(values: Tensor, centres: Tensor, order: Tensor, starts: Te
 
 def sums_over_steps(
     values: Tensor, first: Tensor, order: Tensor, starts: Tensor, about: list[tuple[Tensor, Tensor]],
-    sums: Tensor, squares: Tensor, scaled: list[Tensor], *, anew: bool,
+    sums: Tensor, squares: Tensor, scaled: list[Tensor], *, overwrite: bool,
 ) -> list[Tensor]:  # fmt: skip
-    """Add up over C transformations, onto what is there from those before.
+    """Add the sums over C transformations to those over earlier transformations.
 
     Args:
-        values: (B, C, U) float32 or float64.
-        first: (B, U), the activations under the first transformation of all.
-        order: See above.
-        starts: See above.
-        about: Means over samples, float64, and scales, float32: of each group (G, C·U), and of all samples (1, C·U).
-        sums: (B, U) float64, of deviations from ``first``.
-        squares: (B, U) float64, of their squares.
-        scaled: Twice (B, U) float32, of squared deviations from these means times the squared scales.
-        anew: Whether there are none before: whatever is there is overwritten.
+        values: Activations, (B, C, U) float32 or float64.
+        first: Activations under the very first transformation, (B, U).
+        order: Sample order, (B,) int64; see the module docstring.
+        starts: Group starts, (G + 1,) int64; see the module docstring.
+        about: Means over samples, float64, and scales, float32; for each group, (G, C·U), and all samples, (1, C·U).
+        sums: Sums of deviations from ``first``, (B, U) float64.
+        squares: Sums of their squares, (B, U) float64.
+        scaled: Sums of squared deviations from these means times the squared scales, two tensors (B, U) float32.
+        overwrite: Whether these are the first transformations, so that earlier contents are overwritten.
 
     Returns:
-        For either of ``about``: those products squared, times the squared scales, summed over transformations and over
-        the samples of each group, (G, U) float32.
+        For each entry of ``about``, those products squared, times the squared scales, summed over transformations and
+        over the samples of each group, (G, U) float32.
     """
     _, steps, units = values.shape
     groups = len(starts) - 1
@@ -66,7 +66,7 @@ def sums_over_steps(
     launch(
         _sums_over_steps, grid,
         values, first, order, starts, class_means, class_scales, means, scales, sums, squares, *scaled, *fourths,
-        steps, units, anew=anew, **USUAL,
+        steps, units, overwrite=overwrite, **USUAL,
     )  # fmt: skip
     return fourths
 
@@ -74,18 +74,18 @@ def sums_over_steps(
 def dispersions(
     sums: Tensor, squares: Tensor, steps: int, kind: str, order: Tensor, starts: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Compute the dispersion of each sample over the transformations, and add it up over the samples of each group.
+    """Compute the dispersion of each sample over the transformations, and sum it over the samples of each group.
 
     Args:
-        sums: (B, U) float64, as ``sums_over_steps`` leaves them; they are used up.
-        squares: Likewise.
-        steps: T.
+        sums: Result of ``sums_over_steps``, (B, U) float64; overwritten.
+        squares: Result of ``sums_over_steps``, (B, U) float64.
+        steps: Number of transformations, T.
         kind: ``"std"`` or ``"variance"``.
-        order: See above.
-        starts: See above.
+        order: Sample order, (B,) int64; see the module docstring.
+        starts: Group starts, (G + 1,) int64; see the module docstring.
 
     Returns:
-        The dispersion (B, U), and its sums (G, U); float64.
+        Dispersion of each sample, (B, U), and its sums, (G, U); float64.
     """
     groups, units = len(starts) - 1, sums.shape[1]
     of_groups = sums.new_empty(groups, units)
@@ -97,7 +97,7 @@ def dispersions(
 
 @triton.jit
 def samples_of_group(order, start, end, inside, samples: tl.constexpr):
-    """The next samples of a group, and which of them there are, with which units."""
+    """The next samples of a group, and a mask of the samples and units that exist."""
     place = start + tl.arange(0, samples)
     sample = tl.load(order + place, mask=place < end, other=0)
     return sample, (place < end)[:, None] & inside[None, :]
@@ -135,7 +135,7 @@ def _squares_about(read, mean, scale, here):
 def _sums_over_steps(
     values, firsts, order, starts, class_means, class_scales, means, scales,
     sums, squares, class_squares, all_squares, class_fourths, all_fourths, steps, units,
-    anew: tl.constexpr, samples: tl.constexpr, tile: tl.constexpr,
+    overwrite: tl.constexpr, samples: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
     group = tl.program_id(1).to(tl.int64)
     unit = tl.program_id(0).to(tl.int64) * tile + tl.arange(0, tile)
@@ -147,7 +147,7 @@ def _sums_over_steps(
         sample, here = samples_of_group(order, start, end, inside, samples)
         where = sample[:, None] * units + unit[None, :]
         first = tl.load(firsts + where, mask=here, other=0.0).to(tl.float64)
-        if anew:
+        if overwrite:
             total = tl.zeros((samples, tile), tl.float64)
             total_of_squares = tl.zeros((samples, tile), tl.float64)
             about_class = tl.zeros((samples, tile), tl.float32)
@@ -168,7 +168,7 @@ def _sums_over_steps(
             scale = tl.load(class_scales + of_class, mask=inside, other=0.0)
             square = _squares_about(read, tl.load(class_means + of_class, mask=inside, other=0.0), scale, here)
             about_class += square
-            square *= scale[None, :]  # before it is squared: the scale may be large, and what it multiplies small
+            square *= scale[None, :]  # before squaring: the scale may be large and the other factor small
             class_fourth += square * square
             scale = tl.load(scales + column, mask=inside, other=0.0)
             square = _squares_about(read, tl.load(means + column, mask=inside, other=0.0), scale, here)
