@@ -92,6 +92,42 @@ def test_batches_of_an_iterable_may_be_numpy_arrays(reusing_model, images, label
     assert_agrees(result, st_matrices(reusing_model, images, rotations(3)), labels, EXACT)
 
 
+@pytest.mark.parametrize(
+    ("with_labels", "form"),
+    [
+        (True, lambda images, labels: {"image": images, "label": labels}),
+        (True, lambda images, labels: {"pixel_values": images, "labels": labels, "ids": [1]}),
+        (True, lambda images, labels: [images, labels]),
+        (False, lambda images, labels: {"images": images}),
+        (False, lambda images, labels: (images,)),
+        (False, lambda images, labels: (images, None)),
+        (False, lambda images, labels: images),
+    ],
+)
+def test_batches_of_an_iterable_come_in_several_forms(reusing_model, images, labels, with_labels, form):
+    batches = [form(images[part], labels[part]) for part in (slice(0, 10), slice(10, 23))]
+    result = measure_variance(reusing_model, batches, None, rotations(3))
+    expected = measure_variance(reusing_model, images, labels if with_labels else None, rotations(3))
+    assert result.classes == expected.classes
+    for group in expected.groups:
+        for layer, values in result.normalized_variance(group).items():
+            np.testing.assert_allclose(values, expected.normalized_variance(group)[layer], rtol=EXACT)
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        ({"x": 1, "label": 2}, "a batch has the keys x, label: one of image, images, pixel_values is needed"),
+        ({"image": 1, "images": 2}, "a batch has the keys image, images: one of"),
+        ((1, 2, 3), r"a batch has 3 parts: images, \(images, labels\) or a mapping is needed"),
+        ("photo.png", "images are a str: a tensor or an array is needed"),
+    ],
+)
+def test_batches_of_an_iterable_in_other_forms_are_refused(reusing_model, batch, message):
+    with pytest.raises(InputError, match=message):
+        measure_variance(reusing_model, [batch], None, rotations(3))
+
+
 def test_unlabelled_samples_have_no_classes(reusing_model, images, labels):
     labelled = measure_variance(reusing_model, images, labels, rotations(3))
     result = measure_variance(reusing_model, images, None, rotations(3))

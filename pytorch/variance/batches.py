@@ -1,6 +1,6 @@
 """Split samples into batches, in a balanced order and with checked labels."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,9 @@ from pytorch.errors import InputError
 
 UNLABELLED = -1
 """Label of samples without a class."""
+
+IMAGE_KEYS, LABEL_KEYS = ("image", "images", "pixel_values"), ("label", "labels")
+"""Names of images and labels in a batch that is a mapping."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +97,29 @@ def _finite(batch: Batch) -> Batch:
 
 def _checked(batches: Iterable[Any], class_count: int | None) -> Iterator[Batch]:
     for batch in batches:
-        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-            raise InputError("each batch of an iterable must be (images, labels), or (images, None) without labels")
-        images = _as_tensor(batch[0])
+        images, labels = _images_and_labels(batch)
+        images = _as_tensor(images)
         _check_axes(images)
-        yield Batch(images, checked_labels(batch[1], len(images), class_count))
+        yield Batch(images, checked_labels(labels, len(images), class_count))
+
+
+def _images_and_labels(batch: Any) -> tuple[Any, Any]:
+    """Separate a batch of an iterable; labels are None if it has none.
+
+    >>> _images_and_labels({"pixel_values": 1, "labels": 2}), _images_and_labels((1, 2)), _images_and_labels([1])
+    ((1, 2), (1, 2), (1, None))
+    """
+    if isinstance(batch, Mapping):
+        found = [[batch[key] for key in keys if key in batch] for keys in (IMAGE_KEYS, LABEL_KEYS)]
+        if [len(values) for values in found] in ([1, 0], [1, 1]):
+            return found[0][0], (found[1] or [None])[0]
+        raise InputError(f"a batch has the keys {', '.join(map(str, batch))}: one of {', '.join(IMAGE_KEYS)} is "
+                         f"needed, and at most one of {', '.join(LABEL_KEYS)}")  # fmt: skip
+    if not isinstance(batch, (tuple, list)):
+        return batch, None
+    if len(batch) not in (1, 2):
+        raise InputError(f"a batch has {len(batch)} parts: images, (images, labels) or a mapping is needed")
+    return batch[0], batch[1] if len(batch) == 2 else None
 
 
 def _check_axes(images: Tensor) -> None:

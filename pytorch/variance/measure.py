@@ -24,7 +24,7 @@ from pytorch.variance.single_pass import PassOptions, TooLargeTogetherError, sin
 from pytorch.variance.statistics.moments import DISPERSIONS
 from pytorch.variance.transforming import Transformation
 
-Images = Tensor | Iterable[tuple[Tensor, Tensor | None]]
+Images = Tensor | Iterable[Any]
 Measured = VarianceResult | dict[str, VarianceResult]
 
 
@@ -63,8 +63,9 @@ def measure_variance(
     Args:
         model: Network to measure, any module.
         images: Samples (N, C, H, W) or (N, ...) with any number of axes (signals, volumes, tokens), uint8 or floating
-            point; or an iterable of (images, labels) batches. A tensor is visited in random order, balanced by class;
-            an iterable in its own order, which the error bars assume to be random.
+            point; or an iterable of batches. A batch is images, (images, labels), or a mapping with ``image``,
+            ``images`` or ``pixel_values`` and ``label`` or ``labels``. A tensor is visited in random order, balanced
+            by class; an iterable in its own order, which the error bars assume to be random.
         labels: Class labels (N,), integers, or None. Must be None for an iterable, whose batches contain labels.
             Unlabelled samples count only in the group ``"all"``.
         transformations: At least two callables on a batch (B, C, H, W). Each must be deterministic.
