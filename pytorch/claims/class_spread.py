@@ -1,6 +1,7 @@
 """Claim: how variant the output is to rotations depends on the class."""
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 
 import numpy as np
 
@@ -9,10 +10,11 @@ from pytorch.claims.learning import AT_CHANCE
 from pytorch.claims.significance import Spread, holm, holm_of_cases, spread
 from pytorch.claims.trainings import before_training, learned, rotation_pairs
 from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.vocabulary import UNTRAINED
 from pytorch.report.findings import Findings
 from pytorch.report.formats import p_text
+from pytorch.report.rows import ResultRow, layer_rows
 from pytorch.report.table import Estimate, Table, table_of_rows
-from pytorch.variance import VarianceResult
 
 STATEMENT = "The normalized variance of the output differs from class to class by more than its error."
 TEST = (
@@ -33,33 +35,33 @@ CAPTION = (
 def class_spread(found: Findings) -> tuple[Claim | None, Table]:
     """Judge the output of every network; the claim is None if no labelled samples were measured."""
     pairs = _one_of_each(found)
-    networks = [(pair, name) for pair in pairs for name in pair.results if len(pair.results[name].classes) > 1]
-    spreads = [spread(*_output(pair.results[name])) for pair, name in networks]
+    networks = [(pair, name) for pair in pairs for name in pair.results]
+    outputs = [_output(pair, name) for pair, name in networks]
+    spreads = [_spread(output) for output in outputs]
     judged = [learned(pair, name) for pair, name in networks]
     tested = holm_of_cases([each.p_value for each in spreads], judged)
     before = _before_training(found, pairs)
     rows, cases, as_before = [], [], []
-    for (pair, name), each, p, counts in zip(networks, spreads, tested, judged, strict=True):
-        values, _ = _output(pair.results[name])
+    for (pair, name), output, each, p, counts in zip(networks, outputs, spreads, tested, judged, strict=True):
         found_answer = answer(p, agrees=True) if counts else AT_CHANCE
-        control, differed = before.get((pair.model, pair.dataset), (None, UNCLEAR))
+        control, differed = before.get(pair, (None, UNCLEAR))
         if counts:
             cases.append(Case((pair.model, pair.dataset, name), found_answer))
             as_before.append(found_answer == differed == YES)
-        low, high = (_class(pair.results[name], values, which) for which in (np.nanargmin, np.nanargmax))
+        samples = [row.samples for row in output]
         rows.append({
             "model": pair.model,
             "dataset": pair.dataset,
             "trained on": name,
-            "layer": pair.results[name].layer_names[-1],
-            "samples of a class": _counts(pair.results[name]),
-            "mean over classes": Estimate(each.mean, np.nan),
-            "deviation between classes": Estimate(each.deviation, np.nan),
+            "layer": output[0].layer,
+            "samples of a class": " to ".join(dict.fromkeys(map(str, (min(samples), max(samples))))),
+            "mean over classes": Estimate(each.mean),
+            "deviation between classes": Estimate(each.deviation),
             "relative deviation": _relative(each),
-            "error of a class": Estimate(each.error, np.nan),
-            "least": low,
-            "most": high,
-            "before training": control and Estimate(control.deviation, np.nan),
+            "error of a class": Estimate(each.error),
+            "least": _class(output, min),
+            "most": _class(output, max),
+            "before training": control and Estimate(control.deviation),
             "relative deviation before training": control and _relative(control),
             "p": p_text(p),
             "differs": found_answer,
@@ -68,15 +70,14 @@ def class_spread(found: Findings) -> tuple[Claim | None, Table]:
     if not cases:
         return None, table
     counted = [row for row in rows if row["differs"] != AT_CHANCE]
-    sizes = {
-        what: range_text([row[head] for row in counted if row[head]])
-        for what, head in {
-            "deviations between classes": "deviation between classes",
-            "errors": "error of a class",
-            "deviations before training": "before training",
-        }.items()
+    heads = {
+        "deviations between classes": "deviation between classes",
+        "errors": "error of a class",
+        "deviations before training": "before training",
     }
-    told = ", ".join(f"{what} {text}" for what, text in sizes.items())
+    told = ", ".join(
+        f"{what} {range_text([row[head] for row in counted if row[head]])}" for what, head in heads.items()
+    )
     if before:
         told += (
             f"; of the {sum(case.answer == YES for case in cases)} that differ, {sum(as_before)} did so before training"
@@ -84,43 +85,39 @@ def class_spread(found: Findings) -> tuple[Claim | None, Table]:
     return Claim(STATEMENT, "Cochran's Q, Holm", told, cases), table
 
 
-def _before_training(found: Findings, pairs: Sequence[VariancePair]) -> dict[tuple[str, str], tuple[Spread, str]]:
+def _before_training(found: Findings, pairs: Sequence[VariancePair]) -> dict[VariancePair, tuple[Spread, str]]:
     """Judge the networks of the pairs as they were before training, where that was measured, together."""
-    results = {(pair.model, pair.dataset): result for pair in pairs if (result := before_training(found, pair))}
-    spreads = {of: spread(*_output(result)) for of, result in results.items() if len(result.classes) > 1}
-    tested = holm([each.p_value for each in spreads.values()])
-    return {of: (each, answer(p, agrees=True)) for (of, each), p in zip(spreads.items(), tested, strict=True)}
+    controls = {pair: control for pair in pairs if (control := before_training(found, pair))}
+    spreads = [_spread(_output(control, UNTRAINED)) for control in controls.values()]
+    tested = holm([each.p_value for each in spreads])
+    return {pair: (each, answer(p, agrees=True)) for pair, each, p in zip(controls, spreads, tested, strict=True)}
 
 
 def _one_of_each(found: Findings) -> list[VariancePair]:
     """Take one measurement of each pair: on outputs, which are no maps, all aggregations agree."""
     pairs: dict[tuple[str, str], VariancePair] = {}
     for pair in rotation_pairs(found):
-        pairs.setdefault((pair.model, pair.dataset), pair)
+        if len(pair.any_result.classes) > 1:
+            pairs.setdefault((pair.model, pair.dataset), pair)
     return [*pairs.values()]
 
 
-def _output(result: VarianceResult) -> tuple[np.ndarray, np.ndarray]:
-    """NV of the last layer in each class, and its errors, (K,) both."""
-    layer = result.layer_names[-1]
-    values = [result.layer_means(name)[layer] for name in result.classes]
-    return np.array(values), np.array([result.layer_errors(name)[layer] for name in result.classes])
+def _output(pair: VariancePair, name: str) -> list[ResultRow]:
+    """The last layer in each class."""
+    return [layer_rows(pair, name, group)[-1] for group in pair.any_result.classes]
 
 
-def _counts(result: VarianceResult) -> str:
-    """The smallest and the largest class."""
-    return " to ".join(dict.fromkeys(str(each) for each in (result.class_counts.min(), result.class_counts.max())))
+def _spread(output: Sequence[ResultRow]) -> Spread:
+    return spread(np.array([row.value for row in output]), np.array([row.standard_error for row in output]))
 
 
-def _class(result: VarianceResult, values: np.ndarray, which: Callable[[np.ndarray], int]) -> str:
+def _class(output: Sequence[ResultRow], extreme: Callable[..., ResultRow | None]) -> str:
     """Name the class with the lowest or highest value."""
-    if not np.isfinite(values).any():
-        return ""
-    index = int(which(values))
-    return f"{result.classes[index]} ({values[index]:.2f})"
+    row = extreme((row for row in output if isfinite(row.value)), key=lambda row: row.value, default=None)
+    return f"{row.group} ({row.value:.2f})" if row else ""
 
 
 def _relative(found: Spread) -> str:
     """The deviation between classes in relation to their mean."""
-    known = np.isfinite(found.deviation) and found.mean > 0
+    known = isfinite(found.deviation) and found.mean > 0
     return f"{100 * found.deviation / found.mean:.1f} %" if known else "–"

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,8 +14,8 @@ from pytorch.experiments.vocabulary import PAIR, ROTATED, UNROTATED
 from pytorch.report.findings import Findings
 from pytorch.report.formats import p_text
 from pytorch.report.published import AGGREGATIONS, DATASETS, NETWORKS, notes, published_global_mean
+from pytorch.report.rows import MEASURES, global_row
 from pytorch.report.table import Estimate, Row, Table, table_of_rows
-from pytorch.report.tables import MEASURES
 
 STATEMENT = (
     "After training on rotated samples the normalized variance, its global mean over all units, is lower than after "
@@ -39,27 +38,6 @@ Key = tuple[str, str, str, str]
 PUBLISHED: list[Key] = [(m, d, a, g) for m in NETWORKS for d in DATASETS for a in AGGREGATIONS for g in MEASURES]
 
 
-@dataclass(frozen=True)
-class Judged:
-    """Comparisons with their answers.
-
-    Attributes:
-        rows: Of the table.
-        cases: Those of networks that have learned something.
-        test: By what these were judged, in a few words.
-        found: Their sizes, in words.
-    """
-
-    rows: dict[Key, Row]
-    cases: list[Case]
-    test: str
-    found: str
-
-    def claim(self, statement: str, expected: int | None = None) -> Claim | None:
-        """The claim that the cases are of; None without any."""
-        return Claim(statement, self.test, self.found, self.cases, expected) if self.cases else None
-
-
 def comparisons(found: Findings) -> tuple[Claim | None, Table]:
     """Lay every published comparison beside what was measured.
 
@@ -67,16 +45,12 @@ def comparisons(found: Findings) -> tuple[Claim | None, Table]:
         The claim, None if none of them was measured; and a table, without rows likewise.
     """
     pairs = {key: pair for key in PUBLISHED if (pair := first_pair(found, *key[:3]))}
-    judged = _judged(found, pairs)
-    rows = judged.rows
+    claim, rows = _judged(found, pairs, STATEMENT, len(PUBLISHED))
     if pairs:
-        absent = {"lower": "not measured", **dict.fromkeys((*PAIR, "difference", "p"))}
-        rows = {
-            key: {**rows.get(key, _named(key) | absent | {"training": None}), **_published(key)} for key in PUBLISHED
-        }
+        absent = {"lower": "not measured", **dict.fromkeys((*PAIR, "difference", "p", "training"))}
+        rows = {key: {**rows.get(key, _named(key) | absent), **_published(key)} for key in PUBLISHED}
     caption = " ".join([f"All comparisons that were published in 2019. {CAPTION}", *notes(_shown(pairs))])
-    table = table_of_rows("comparisons", "The published comparisons", caption, [*rows.values()])
-    return judged.claim(STATEMENT, len(PUBLISHED)), table
+    return claim, table_of_rows("comparisons", "The published comparisons", caption, [*rows.values()])
 
 
 def further_comparisons(found: Findings) -> tuple[Claim | None, Table]:
@@ -84,13 +58,16 @@ def further_comparisons(found: Findings) -> tuple[Claim | None, Table]:
     shown = [first_pair(found, *key[:3]) for key in PUBLISHED]
     further = [pair for pair in rotation_pairs(found) if pair not in shown and pair.aggregation in AGGREGATIONS]
     pairs = {(pair.model, pair.dataset, pair.aggregation, group): pair for pair in further for group in MEASURES}
-    judged = _judged(found, pairs)
+    statement = f"{STATEMENT.removesuffix('.')}: of models and data sets that were not published."
+    claim, rows = _judged(found, pairs, statement)
     caption = f"Of models and data sets that were not published. {CAPTION}"
-    table = table_of_rows("further-comparisons", "Further comparisons", caption, [*judged.rows.values()])
-    return judged.claim(f"{STATEMENT.removesuffix('.')}: of models and data sets that were not published."), table
+    return claim, table_of_rows("further-comparisons", "Further comparisons", caption, [*rows.values()])
 
 
-def _judged(found: Findings, pairs: dict[Key, VariancePair]) -> Judged:
+def _judged(
+    found: Findings, pairs: dict[Key, VariancePair], statement: str, expected: int | None = None
+) -> tuple[Claim | None, dict[Key, Row]]:
+    """Compare the models of each pair; the claim is of those that have learned something, None without any."""
     pairs = {key: pair for key, pair in pairs.items() if key[3] in pair.any_result.groups}
     trainings = {key: all_trainings(found, pair) for key, pair in pairs.items()}
     measured = {key: _differences(each, key[3]) for key, each in trainings.items()}
@@ -104,6 +81,8 @@ def _judged(found: Findings, pairs: dict[Key, VariancePair]) -> Judged:
             cases.append(Case((pairs[key].model, pairs[key].dataset, row["aggregation"], row["measure"]), found_answer))
         measures = {"lower": found_answer, **estimates, "p": p_text(tested.get(key, math.nan))}
         rows[key] = {**row, **measures, "training": training_text(pairs[key])}
+    if not cases:
+        return None, rows
     numbers = sorted({len(trainings[key]) for key in judged})
     tests = " or ".join(dict.fromkeys("z" if number == 1 else "Student's t" for number in numbers))
     differences = range_text([measured[key][0]["difference"] for key in judged])
@@ -112,7 +91,7 @@ def _judged(found: Findings, pairs: dict[Key, VariancePair]) -> Judged:
         f"differences {differences}; {networks} pair{'s' * (networks != 1)} of networks, trainings of each: "
         f"{', '.join(map(str, numbers))}"
     )
-    return Judged(rows, cases, f"{tests}, Holm", sizes)
+    return Claim(statement, f"{tests}, Holm", sizes, cases, expected), rows
 
 
 def _shown(pairs: dict[Key, VariancePair]) -> list[tuple[str, str]]:
@@ -126,22 +105,21 @@ def _named(key: Key) -> dict[str, str]:
 
 def _differences(trainings: Sequence[VariancePair], group: str) -> tuple[dict[str, Estimate], float]:
     """Return both global means and their difference, each with its error, and the p-value of the difference."""
-    means = {name: np.array([pair.results[name].global_mean(group) for pair in trainings]) for name in PAIR}
-    differences = means[ROTATED] - means[UNROTATED]
+    means = {name: [global_row(pair, name, group) for pair in trainings] for name in PAIR}
+    values = {name: np.array([row.value for row in rows]) for name, rows in means.items()}
+    values["difference"] = values[ROTATED] - values[UNROTATED]
     if len(trainings) > 1:
-        values = {**means, "difference": differences}
         error = {name: float(each.std(ddof=1)) / math.sqrt(len(each)) for name, each in values.items()}
-        p = t_test(differences)
+        p = t_test(values["difference"])
     else:
-        error = {name: trainings[0].results[name].global_error(group) for name in PAIR}
+        error = {name: rows[0].standard_error for name, rows in means.items()}
         error["difference"] = error[ROTATED] + error[UNROTATED]
-        p = z_test(differences[0], error["difference"])
-    values = {**means, "difference": differences}
+        p = z_test(values["difference"][0], error["difference"])
     return {name: Estimate(float(each.mean()), error[name]) for name, each in values.items()}, p
 
 
 def _published(key: Key) -> Row:
     model, dataset, aggregation, group = key
     values = {name: published_global_mean(model, dataset, "rotation", aggregation, name, group) for name in PAIR}
-    cells = {f"2019 {name}": Estimate(value, math.nan) for name, value in values.items()}
-    return {**cells, "2019 difference": Estimate(values[ROTATED] - values[UNROTATED], math.nan)}
+    cells = {f"2019 {name}": Estimate(value) for name, value in values.items()}
+    return {**cells, "2019 difference": Estimate(values[ROTATED] - values[UNROTATED])}

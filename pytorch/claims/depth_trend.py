@@ -10,12 +10,11 @@ from pytorch.claims.learning import AT_CHANCE
 from pytorch.claims.significance import Trend, trend
 from pytorch.claims.trainings import before_training, learned, rotation_pairs
 from pytorch.claims.varying_layers import SAME, VaryingLayers
-from pytorch.experiments.variance_pair import VariancePair
-from pytorch.experiments.vocabulary import PAIR
+from pytorch.experiments.vocabulary import PAIR, UNTRAINED
 from pytorch.report.findings import Findings
 from pytorch.report.published import AGGREGATIONS
-from pytorch.report.table import Estimate, Row, Table, table_of_rows
-from pytorch.report.tables import MEASURES
+from pytorch.report.rows import MEASURES, groups_shown
+from pytorch.report.table import Estimate, Table, table_of_rows
 from pytorch.variance import VarianceResult
 
 RISING = 1 / 3
@@ -44,49 +43,27 @@ CAPTION = (
 
 
 @dataclass(frozen=True)
-class Network:
-    """A network whose layers are to be judged, by one measure.
-
-    Attributes:
-        pair: The measurement.
-        name: Which of its models.
-        group: ``"all"`` or ``"stratified"``.
-    """
-
-    pair: VariancePair
-    name: str
-    group: str
-
-    @property
-    def result(self) -> VarianceResult:
-        """What was found."""
-        return self.pair.results[self.name]
-
-    @property
-    def measured_in(self) -> tuple[str, ...]:
-        """What its control has in common with it."""
-        return self.pair.model, self.pair.dataset, self.pair.aggregation, MEASURES[self.group]
-
-
-@dataclass(frozen=True)
 class Judged:
     """Whether the layer means of a network rise.
 
     Attributes:
+        means: Of different quantities, each once or more.
         layers: The number of different quantities among them.
         whole: Trend of all layers.
         rest: Of all but the first.
     """
 
+    means: VaryingLayers
     layers: int
     whole: Trend
     rest: Trend
 
     @classmethod
-    def of(cls, means: VaryingLayers) -> "Judged":
+    def of(cls, result: VarianceResult, group: str) -> "Judged":
         """Judge layer means."""
+        means = VaryingLayers.of(result, group)
         values, errors = means.distinct()
-        return cls(len(values), trend(values, errors), trend(values[1:], errors[1:]))
+        return cls(means, len(values), trend(values, errors), trend(values[1:], errors[1:]))
 
     @property
     def answer(self) -> str:
@@ -104,64 +81,48 @@ class Judged:
 
 def depth_trend(found: Findings) -> tuple[Claim | None, Table]:
     """Judge every network that was measured under rotations; the claim is None if there is none."""
-    pairs = [pair for pair in rotation_pairs(found) if pair.aggregation in AGGREGATIONS]
-    networks = [
-        Network(pair, name, group)
-        for pair in pairs for group in MEASURES for name in pair.results if group in pair.any_result.groups
-    ]  # fmt: skip
-    means = [VaryingLayers.of(each.result, each.group) for each in networks]
-    judged = [Judged.of(each) for each in means]
-    answers = [
-        each.answer if learned(network.pair, network.name) else AT_CHANCE
-        for network, each in zip(networks, judged, strict=True)
-    ]
-    before = {
-        each.measured_in: Judged.of(VaryingLayers.of(result, each.group))
-        for each in networks
-        if (result := before_training(found, each.pair)) is not None
-    }
-    rows = [
-        _row(network, layers, each, answered, before.get(network.measured_in))
-        for network, layers, each, answered in zip(networks, means, judged, answers, strict=True)
-    ]
+    rows, cases, counted, controls = [], [], [], []
+    for pair in rotation_pairs(found):
+        control = before_training(found, pair)
+        for group in groups_shown(pair) if pair.aggregation in AGGREGATIONS else ():
+            before = Judged.of(control.results[UNTRAINED], group) if control else None
+            controls += [before] if before else []
+            measured_in = pair.model, pair.dataset, pair.aggregation, MEASURES[group]
+            for name, result in pair.results.items():
+                judged = Judged.of(result, group)
+                found_answer = judged.answer if learned(pair, name) else AT_CHANCE
+                if found_answer != AT_CHANCE:
+                    cases.append(Case((*measured_in, name), found_answer))
+                    counted.append((name, judged, before))
+                rows.append({
+                    **dict(zip(("model", "dataset", "aggregation", "measure"), measured_in, strict=True)),
+                    "trained on": name,
+                    "layers": judged.layers,
+                    "τ": _estimate(judged.whole),
+                    "τ without the first": _estimate(judged.rest),
+                    "rises": found_answer,
+                    "τ before training": before and _estimate(before.whole),
+                    "rose before": before and before.answer,
+                    "lowest NV": judged.means.extreme(np.argmin),
+                    "highest NV": judged.means.extreme(np.argmax),
+                })  # fmt: skip
     table = table_of_rows("depth-trend", "Normalized variance against depth", CAPTION, rows)
-    counted = [
-        (network, each)
-        for network, each, answered in zip(networks, judged, answers, strict=True)
-        if answered != AT_CHANCE
-    ]
-    if not counted:
+    if not cases:
         return None, table
-    cases = [Case((*network.measured_in, network.name), each.answer) for network, each in counted]
-    return Claim(STATEMENT, "Kendall's τ above 1/3, 95 % intervals", _sizes(counted, before), cases), table
-
-
-def _row(network: Network, means: VaryingLayers, judged: Judged, answered: str, before: Judged | None) -> Row:
-    return {
-        **dict(zip(("model", "dataset", "aggregation", "measure"), network.measured_in, strict=True)),
-        "trained on": network.name,
-        "layers": judged.layers,
-        "τ": _estimate(judged.whole),
-        "τ without the first": _estimate(judged.rest),
-        "rises": answered,
-        "τ before training": _estimate(before.whole) if before else None,
-        "rose before": before.answer if before else None,
-        "lowest NV": means.extreme(np.argmin),
-        "highest NV": means.extreme(np.argmax),
-    }
+    return Claim(STATEMENT, "Kendall's τ above 1/3, 95 % intervals", _sizes(counted, controls), cases), table
 
 
 def _estimate(found: Trend) -> Estimate:
     return Estimate(found.tau, found.error)
 
 
-def _sizes(cases: Sequence[tuple[Network, Judged]], before: dict[tuple[str, ...], Judged]) -> str:
+def _sizes(counted: Sequence[tuple[str, Judged, Judged | None]], controls: Sequence[Judged]) -> str:
     """Say how much the layer means rise, how many fall instead, and how many did so before training."""
-    taus = {name: [each.whole for network, each in cases if network.name == name] for name in PAIR}
-    taus["before training"] = [each.whole for each in before.values()]
+    taus = {model: [each.whole for name, each, _ in counted if name == model] for model in PAIR}
+    taus["before training"] = [each.whole for each in controls]
     told = [f"τ {range_text([*map(_estimate, each)])}, {name}" for name, each in taus.items() if each]
     for verb, is_so in (("rise", lambda each: each.answer == YES), ("fall (τ below −1/3)", lambda each: each.falls)):
-        alike = [before.get(network.measured_in) for network, each in cases if is_so(each)]
-        so_before = sum(control is not None and is_so(control) for control in alike)
-        told.append(f"{len(alike)} {verb}" + (f", {so_before} of them before training too" if before else ""))
+        alike = [before for _, each, before in counted if is_so(each)]
+        so_before = sum(before is not None and is_so(before) for before in alike)
+        told.append(f"{len(alike)} {verb}" + (f", {so_before} of them before training too" if controls else ""))
     return "; ".join(told)

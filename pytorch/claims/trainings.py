@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from pytorch.claims.learning import chance, has_learned
 from pytorch.experiments.recipes import recipe_for
 from pytorch.experiments.variance_pair import VariancePair
-from pytorch.experiments.vocabulary import PAIR, UNTRAINED
+from pytorch.experiments.vocabulary import PAIR
 from pytorch.files.checked_fields import Setting
 from pytorch.models import MODELS
 from pytorch.report import controls
 from pytorch.report.findings import Findings
 from pytorch.report.published import published_dataset
-from pytorch.variance import VarianceResult
 
 
 def first_pair(found: Findings, model: str, dataset: str, aggregation: str) -> VariancePair | None:
@@ -30,10 +29,9 @@ def rotation_pairs(found: Findings) -> list[VariancePair]:
     return [pair for pair in pairs if pair.control is None and pair.transformation == "rotation"]
 
 
-def before_training(found: Findings, pair: VariancePair) -> VarianceResult | None:
+def before_training(found: Findings, pair: VariancePair) -> VariancePair | None:
     """Find what was measured of a pair's network before its training, on as many samples; None if it was not."""
-    control = controls.before_training(pair, [measured.pair for measured in found.measured])
-    return control.results[UNTRAINED] if control else None
+    return controls.before_training(pair, [measured.pair for measured in found.measured])
 
 
 def all_trainings(found: Findings, pair: VariancePair) -> list[VariancePair]:

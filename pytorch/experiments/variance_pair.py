@@ -11,7 +11,7 @@ from pytorch.files.checked_fields import Setting, check_fields
 from pytorch.variance import VarianceResult
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VariancePair:
     """The measurements of both models of a pair, on the same transformed samples, or of a control.
 

@@ -1,15 +1,16 @@
 """A table before it has a form: CSV, Markdown, LaTeX and HTML are made of it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its standard error, which may be NaN."""
+    """A value with its standard error, which is NaN where it is unknown."""
 
     value: float
-    error: float
+    error: float = math.nan
 
 
 Cell = str | int | Estimate | None

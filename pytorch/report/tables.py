@@ -1,25 +1,20 @@
 """From measurements to the tables that sum them up."""
 
-import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, count
 from typing import Any
 
-import numpy as np
-
 from pytorch.experiments.variance_pair import VariancePair
-from pytorch.experiments.vocabulary import PAIR, RANDOM_WEIGHTS, ROTATED, SHUFFLED, UNROTATED, UNTRAINED
+from pytorch.experiments.vocabulary import PAIR, RANDOM_WEIGHTS, SHUFFLED, UNROTATED, UNTRAINED
 from pytorch.report.controls import before_training, controls_of
-from pytorch.report.long_format import published_value
 from pytorch.report.published import notes as published_notes
 from pytorch.report.published import published_accuracy
+from pytorch.report.rows import MEASURES, ResultRow, global_row, groups_shown, layer_rows
 from pytorch.report.table import Cell, Estimate, Row, Table, table_of_rows
-from pytorch.variance import VarianceResult
-from pytorch.variance.result import ALL, STRATIFIED
+from pytorch.variance.result import ALL
 
-MEASURES = {ALL: "all samples", STRATIFIED: "stratified"}
 MEASURES_NOTE = "All samples: NV over all of them; stratified: the mean over classes of NV within each class."
 ERRORS_NOTE = (
     "± is one standard error over samples; it does not tell how another training would come out. (The intervals in "
@@ -90,7 +85,7 @@ def _percentage(fraction: float | None, decimals: int) -> str | None:
 
 
 def _global_means(measured: Sequence[VariancePair], pairs: Sequence[VariancePair]) -> Table:
-    rows = [_global_row(pair, group, pairs) for pair in measured for group in _groups(pair)]
+    rows = [_global_row(pair, group, pairs) for pair in measured for group in groups_shown(pair)]
     caption = (
         f"NV = TV / SV, its mean over the finite units of all layers together. {MEASURES_NOTE} {ERRORS_NOTE} The "
         "difference is rotated − unrotated; both models saw the same samples, so that its error does not follow from "
@@ -101,45 +96,39 @@ def _global_means(measured: Sequence[VariancePair], pairs: Sequence[VariancePair
 
 
 def _global_row(pair: VariancePair, group: str, pairs: Sequence[VariancePair]) -> Row:
-    means = {trained_on: _global_mean(pair, trained_on, group) for trained_on in PAIR}
-    published = {trained_on: published_value(pair, trained_on, group) for trained_on in PAIR}
-    untrained = before_training(pair, pairs)
+    unrotated, rotated = (global_row(pair, trained_on, group) for trained_on in PAIR)
+    before = before_training(pair, pairs)
     return {
         **_measurement(pair, group, pairs),
-        **means,
-        "difference": Estimate(means[ROTATED].value - means[UNROTATED].value, math.nan),
-        **{f"2019 {name}": None if value is None else Estimate(value, math.nan) for name, value in published.items()},
-        "before training": _global_mean(untrained, UNTRAINED, group) if untrained else None,
-        "samples": pair.any_result.sample_count(group),
-        **_constant_units(pair, group),
+        "difference": Estimate(rotated.value - unrotated.value),
+        **{
+            f"2019 {row.trained_on}": None if row.published_2019 is None else Estimate(row.published_2019)
+            for row in (unrotated, rotated)
+        },
+        "before training": global_row(before, UNTRAINED, group).estimate if before else None,
+        "samples": unrotated.samples,
+        **_constant_units(pair, [unrotated, rotated]),
     }
 
 
-def _constant_units(pair: VariancePair, group: str) -> Row:
+def _constant_units(pair: VariancePair, models: Sequence[ResultRow]) -> Row:
     """How many units of each model do not vary, and its global mean without them; nothing where all do."""
-    counts = {name: pair.results[name].unit_counts(group) for name in PAIR}
-    marked: Row = {}
+    cells: Row = {"units": models[0].units}
     for what in ("constant", "rounding"):
-        some = any(units[what] for units in counts.values())
-        marked |= {f"{what}, {name}": units[what] if some else None for name, units in counts.items()}
-    without = {
-        f"without them, {name}": Estimate(pair.results[name].global_mean(group, varying=True), math.nan)
-        for name in PAIR
-    }
-    row = {"units": counts[UNROTATED]["units"], **marked, **without}
-    return row if any(marked.values()) else dict.fromkeys(row)
+        counts = {f"{what}, {row.trained_on}": getattr(row, what) for row in models}
+        cells |= counts if any(counts.values()) else dict.fromkeys(counts)
+    for row in models:
+        varying = pair.results[row.trained_on].global_mean(row.group, varying=True)
+        cells[f"without them, {row.trained_on}"] = Estimate(varying)
+    return cells if any(row.constant or row.rounding for row in models) else dict.fromkeys(cells)
 
 
 def _shuffled(measured: Sequence[VariancePair], pairs: Sequence[VariancePair]) -> Table:
     found = [controls_of(pair, pairs).get(SHUFFLED) for pair in measured]
     rows = [
-        {
-            **_measurement(control, group, pairs),
-            **{trained_on: _global_mean(control, trained_on, group) for trained_on in PAIR},
-            "samples": control.any_result.sample_count(group),
-        }
+        {**_measurement(control, group, pairs), "samples": global_row(control, UNROTATED, group).samples}
         for control in filter(None, found)
-        for group in _groups(control)
+        for group in groups_shown(control)
     ]
     caption = (
         "The global mean of NV with the samples permuted across transformations, a control of the measure: it comes "
@@ -150,15 +139,17 @@ def _shuffled(measured: Sequence[VariancePair], pairs: Sequence[VariancePair]) -
 
 
 def _measurement(pair: VariancePair, group: str, pairs: Sequence[VariancePair]) -> Row:
-    """What tells one row of global means from another."""
+    """What tells one row of global means from another, and both means."""
+    means = {trained_on: global_row(pair, trained_on, group) for trained_on in PAIR}
     return {
         "model": pair.model,
         "dataset": pair.dataset,
         "weights": _weights(pair, pairs),
         "transformation": pair.transformation,
-        "steps": len(pair.any_result.transformations),
+        "steps": means[UNROTATED].steps,
         "aggregation": pair.aggregation,
         "measure": MEASURES[group],
+        **{trained_on: row.estimate for trained_on, row in means.items()},
     }
 
 
@@ -170,15 +161,6 @@ def _weights(pair: VariancePair, pairs: Sequence[VariancePair]) -> str | None:
         if (other.model, other.dataset) == (pair.model, pair.dataset) and other.control != RANDOM_WEIGHTS
     }
     return " / ".join(digest[:DIGITS_SHOWN] for digest in pair.weights.values()) if len(trainings) > 1 else None
-
-
-def _groups(pair: VariancePair) -> list[str]:
-    return [group for group in pair.any_result.groups if group in MEASURES]
-
-
-def _global_mean(pair: VariancePair, trained_on: str, group: str) -> Estimate:
-    result = pair.results[trained_on]
-    return Estimate(result.global_mean(group), result.global_error(group))
 
 
 def _layer_means(pair: VariancePair, pairs: Sequence[VariancePair]) -> Table:
@@ -196,34 +178,18 @@ def _layer_means(pair: VariancePair, pairs: Sequence[VariancePair]) -> Table:
 
 
 def _layer_rows(pair: VariancePair, pairs: Sequence[VariancePair]) -> list[Row]:
-    sizes: dict[str, Cell] = {}
-    counts: dict[str, dict[str, Cell]] = {}
-    means: dict[str, dict[str, Cell]] = {}
+    columns: dict[str, dict[str, Cell]] = {"units": {row.layer: row.units for row in layer_rows(pair, UNROTATED, ALL)}}
     for trained_on in PAIR:
-        result = pair.results[trained_on]
-        values = result.normalized_variance()
-        sizes |= {layer: units.size for layer, units in values.items()}
-        counts[f"constant, {trained_on}"] = _count(result.constant_units(), np.asarray)
-        counts[f"rounding, {trained_on}"] = _count(result.rounding_units(), np.asarray)
-        counts[f"not finite, {trained_on}"] = _count(values, lambda units: ~np.isfinite(units))
-        for group in _groups(pair):
-            means[f"{trained_on}, {MEASURES[group]}"] = _estimates(result, group)
-    untrained = before_training(pair, pairs)
-    for group in _groups(untrained) if untrained else ():
-        means[f"before training, {MEASURES[group]}"] = _estimates(untrained.any_result, group)
-    columns = {"units": sizes, **counts, **means}
-    return [{"layer": layer, **{head: cells.get(layer) for head, cells in columns.items()}} for layer in sizes]
-
-
-def _estimates(result: VarianceResult, group: str) -> dict[str, Cell]:
-    errors = result.layer_errors(group)
-    return {layer: Estimate(mean, errors[layer]) for layer, mean in result.layer_means(group).items()}
-
-
-def _count(values: dict[str, np.ndarray], which: Callable[[np.ndarray], np.ndarray]) -> dict[str, Cell]:
-    """Count units layer by layer; nothing if there are none in any layer."""
-    counts = {layer: int(which(units).sum()) for layer, units in values.items()}
-    return counts if any(counts.values()) else {}
+        for what in ("constant", "rounding", "not finite"):
+            counts = {row.layer: getattr(row, what.replace(" ", "_")) for row in layer_rows(pair, trained_on, ALL)}
+            columns[f"{what}, {trained_on}"] = counts if any(counts.values()) else {}
+    before = before_training(pair, pairs)
+    for each, name, head in [*((pair, name, name) for name in PAIR), (before, UNTRAINED, "before training")]:
+        for group in groups_shown(each) if each else ():
+            columns[f"{head}, {MEASURES[group]}"] = {row.layer: row.estimate for row in layer_rows(each, name, group)}
+    return [
+        {"layer": layer, **{head: cells.get(layer) for head, cells in columns.items()}} for layer in columns["units"]
+    ]
 
 
 def _table(name: str, title: str, caption: str, rows: list[Row]) -> Table:

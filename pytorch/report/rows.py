@@ -1,0 +1,182 @@
+"""Results as tidy rows, computed once: ``results.csv`` holds them all, and tables and claims select from them."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.report.published import published_global_mean
+from pytorch.report.table import Estimate
+from pytorch.variance import VarianceResult
+from pytorch.variance.result import ALL, STRATIFIED
+
+NORMALIZED = "normalized"
+UNITS = {
+    "transformation": VarianceResult.transformation_variance,
+    "sample": VarianceResult.sample_variance,
+    NORMALIZED: VarianceResult.normalized_variance,
+}
+"""The values of units, by quantity."""
+
+MEASURES = {ALL: "all samples", STRATIFIED: "stratified"}
+"""The groups in tables, and their names there."""
+
+FORMULA_SIGNS = "=+-@\t\r\n"
+
+
+class ResultRow(NamedTuple):
+    """A mean of TV, SV or NV over the finite units of a layer, or of all layers, and where it comes from.
+
+    Attributes:
+        trained_on: Which model of the pair.
+        group: ``"all"``, ``"stratified"`` or a class.
+        quantity: ``"transformation"``, ``"sample"`` or ``"normalized"``.
+        level: ``"layer"`` or ``"global"``.
+        value: The mean; ``standard_error`` and ``low95`` to ``high95``, its 95 % interval, are over samples.
+        units: The number of units, of which the mean leaves out ``infinite`` and ``undefined`` ones.
+        constant: The number of units whose TV and SV are 0.
+        rounding: The number of other units whose TV and SV are rounding alone, so that their NV means nothing.
+        weights: A digest.
+        seed: Random seed for the choice and order of samples.
+        published_2019: What the paper has in place of this value.
+    """
+
+    model: str
+    dataset: str
+    transformation: str
+    steps: int
+    aggregation: str
+    control: str | None
+    trained_on: str
+    group: str
+    quantity: str
+    level: str
+    layer_index: int | None
+    layer: str | None
+    value: float
+    standard_error: float
+    low95: float
+    high95: float
+    units: int
+    constant: int
+    rounding: int
+    infinite: int
+    undefined: int
+    samples: int
+    weights: str | None
+    training_seed: int | None
+    seed: int
+    published_2019: float | None
+
+    @property
+    def estimate(self) -> Estimate:
+        """The mean with its standard error."""
+        return Estimate(self.value, self.standard_error)
+
+    @property
+    def not_finite(self) -> int:
+        """The number of units that the mean leaves out."""
+        return self.infinite + self.undefined
+
+
+Rows = dict[tuple[str, str, str], list[ResultRow]]
+"""For each model, group and quantity a row for each layer, in order, and then the global one."""
+
+_known: WeakKeyDictionary[VariancePair, Rows] = WeakKeyDictionary()
+
+
+def rows_of(pair: VariancePair) -> Rows:
+    """Return all rows of a measurement."""
+    if pair not in _known:
+        _known[pair] = {
+            (trained_on, group, quantity): _rows(pair, trained_on, group, quantity)
+            for trained_on, result in pair.results.items()
+            for group in result.groups
+            for quantity in UNITS
+            if group != STRATIFIED or quantity == NORMALIZED
+        }
+    return _known[pair]
+
+
+def layer_rows(pair: VariancePair, trained_on: str, group: str) -> list[ResultRow]:
+    """Return the layer means of NV, in order of execution."""
+    return rows_of(pair)[trained_on, group, NORMALIZED][:-1]
+
+
+def global_row(pair: VariancePair, trained_on: str, group: str) -> ResultRow:
+    """Return the global mean of NV."""
+    return rows_of(pair)[trained_on, group, NORMALIZED][-1]
+
+
+def groups_shown(pair: VariancePair) -> list[str]:
+    """Return those of ``MEASURES`` that a measurement has."""
+    return [group for group in MEASURES if group in pair.any_result.groups]
+
+
+def csv_text(pairs: Sequence[VariancePair]) -> str:
+    """Write all rows of all measurements as CSV.
+
+    Floats are written to the last bit; NaN, and what does not apply, is empty. Text that a spreadsheet would take
+    for a formula has an apostrophe before it.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(ResultRow._fields)
+    writer.writerows(map(_field, row) for pair in pairs for rows in rows_of(pair).values() for row in rows)
+    return text.getvalue()
+
+
+def _field(value: str | float | None) -> str:
+    if isinstance(value, str):
+        return f"'{value}" if value[:1] and value[0] in FORMULA_SIGNS else value
+    return "" if value is None or math.isnan(value) else repr(value)
+
+
+def _rows(pair: VariancePair, trained_on: str, group: str, quantity: str) -> list[ResultRow]:
+    result, of = pair.results[trained_on], (group, quantity)
+    values = UNITS[quantity](result, group).values()
+    layers = len(values)
+    intervals = [*result.layer_intervals(*of).values(), result.global_interval(*of)]
+    columns = {
+        "level": ["layer"] * layers + ["global"],
+        "layer_index": [*range(layers), None],
+        "layer": [*result.layer_names, None],
+        "value": [*result.layer_means(*of).values(), result.global_mean(*of)],
+        "standard_error": [*result.layer_errors(*of).values(), result.global_error(*of)],
+        "low95": [low for low, _ in intervals],
+        "high95": [high for _, high in intervals],
+        "units": _with_sum(units.size for units in values),
+        "constant": _with_sum(map(np.count_nonzero, result.constant_units(group).values())),
+        "rounding": _with_sum(map(np.count_nonzero, result.rounding_units(group).values())),
+        "infinite": _with_sum(np.count_nonzero(np.isinf(units)) for units in values),
+        "undefined": _with_sum(np.count_nonzero(np.isnan(units)) for units in values),
+        "published_2019": [None] * layers + [_published(pair, trained_on, group) if quantity == NORMALIZED else None],
+    }
+    names = "model", "dataset", "transformation", "aggregation", "control", "seed"
+    shared = {name: getattr(pair, name) for name in names} | {
+        "steps": len(result.transformations),
+        "trained_on": trained_on,
+        "group": group,
+        "quantity": quantity,
+        "samples": result.sample_count(group),
+        "weights": pair.weights.get(trained_on),
+        "training_seed": pair.training.get(trained_on, {}).get("seed"),
+    }
+    cells = zip(*columns.values(), strict=True)
+    return [ResultRow(**shared, **dict(zip(columns, row, strict=True))) for row in cells]
+
+
+def _with_sum(counts: Iterable[int]) -> list[int]:
+    counts = [*map(int, counts)]
+    return [*counts, sum(counts)]
+
+
+def _published(pair: VariancePair, trained_on: str, group: str) -> float | None:
+    if pair.control is not None or pair.any_result.dispersion != "std" or group not in MEASURES:
+        return None
+    return published_global_mean(pair.model, pair.dataset, pair.transformation, pair.aggregation, trained_on, group)
