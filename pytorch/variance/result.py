@@ -318,7 +318,7 @@ class VarianceResult:
     def _by_layer(self, units: np.ndarray) -> dict[str, np.ndarray]:
         units = units.view()
         units.flags.writeable = False
-        ends = np.cumsum([int(np.prod(shape)) for shape in self.layer_shapes])
+        ends = np.cumsum([math.prod(shape) for shape in self.layer_shapes])
         parts = np.split(units, ends[:-1])
         return {
             name: part.reshape(shape)
