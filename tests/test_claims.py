@@ -166,9 +166,9 @@ def test_a_comparison(by, errors, answer):
     assert (
         found["claims"][0]["verdict"]
         == {
-            YES: "reproduced in all cases that were measured, 2 of 32",
-            NO: "not reproduced: no in all cases that were measured, 2 of 32",
-            UNCLEAR: "undecided in all cases that were measured, 2 of 32",
+            YES: "reproduced in all cases measured, 2 of 32",
+            NO: "not reproduced: no in all cases measured, 2 of 32",
+            UNCLEAR: "undecided in all cases measured, 2 of 32",
         }[answer]
     )
 
@@ -333,7 +333,7 @@ def test_verdicts(answers, verdict):
     named = {"y": YES, "n": NO, "u": UNCLEAR}
     cases = [Case((str(place),), named[each]) for place, each in enumerate(answers)]
     assert Claim("", "", "", cases).verdict() == verdict
-    extent = f" that were measured, {len(cases)} of 32"
+    extent = f" measured, {len(cases)} of 32"
     assert Claim("", "", "", cases, 32).verdict() == re.sub("cases", f"cases{extent}", verdict)
 
 
@@ -363,7 +363,7 @@ def test_what_was_not_published_is_compared_too():
     assert [row["lower"] for row in found["further-comparisons"]] == [NO, NO]
     verdicts = [row["verdict"] for row in found["claims"][:2]]
     assert verdicts == [
-        "reproduced in all cases that were measured, 2 of 32",
+        "reproduced in all cases measured, 2 of 32",
         "not reproduced: no in all cases",
     ]
     assert "comparisons" not in tables(found_in(other))
@@ -516,7 +516,7 @@ def test_claims_are_told_in_every_form():
     told = claims_tables(found_in(lowered(0.1)))
     assert "U+" not in latex(told)
     assert r"Kendall's $\tau$ above 1/3, 95 \% intervals" in latex(told)
-    assert "| reproduced in all cases that were measured, 2 of 32 |" in markdown(told)
+    assert "| reproduced in all cases measured, 2 of 32 |" in markdown(told)
 
 
 def test_what_claims_have_nothing_to_say_of():

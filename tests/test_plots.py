@@ -180,7 +180,7 @@ def test_pairs_that_were_trained_otherwise_are_not_averaged(trained, tmp_path): 
     found = find_results(tmp_path)
     assert len(found.trained["simple_conv", "digits"].pairs) == 1
     assert len(found.notes) == 2
-    assert all("was trained otherwise than" in note for note in found.notes)
+    assert all("in more than the seed, or not in the seed" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("fault", ["copied", "swapped", "mixed", "being replaced"])
@@ -202,8 +202,8 @@ def test_models_that_are_not_where_they_belong_are_named_and_left_out(trained, t
         (folder / "complete").write_text('["."]')
     found = find_results(tmp_path)
     told = {
-        "copied": "_backup: unrotated.pt holds the unrotated simple_conv of digits, it was moved there: left out",
-        "swapped": "unrotated.pt holds the rotated simple_conv of digits, it was moved there: left out",
+        "copied": "_backup: unrotated.pt is ignored: it was moved there and holds the unrotated simple_conv of digits",
+        "swapped": "unrotated.pt is ignored: it was moved there and holds the rotated simple_conv of digits",
         "mixed": "the two models are no pair, their seed differs (5 and 4)",
         "being replaced": "new models were being put in place",
     }[fault]
@@ -392,7 +392,7 @@ def test_the_same_measurement_twice_is_an_error(folders, tmp_path, capsys):
     values = tmp_path / "results" / "values"
     shutil.copy(values / "simple_conv_digits_rotation_mean.pickle", values / "z_copy.pickle")
     assert draw(folders, "--only", "layers") == 1
-    assert "z_copy.pickle holds the same measurement as" in capsys.readouterr().err
+    assert "z_copy.pickle is ignored: it holds the same measurement as" in capsys.readouterr().err
 
 
 def test_units_that_cannot_be_shown_stop_nothing_else(folders, tmp_path, capsys):

@@ -61,7 +61,7 @@ def test_every_training_and_measurement_is_listed(trained):  # noqa: F811
     assert (of_pair["commit"], of_pair["versions"]) == ("abc", "python 3.12")
     assert (of_control["what"], of_control["seed"]) == ("rotation, mean, random-weights", 0)
     assert copy["dataset"] == "folder-cifar10-jpeg"
-    assert table.caption.endswith("a copy of CIFAR-10 that was compressed with losses, as JPEG.")
+    assert table.caption.endswith("a copy of CIFAR-10 with lossy JPEG compression.")
 
 
 @pytest.mark.parametrize("version", [3, 4])

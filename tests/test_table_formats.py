@@ -5,6 +5,7 @@ import math
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from test_result import result
 from test_tables import FIRST_OF_ROW, HOSTILE, NAMES, hostile, pair, shuffled, untrained
 
 from pytorch.report.formats import estimate_text, latex, latex_comment, latex_text, markdown, markdown_comment
+from pytorch.report.rows import global_row, rows_of
 from pytorch.report.table import Estimate, Table
 from pytorch.report.table_files import write_tables
 from pytorch.report.tables import results_tables
@@ -80,6 +82,13 @@ def test_csv_gives_the_same_floats_back(tmp_path):
     ]  # fmt: skip
     assert [row["value"] for row in found if row["trained_on"] == "rotated"][6] == ""
     assert {(row["seed"], row["steps"], row["weights"]) for row in found} == {("5", "2", digit * 16) for digit in "012"}
+
+
+def test_rows_are_computed_once_for_each_measurement():
+    measured = pair()
+    other = replace(measured, model="resnet")  # of the same results
+    assert rows_of(measured) is rows_of(measured)
+    assert [global_row(each, "rotated", "all").model for each in (measured, other)] == ["simple_conv", "resnet"]
 
 
 def test_csv_makes_no_formulas(tmp_path):

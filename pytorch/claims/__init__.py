@@ -1,4 +1,4 @@
-"""What the paper claims, put to what was measured: answers with error bars, and the tests that gave them.
+"""The claims of the paper, tested on the measurements.
 
 Quiroga, Torrents-Barrena, Lanzarini & Puig (2019), Measuring (in)variances in convolutional networks,
 doi 10.1007/978-3-030-27713-0_9.
@@ -13,19 +13,15 @@ from pytorch.report.findings import Findings
 from pytorch.report.table import Table, table_of_rows
 
 CAPTION = (
-    "Claims of Quiroga et al. (2019), put to the measurements of rotations that are here; how they are worded, and the "
-    "bounds in them, is ours. The cases behind each answer stand in the tables that follow; those of one network hang "
-    f"together. {VERDICTS} A network whose accuracy on upright data is not above chance has "
-    "learned nothing and is no case. Where there is one training of each pair, the answers are of these networks, and "
-    "not of what another training would come to."
+    "Claims of Quiroga et al. (2019), tested on the measurements under rotations. Their wording and their bounds are "
+    "ours. The tables below list the cases behind each verdict; cases of one network are not independent. "
+    f"{VERDICTS} A network whose accuracy on upright data is not above chance has learned nothing and is not a case. "
+    "With one training of each pair, a verdict is about these networks and not about other trainings."
 )
 
 
 def claims_tables(found: Findings) -> list[Table]:
-    """Put every claim to what was found: a table that sums up, and one of the cases of each claim.
-
-    Tables without rows are left out.
-    """
+    """Test every claim: a table of verdicts, then a table of cases for each claim; empty tables are left out."""
     judged = [judge(found) for judge in (comparisons, further_comparisons, collapse, class_spread, depth_trend)]
     rows = [
         {

@@ -1,4 +1,4 @@
-"""Claim: how variant the output is to rotations depends on the class."""
+"""Claim: the variance of the output under rotations depends on the class."""
 
 from collections.abc import Callable, Sequence
 from math import isfinite
@@ -16,24 +16,24 @@ from pytorch.report.formats import p_text
 from pytorch.report.rows import ResultRow, layer_rows
 from pytorch.report.table import Estimate, Table, table_of_rows
 
-STATEMENT = "The normalized variance of the output differs from class to class by more than its error."
+STATEMENT = "The normalized variance of the output differs between classes by more than its error."
 TEST = (
-    "Cochran's Q of the classes, whose samples are independent of each other's, against χ² with one degree of freedom "
-    "less than there are classes; p-values are adjusted for the number of networks (Holm). It can "
-    "affirm the claim and not refute it."
+    "Cochran's Q of the classes, whose samples are independent, against χ² with one degree of freedom less than there "
+    "are classes. p-values are adjusted for the number of networks (Holm). The test can support the claim but not "
+    "refute it."
 )
 CAPTION = (
-    "NV of the last layer (its mean over units) within each class, under rotations: its mean over classes, the "
-    "standard deviation between the classes beyond what the errors over samples account for (Hedges & Olkin), by "
-    "itself and relative to that mean, the mean of these errors, and the extremes. Before training: the same of the "
-    f"network with its initial weights, whose classes may differ, too. {TEST} With many samples any difference is "
-    "seen: look at the deviation. With fewer than about a hundred samples of a class its errors are somewhat too "
-    "short, and a yes comes more easily. Of several trainings this is the first."
+    "NV of the last layer (its mean over units) within each class, under rotations. Columns: its mean over classes; "
+    "the standard deviation between classes beyond the errors over samples (Hedges & Olkin), absolute and relative to "
+    "that mean; the mean of these errors; the lowest and the highest class. Before training: the same for the network "
+    f"with its initial weights, whose classes may differ as well. {TEST} Many samples reveal even small differences, "
+    "so look at the deviation. With fewer than about a hundred samples per class, the errors are slightly too small "
+    "and a yes is more likely. Of several trainings, the table shows the first."
 )
 
 
 def class_spread(found: Findings) -> tuple[Claim | None, Table]:
-    """Judge the output of every network; the claim is None if no labelled samples were measured."""
+    """Judge the output of every network; the claim is None without a case."""
     pairs = _one_of_each(found)
     networks = [(pair, name) for pair in pairs for name in pair.results]
     outputs = [_output(pair, name) for pair, name in networks]
@@ -75,18 +75,17 @@ def class_spread(found: Findings) -> tuple[Claim | None, Table]:
         "errors": "error of a class",
         "deviations before training": "before training",
     }
-    told = ", ".join(
+    sizes = ", ".join(
         f"{what} {range_text([row[head] for row in counted if row[head]])}" for what, head in heads.items()
     )
     if before:
-        told += (
-            f"; of the {sum(case.answer == YES for case in cases)} that differ, {sum(as_before)} did so before training"
-        )
-    return Claim(STATEMENT, "Cochran's Q, Holm", told, cases), table
+        differ = sum(case.answer == YES for case in cases)
+        sizes += f"; of the {differ} that differ, {sum(as_before)} did so before training"
+    return Claim(STATEMENT, "Cochran's Q, Holm", sizes, cases), table
 
 
 def _before_training(found: Findings, pairs: Sequence[VariancePair]) -> dict[VariancePair, tuple[Spread, str]]:
-    """Judge the networks of the pairs as they were before training, where that was measured, together."""
+    """Judge the untrained networks of the pairs, where they were measured."""
     controls = {pair: control for pair in pairs if (control := before_training(found, pair))}
     spreads = [_spread(_output(control, UNTRAINED)) for control in controls.values()]
     tested = holm([each.p_value for each in spreads])
@@ -94,7 +93,7 @@ def _before_training(found: Findings, pairs: Sequence[VariancePair]) -> dict[Var
 
 
 def _one_of_each(found: Findings) -> list[VariancePair]:
-    """Take one measurement of each pair: on outputs, which are no maps, all aggregations agree."""
+    """Return one measurement of each pair: all aggregations agree on outputs, which are not feature maps."""
     pairs: dict[tuple[str, str], VariancePair] = {}
     for pair in rotation_pairs(found):
         if len(pair.any_result.classes) > 1:
@@ -103,7 +102,7 @@ def _one_of_each(found: Findings) -> list[VariancePair]:
 
 
 def _output(pair: VariancePair, name: str) -> list[ResultRow]:
-    """The last layer in each class."""
+    """Return the mean NV of the last layer within each class."""
     return [layer_rows(pair, name, group)[-1] for group in pair.any_result.classes]
 
 
@@ -112,12 +111,12 @@ def _spread(output: Sequence[ResultRow]) -> Spread:
 
 
 def _class(output: Sequence[ResultRow], extreme: Callable[..., ResultRow | None]) -> str:
-    """Name the class with the lowest or highest value."""
+    """Name the class with the lowest or the highest value."""
     row = extreme((row for row in output if isfinite(row.value)), key=lambda row: row.value, default=None)
     return f"{row.group} ({row.value:.2f})" if row else ""
 
 
 def _relative(found: Spread) -> str:
-    """The deviation between classes in relation to their mean."""
+    """Write the deviation between classes as a percentage of their mean."""
     known = isfinite(found.deviation) and found.mean > 0
     return f"{100 * found.deviation / found.mean:.1f} %" if known else "–"

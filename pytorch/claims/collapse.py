@@ -1,4 +1,4 @@
-"""Claim: accuracy on rotated data collapses without rotation in training, and not with it."""
+"""Claim: accuracy on rotated data collapses unless training samples are rotated."""
 
 import math
 from collections.abc import Sequence
@@ -16,32 +16,32 @@ from pytorch.report.findings import Findings, Trained
 from pytorch.report.table import Estimate, Row, Table, table_of_rows
 
 COLLAPSE, KEEPING = 0.5, 0.05
-"""Of the accuracy above chance: what a model that collapses loses at least, and one that does not at most."""
+"""Fractions of the accuracy above chance: the least loss of a model that collapses, the most of one that does not."""
 
 CONFIDENCE = 0.95
-"""Of the interval of a loss, which must clear its bound."""
+"""Confidence level of the interval of a loss, which must clear its bound."""
 
 STATEMENT = (
-    "Without rotation in training a network loses more than half of its accuracy above chance on rotated data; with "
-    "it, less than a twentieth."
+    "On rotated data, a network trained without rotation loses more than half of its accuracy above chance; one "
+    "trained with it, less than a twentieth."
 )
 TEST = (
     "Loss: (upright − rotated) / (upright − chance), where chance is the share of the largest class. Its 95 % interval "
-    "must clear the bound. Its error is that over the test images, binomial, both accuracies taken as independent; of "
-    "several trainings, all evaluated on the same images, that over trainings is added, by Student's t for so few."
+    "must clear the bound. Its error is binomial over the test images, with both accuracies taken as independent. "
+    "Several trainings are evaluated on the same images; their spread is added to the error, by Student's t."
 )
-CAPTION = f"Accuracies and the part of the accuracy above chance that is lost on rotated test data. {TEST}"
+CAPTION = f"Accuracies, and the fraction of the accuracy above chance that is lost on rotated test data. {TEST}"
 
 
 @dataclass(frozen=True)
 class Loss:
-    """The part of the accuracy above chance that is lost on rotated data, of one training or the mean of several.
+    """Fraction of the accuracy above chance that is lost on rotated data, of one training or averaged over several.
 
     Attributes:
-        value: NaN if one has learned nothing that it could lose.
-        over_images: Its standard error over test images, which are those of every training.
-        over_trainings: Over trainings; 0 of one.
-        trainings: Their number.
+        value: The fraction; NaN if a model has learned nothing that it could lose.
+        over_images: Standard error over test images, which all trainings share.
+        over_trainings: Standard error over trainings; 0 for one training.
+        trainings: Number of trainings.
     """
 
     value: float
@@ -51,26 +51,26 @@ class Loss:
 
     @classmethod
     def mean(cls, losses: Sequence["Loss"]) -> "Loss":
-        """Of several trainings."""
+        """Average the losses of several trainings."""
         values, count = np.array([loss.value for loss in losses]), len(losses)
         over_trainings = float(values.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.0
         return cls(float(values.mean()), float(np.mean([loss.over_images for loss in losses])), over_trainings, count)
 
     @property
     def estimate(self) -> Estimate:
-        """With both errors in one."""
+        """The loss with both errors combined."""
         return Estimate(self.value, math.hypot(self.over_images, self.over_trainings))
 
     @property
     def half_width(self) -> float:
-        """Of its confidence interval."""
+        """Half the width of the confidence interval."""
         upper = (1 + CONFIDENCE) / 2
         of_trainings = stats.t.ppf(upper, self.trainings - 1) * self.over_trainings if self.trainings > 1 else 0.0
         return math.hypot(stats.norm.ppf(upper) * self.over_images, of_trainings)
 
 
 def collapse(found: Findings) -> tuple[Claim | None, Table]:
-    """Judge every trained pair; the claim is None, and the table without rows, if there is none."""
+    """Judge every trained pair; the claim is None without a case."""
     rows, cases = [], []
     for (model, dataset), trained in found.trained.items():
         losses = {name: _loss(trained, name) for name in PAIR}
@@ -88,7 +88,7 @@ def collapse(found: Findings) -> tuple[Claim | None, Table]:
     numbers = sorted({row["trainings"] for row in counted})
     counts = f"trainings of each pair: {', '.join(map(str, numbers))}"
     sizes = f"lost {lost[UNROTATED]} without rotation, {lost[ROTATED]} with it; {counts}"
-    return Claim(STATEMENT, "95 % intervals, each by itself", sizes, cases), table
+    return Claim(STATEMENT, "95 % intervals, not adjusted for their number", sizes, cases), table
 
 
 def _cells(trained: Trained, losses: dict[str, Loss]) -> Row:
@@ -108,7 +108,7 @@ def _loss(trained: Trained, name: str) -> Loss:
 
 
 def _one_loss(model: TrainedModel) -> Loss:
-    """Of one training, with the error of a ratio of independent binomial proportions, by linearisation."""
+    """Loss of one training; its error is that of a ratio of independent binomial proportions, by linearisation."""
     upright, rotated, guess = model.accuracy["upright"], model.accuracy["rotated"], _chance(model)
     if not has_learned(upright, model.test_samples, guess):
         return Loss(math.nan, math.nan)
@@ -122,7 +122,7 @@ def _chance(model: TrainedModel) -> float:
 
 
 def _answer(losses: dict[str, Loss]) -> str:
-    """Yes if both models surely do as claimed, no if one surely does not."""
+    """Yes if both models clear their bounds, no if one clears its bound on the wrong side."""
     margins = [
         (loss.value - COLLAPSE if name == UNROTATED else KEEPING - loss.value, loss.half_width)
         for name, loss in losses.items()

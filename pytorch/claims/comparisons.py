@@ -1,4 +1,4 @@
-"""Claim: after training on rotated samples, a network is less variant to rotations."""
+"""Claim: training on rotated samples makes a network less variant to rotations."""
 
 import math
 from collections.abc import Sequence
@@ -18,18 +18,17 @@ from pytorch.report.rows import MEASURES, global_row
 from pytorch.report.table import Estimate, Row, Table, table_of_rows
 
 STATEMENT = (
-    "After training on rotated samples the normalized variance, its global mean over all units, is lower than after "
-    "training on upright ones."
+    "Training on rotated instead of upright samples lowers the normalized variance (its global mean over all units)."
 )
 TEST = (
-    "Of one training each, z of the difference; its error is the sum of both models' errors over samples, an upper "
-    "bound whatever their correlation: it judges these two networks. Of several trainings, Student's t of their "
-    "differences, on the same samples: it judges such trainings. p-values are two-sided and adjusted for the number of "
-    "comparisons (Holm)."
+    "With one training of each pair: z of the difference, whose error is the sum of both models' errors over samples, "
+    "an upper bound whatever their correlation. This judges these two networks. With several trainings: Student's t of "
+    "their differences, measured on the same samples. This judges such trainings. p-values are two-sided and adjusted "
+    "for the number of comparisons (Holm)."
 )
 CAPTION = (
-    "NV = TV / SV under rotations, its global mean. Difference: rotated − unrotated; p < 0.05 and a difference below 0 "
-    f"make a yes. Where the rotated model was trained for more epochs, these are a part of the difference. {TEST}"
+    "Global mean of NV = TV / SV under rotations. Difference: rotated − unrotated; p < 0.05 and a difference below 0 "
+    f"make a yes. If the rotated model was trained for more epochs, this contributes to the difference. {TEST}"
 )
 
 Key = tuple[str, str, str, str]
@@ -39,35 +38,31 @@ PUBLISHED: list[Key] = [(m, d, a, g) for m in NETWORKS for d in DATASETS for a i
 
 
 def comparisons(found: Findings) -> tuple[Claim | None, Table]:
-    """Lay every published comparison beside what was measured.
-
-    Returns:
-        The claim, None if none of them was measured; and a table, without rows likewise.
-    """
+    """Judge the published comparisons; the claim is None, and the table empty, if none was measured."""
     pairs = {key: pair for key in PUBLISHED if (pair := first_pair(found, *key[:3]))}
     claim, rows = _judged(found, pairs, STATEMENT, len(PUBLISHED))
     if pairs:
         absent = {"lower": "not measured", **dict.fromkeys((*PAIR, "difference", "p", "training"))}
         rows = {key: {**rows.get(key, _named(key) | absent), **_published(key)} for key in PUBLISHED}
-    caption = " ".join([f"All comparisons that were published in 2019. {CAPTION}", *notes(_shown(pairs))])
+    caption = " ".join([f"All comparisons published in 2019. {CAPTION}", *notes(_shown(pairs))])
     return claim, table_of_rows("comparisons", "The published comparisons", caption, [*rows.values()])
 
 
 def further_comparisons(found: Findings) -> tuple[Claim | None, Table]:
-    """Compare the pairs of other models and data sets than were published; as ``comparisons``."""
+    """Judge the pairs of models and data sets that were not published; see ``comparisons``."""
     shown = [first_pair(found, *key[:3]) for key in PUBLISHED]
     further = [pair for pair in rotation_pairs(found) if pair not in shown and pair.aggregation in AGGREGATIONS]
     pairs = {(pair.model, pair.dataset, pair.aggregation, group): pair for pair in further for group in MEASURES}
-    statement = f"{STATEMENT.removesuffix('.')}: of models and data sets that were not published."
+    statement = f"{STATEMENT.removesuffix('.')}, for models and data sets that were not published."
     claim, rows = _judged(found, pairs, statement)
-    caption = f"Of models and data sets that were not published. {CAPTION}"
+    caption = f"Models and data sets that were not published. {CAPTION}"
     return claim, table_of_rows("further-comparisons", "Further comparisons", caption, [*rows.values()])
 
 
 def _judged(
     found: Findings, pairs: dict[Key, VariancePair], statement: str, expected: int | None = None
 ) -> tuple[Claim | None, dict[Key, Row]]:
-    """Compare the models of each pair; the claim is of those that have learned something, None without any."""
+    """Compare the models of each pair; only pairs that have learned something are cases of the claim."""
     pairs = {key: pair for key, pair in pairs.items() if key[3] in pair.any_result.groups}
     trainings = {key: all_trainings(found, pair) for key, pair in pairs.items()}
     measured = {key: _differences(each, key[3]) for key, each in trainings.items()}
@@ -104,7 +99,7 @@ def _named(key: Key) -> dict[str, str]:
 
 
 def _differences(trainings: Sequence[VariancePair], group: str) -> tuple[dict[str, Estimate], float]:
-    """Return both global means and their difference, each with its error, and the p-value of the difference."""
+    """Return both global means and their difference, with errors, and the p-value of the difference."""
     means = {name: [global_row(pair, name, group) for pair in trainings] for name in PAIR}
     values = {name: np.array([row.value for row in rows]) for name, rows in means.items()}
     values["difference"] = values[ROTATED] - values[UNROTATED]

@@ -1,4 +1,4 @@
-"""Claim: the lower a layer, the more invariant it is."""
+"""Claim: lower layers are more invariant."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,27 +18,27 @@ from pytorch.report.table import Estimate, Table, table_of_rows
 from pytorch.variance import VarianceResult
 
 RISING = 1 / 3
-"""Of τ: two of three pairs of layers are in order."""
+"""Bound for τ: two of three pairs of layers are in order."""
 
 CONFIDENCE = 0.95
-"""Of the interval of τ, which must clear the bound."""
+"""Confidence level of the interval of τ, which must clear the bound."""
 
 STATEMENT = (
-    "The normalized variance rises with depth, lower layers are the most invariant: in two of three pairs of layers "
-    "the deeper one has the higher mean."
+    "The normalized variance rises with depth, so that lower layers are more invariant: in two of three pairs of "
+    "layers, the deeper one has the higher mean."
 )
 TEST = (
     "Kendall's rank correlation τ of the layer means with the order of execution: 1 if NV rises from each layer to the "
-    "next, −1 if it falls; above 1/3 where two of three pairs of layers are in order. Its 95 % interval must clear "
-    "that bound, in all layers and in all but the first, which the black margin of an image makes invariant in any "
-    "network: both above make a yes, either below a no. Its error follows from those of the layer means over samples, "
-    "taken as independent. The layers are all that a network has, no sample of them: the answer is of these networks. "
-    f"Units that never change are left out, and neighbours whose means differ by less than {SAME:g} count once: a "
-    "batch norm repeats the NV of its convolution, and under max most ReLUs do."
+    "next, −1 if it falls; above 1/3 if two of three pairs of layers are in order. Its 95 % interval must clear that "
+    "bound twice: for all layers, and for all but the first. (The black margin of an image makes the first invariant "
+    "in any network.) Both above make a yes, either below a no. The error of τ follows from the errors of the layer "
+    "means over samples, taken as independent. The layers are all layers of a network, not a sample of them, so the "
+    "answer is about these networks. Units that never change are left out. Neighbours whose means differ by less than "
+    f"{SAME:g} count once: a batch norm repeats the NV of its convolution, and under max so do most ReLUs."
 )
 CAPTION = (
-    "Before training: the same of the network with its initial weights, judged likewise, by which a trend of the "
-    f"architecture is told from one that training brought about. {TEST} Of several trainings this is the first."
+    "Before training: the same for the network with its initial weights. It separates a trend of the architecture from "
+    f"one that training causes. {TEST} Of several trainings, the table shows the first."
 )
 
 
@@ -47,10 +47,10 @@ class Judged:
     """Whether the layer means of a network rise.
 
     Attributes:
-        means: Of different quantities, each once or more.
-        layers: The number of different quantities among them.
+        means: The layer means.
+        layers: Number of distinct layer means.
         whole: Trend of all layers.
-        rest: Of all but the first.
+        rest: Trend of all layers but the first.
     """
 
     means: VaryingLayers
@@ -67,7 +67,7 @@ class Judged:
 
     @property
     def answer(self) -> str:
-        """Yes if both surely rise, no if either surely does not."""
+        """Yes if both trends are above the bound, no if either is below it."""
         intervals = [each.interval(CONFIDENCE) for each in (self.whole, self.rest)]
         if all(low > RISING for low, _ in intervals):
             return YES
@@ -75,12 +75,12 @@ class Judged:
 
     @property
     def falls(self) -> bool:
-        """Whether both surely fall as much."""
+        """Whether both trends are below minus the bound."""
         return all(each.interval(CONFIDENCE)[1] < -RISING for each in (self.whole, self.rest))
 
 
 def depth_trend(found: Findings) -> tuple[Claim | None, Table]:
-    """Judge every network that was measured under rotations; the claim is None if there is none."""
+    """Judge every network measured under rotations; the claim is None without a case."""
     rows, cases, counted, controls = [], [], [], []
     for pair in rotation_pairs(found):
         control = before_training(found, pair)
@@ -117,12 +117,12 @@ def _estimate(found: Trend) -> Estimate:
 
 
 def _sizes(counted: Sequence[tuple[str, Judged, Judged | None]], controls: Sequence[Judged]) -> str:
-    """Say how much the layer means rise, how many fall instead, and how many did so before training."""
+    """Say how much the layer means rise, and how many networks rise or fall, now and before training."""
     taus = {model: [each.whole for name, each, _ in counted if name == model] for model in PAIR}
     taus["before training"] = [each.whole for each in controls]
-    told = [f"τ {range_text([*map(_estimate, each)])}, {name}" for name, each in taus.items() if each]
+    sizes = [f"τ {range_text([*map(_estimate, each)])}, {name}" for name, each in taus.items() if each]
     for verb, is_so in (("rise", lambda each: each.answer == YES), ("fall (τ below −1/3)", lambda each: each.falls)):
         alike = [before for _, each, before in counted if is_so(each)]
         so_before = sum(before is not None and is_so(before) for before in alike)
-        told.append(f"{len(alike)} {verb}" + (f", {so_before} of them before training too" if controls else ""))
-    return "; ".join(told)
+        sizes.append(f"{len(alike)} {verb}" + (f", {so_before} of them before training too" if controls else ""))
+    return "; ".join(sizes)

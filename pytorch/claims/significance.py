@@ -1,4 +1,4 @@
-"""Tests of what was measured, and how their p-values are read where there are many."""
+"""Statistical tests, and the adjustment of many p-values."""
 
 import math
 from collections.abc import Sequence
@@ -8,17 +8,17 @@ import numpy as np
 from scipy import stats
 
 SMALLEST_ERROR = 1e-12
-"""An error below this is none: of values that were constant."""
+"""Smaller errors count as none; they belong to constant values."""
 
 DRAWS = 1000
-"""How often values are drawn to see how far their errors move a rank correlation."""
+"""Number of draws for the error of a rank correlation."""
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values for their number, so that the chance of any wrong rejection is kept.
+    """Adjust p-values for their number, so that the probability of any wrong rejection keeps its level.
 
     The k-th smallest of n becomes the maximum of (n - j + 1) · p_(j) over j ≤ k, at most 1 (Holm 1979, A simple
-    sequentially rejective multiple test procedure). NaN stays NaN, and counts as a test.
+    sequentially rejective multiple test procedure). NaN stays NaN but counts as a test.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
@@ -33,7 +33,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def holm_of_cases(p_values: Sequence[float], are_cases: Sequence[bool]) -> list[float]:
-    """Adjust the p-values of cases for their number; the others become NaN, and do not count.
+    """Adjust the p-values of cases for their number; the others become NaN and do not count.
 
     >>> holm_of_cases([0.01, 0.5, 0.03], [True, False, True])
     [0.02, nan, 0.03]
@@ -43,7 +43,7 @@ def holm_of_cases(p_values: Sequence[float], are_cases: Sequence[bool]) -> list[
 
 
 def z_test(value: float, error: float) -> float:
-    """Two-sided p-value of a value that would be normally distributed around 0 with a standard error."""
+    """Two-sided p-value of a value, if it were normally distributed around 0 with this standard error."""
     if not (math.isfinite(value) and math.isfinite(error)):
         return math.nan
     if error == 0:
@@ -52,7 +52,7 @@ def z_test(value: float, error: float) -> float:
 
 
 def t_test(values: Sequence[float]) -> float:
-    """Two-sided p-value of independent values whose mean would be 0 (Student's t); NaN for fewer than two."""
+    """Two-sided p-value of independent values, if their mean were 0 (Student's t); NaN for fewer than two."""
     if len(values) < 2 or not np.isfinite(values).all():
         return math.nan
     if np.ptp(values) == 0:
@@ -62,14 +62,14 @@ def t_test(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Spread:
-    """How much true values differ behind estimates with errors.
+    """How much true values differ, given estimates with errors.
 
     Attributes:
-        mean: Of the estimates, with equal weights.
-        error: The mean of their errors.
-        deviation: Standard deviation (ddof = 1) of the values themselves, without what the errors add to it; 0 if
-            these explain all.
-        p_value: Of there being no difference at all.
+        mean: Mean of the estimates, with equal weights.
+        error: Mean of their errors.
+        deviation: Standard deviation (ddof = 1) of the true values, without the contribution of the errors; 0 if the
+            errors explain all of it.
+        p_value: p-value of the hypothesis that all true values are equal.
     """
 
     mean: float
@@ -81,14 +81,14 @@ class Spread:
 def spread(values: np.ndarray, errors: np.ndarray) -> Spread:
     """Judge whether independent estimates differ by more than their errors.
 
-    Cochran's Q = Σ w (x - x̄)², w = 1 / error², x̄ weighted by w, follows χ² with k - 1 degrees of freedom where all
-    values are the same. The deviation is √max(0, s² - mean of error²), s² with equal weights (Hedges & Olkin 1985,
-    Statistical Methods for Meta-Analysis, chapter 9): weights by error would be weights by value, where large values
-    have large errors. Estimates without a finite error above 0 are left out.
+    Cochran's Q = Σ w (x - x̄)², w = 1 / error², x̄ weighted by w, follows χ² with k - 1 degrees of freedom if all true
+    values are equal. The deviation is √max(0, s² - mean of error²), s² with equal weights (Hedges & Olkin 1985,
+    Statistical Methods for Meta-Analysis, chapter 9). Weights by error would favour small values, which have small
+    errors. Estimates without a finite error above 0 are left out.
 
     Args:
-        values: (K,).
-        errors: (K,), standard errors.
+        values: Estimates, (K,).
+        errors: Standard errors, (K,).
     """
     known = np.isfinite(values) & np.isfinite(errors) & (errors > SMALLEST_ERROR)
     values, errors = values[known], errors[known]
@@ -103,31 +103,31 @@ def spread(values: np.ndarray, errors: np.ndarray) -> Spread:
 
 @dataclass(frozen=True)
 class Trend:
-    """How far values rise along an order.
+    """How consistently values rise along an order.
 
     Attributes:
-        tau: Kendall's rank correlation, from -1, falling throughout, to 1, rising throughout.
-        error: Its standard error, from those of the values.
+        tau: Kendall's rank correlation, from -1 (falling throughout) to 1 (rising throughout).
+        error: Standard error of ``tau``, from the errors of the values.
     """
 
     tau: float
     error: float
 
     def interval(self, confidence: float) -> tuple[float, float]:
-        """Where τ lies with this confidence, by the normal approximation."""
+        """Confidence interval of τ, by the normal approximation."""
         width = float(stats.norm.ppf((1 + confidence) / 2)) * self.error
         return self.tau - width, self.tau + width
 
 
 def trend(values: np.ndarray, errors: np.ndarray) -> Trend:
-    """Tell how far values rise, by Kendall's τ: of all pairs, those in order less those in the opposite one.
+    """Compute Kendall's τ: the fraction of pairs in order minus the fraction in opposite order.
 
-    Its error is the standard deviation of τ over ``DRAWS`` seeded draws of normally distributed values with these
-    errors, independent of each other. An error that is not finite makes that of τ unknown, NaN.
+    Its error is the standard deviation of τ over ``DRAWS`` seeded draws of independent normal values with these errors.
+    It is NaN if an error is not finite.
 
     Args:
-        values: (L,) in their order, finite.
-        errors: (L,), their standard errors.
+        values: Values in their order, (L,), finite.
+        errors: Standard errors, (L,).
     """
     if len(values) < 3:
         return Trend(math.nan, math.nan)

@@ -1,4 +1,4 @@
-"""Which measurements a claim is put to: those of the first training, and those of others with other seeds."""
+"""Find the measurements that a claim is tested on: those of the first training, and those of other seeds."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from pytorch.report.published import published_dataset
 
 
 def first_pair(found: Findings, model: str, dataset: str, aggregation: str) -> VariancePair | None:
-    """Find the measurement of rotations that a published one is laid beside; a copy stands in for a data set."""
+    """Find the measurement to compare with a published one; a copy of a data set replaces a missing original."""
     pairs = [
         pair
         for pair in rotation_pairs(found)
@@ -24,18 +24,18 @@ def first_pair(found: Findings, model: str, dataset: str, aggregation: str) -> V
 
 
 def rotation_pairs(found: Findings) -> list[VariancePair]:
-    """Return the measurements of rotations, without controls."""
+    """Return the measurements under rotations, without controls."""
     pairs = [measured.pair for measured in found.measured]
     return [pair for pair in pairs if pair.control is None and pair.transformation == "rotation"]
 
 
 def before_training(found: Findings, pair: VariancePair) -> VariancePair | None:
-    """Find what was measured of a pair's network before its training, on as many samples; None if it was not."""
+    """Return the untrained control of a pair, measured on as many samples; None: there is none."""
     return controls.before_training(pair, [measured.pair for measured in found.measured])
 
 
 def all_trainings(found: Findings, pair: VariancePair) -> list[VariancePair]:
-    """Return a measurement, and those that differ from it in the seed and the weights of the training alone."""
+    """Return a measurement, and all that differ from it only in the seed and the weights of the training."""
     trainings = [pair]
     for other in found.repeats:
         new = all(set(other.weights.values()).isdisjoint(each.weights.values()) for each in trainings)
@@ -45,7 +45,7 @@ def all_trainings(found: Findings, pair: VariancePair) -> list[VariancePair]:
 
 
 def uncounted(found: Findings) -> list[VariancePair]:
-    """Measurements of further seeds that count in no claim: they differ from the first in more than the seed."""
+    """Return measurements of further seeds that count in no claim: they differ in more than the seed."""
     first = [measured.pair for measured in found.measured]
     counted = {id(each) for pair in first for each in all_trainings(found, pair)}
     return [pair for pair in found.repeats if pair.control is None and id(pair) not in counted]
@@ -61,14 +61,14 @@ def _what(pair: VariancePair) -> tuple:
 
 
 def training_text(pair: VariancePair) -> str:
-    """Say how the models of a pair were trained; see ``epochs_text``."""
+    """Describe the training of a pair; see ``epochs_text``."""
     trainings = [pair.training.get(name, {}) for name in PAIR]
     epochs = [training.get("epochs", "?") for training in trainings]
     return epochs_text(pair.model, pair.dataset, epochs, trainings[0].get("training samples", "?"))
 
 
 def epochs_text(model: str, dataset: str, epochs: Sequence[Setting], images: Setting) -> str:
-    """Write epochs and images of a training, and the recipe's epochs where there is one and they are others."""
+    """Describe a training by its epochs and images, and by the epochs of its recipe if they differ."""
     shortened = ""
     if model in MODELS:
         recipe = recipe_for(model, dataset)
@@ -79,7 +79,7 @@ def epochs_text(model: str, dataset: str, epochs: Sequence[Setting], images: Set
 
 
 def learned(pair: VariancePair, name: str) -> bool:
-    """Whether a network of a pair classifies better than by chance; one of unknown accuracy is taken at its word."""
+    """Whether a network of a pair classifies better than by chance; if its accuracy is unknown, assume so."""
     accuracy, curve = pair.accuracy.get(name, {}).get("upright"), pair.angle_curves.get(name)
     result = pair.any_result
     if accuracy is None or not result.classes:

@@ -1,4 +1,7 @@
-"""Layer means of the units that change at all, each quantity once: what can rise or fall with depth."""
+"""Layer means that can rise or fall with depth: of units that change, without repetitions.
+
+They need the units: the errors are rescaled by the number of those left.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,17 +11,17 @@ import numpy as np
 from pytorch.variance import VarianceResult
 
 SAME = 1e-4
-"""Layer means of neighbours that differ by less are those of one quantity, seen twice."""
+"""Layer means of neighbours that differ by less count once."""
 
 
 @dataclass(frozen=True)
 class VaryingLayers:
-    """Means of NV over the units of each layer that change at all; layers without such units are left out.
+    """Means of NV over the units of each layer that change; layers without such units are left out.
 
     Attributes:
-        names: What the layers are called, with the place of each among all.
-        values: (L,).
-        errors: (L,), standard errors over samples.
+        names: Name of each layer with its position among all layers.
+        values: Layer means, (L,).
+        errors: Standard errors over samples, (L,).
     """
 
     names: list[str]
@@ -27,7 +30,7 @@ class VaryingLayers:
 
     @classmethod
     def of(cls, result: VarianceResult, group: str) -> "VaryingLayers":
-        """Take them from a result; its own layer means count constant units as 1, which adds nothing to their error."""
+        """Compute the means; those of the result count constant units as 1, which adds nothing to their error."""
         errors, constant = result.layer_errors(group), result.constant_units(group)
         rounding = result.rounding_units(group)
         found: dict[str, tuple[float, float]] = {}
@@ -41,7 +44,7 @@ class VaryingLayers:
         return cls([*found], values, errors)
 
     def distinct(self) -> tuple[np.ndarray, np.ndarray]:
-        """The means and their errors, those of one quantity once."""
+        """Return the means and their errors, with repeated neighbours once."""
         kept: list[int] = []
         for place, value in enumerate(self.values):
             if not (kept and abs(value - self.values[kept[-1]]) < SAME):
@@ -49,7 +52,7 @@ class VaryingLayers:
         return self.values[kept], self.errors[kept]
 
     def extreme(self, which: Callable[[np.ndarray], int]) -> str:
-        """Name the layer with the lowest or highest mean."""
+        """Name the layer with the lowest or the highest mean."""
         if not len(self.values):
             return ""
         index = int(which(self.values))

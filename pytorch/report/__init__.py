@@ -1,7 +1,7 @@
-"""From the files of results to what is read.
+"""Tables, figures and one page from the files of results.
 
-In reading order: ``findings`` (what is there), ``gallery`` and ``unit_gallery`` (which figures there are of it),
-``album`` (those that are new are drawn), ``controls`` and ``origin`` (what stands beside a measurement, and where it
-comes from), ``rows`` (every mean, computed once), ``table``, ``tables`` and ``formats`` (tables as CSV, Markdown and
-LaTeX, beside what was ``published``), ``encoding`` and ``page`` (one page that holds everything).
+In reading order: ``findings`` reads the files. ``gallery`` and ``unit_gallery`` list their figures, and ``album`` draws
+those that are new. ``controls`` and ``origin`` find the controls of a measurement and where it comes from. ``rows``
+computes every mean once. ``table``, ``tables``, ``formats`` and ``table_files`` write tables, with ``published`` values
+for comparison. ``encoding`` and ``page`` put everything on one page.
 """

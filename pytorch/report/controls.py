@@ -1,4 +1,4 @@
-"""Which controls belong to which measurement."""
+"""Find the controls that belong to a measurement."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,14 @@ from pytorch.experiments.variance_pair import VariancePair
 from pytorch.experiments.vocabulary import RANDOM_WEIGHTS, SHUFFLED, UNROTATED, UNTRAINED
 
 BEGINNING = "fingerprint of the data", "classes", "training samples", "seed of their choice", "seed"
-"""What a network before its training follows from, besides its model: its weights, and how its input is normalised."""
+"""Settings that, besides the model, determine an untrained network: its weights and the normalisation of its input."""
 
 
 def controls_of(pair: VariancePair, pairs: Sequence[VariancePair]) -> dict[str, VariancePair]:
-    """Find the controls to compare a pair with, by their names.
+    """Return the controls of a pair, by name.
 
-    They have the same model, data set, transformations and aggregation, and belong to the same training: the shuffled
-    one has the same weights, and the one before training began alike.
+    They share its model, data set, transformations and aggregation, and belong to the same training: the shuffled
+    control has the same weights, the untrained one the same initial weights.
     """
     found: dict[str, VariancePair] = {}
     for other in pairs:
@@ -23,16 +23,16 @@ def controls_of(pair: VariancePair, pairs: Sequence[VariancePair]) -> dict[str, 
 
 
 def before_training(pair: VariancePair, pairs: Sequence[VariancePair]) -> VariancePair | None:
-    """Find the control before training that a pair's numbers can stand beside; None if there is none.
+    """Return the untrained control that can be compared with a pair; None: there is none.
 
-    It was measured on as many samples: of few, NV is too large.
+    Both were measured on the same number of samples, because NV is too large for few samples.
     """
     control = controls_of(pair, pairs).get(RANDOM_WEIGHTS)
     return control if control and samples_offered(control) == samples_offered(pair) else None
 
 
 def samples_offered(pair: VariancePair) -> int | None:
-    """How many samples there were to measure; with a tolerance a measurement stops when enough is known."""
+    """Number of samples available; with a tolerance, a measurement may stop before it has used them all."""
     result = pair.any_result
     return result.samples if result.tolerance is None else result.samples_offered
 

@@ -1,4 +1,4 @@
-"""What a results folder holds, read for drawing: a file that cannot be read stops nothing but itself."""
+"""Read a results folder for drawing; a file that cannot be read stops no other."""
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from pytorch.variance.recording.aggregation import AGGREGATIONS
 
 @dataclass(frozen=True)
 class Measured:
-    """A measurement and a digest of its file."""
+    """A measurement and the digest of its file."""
 
     pair: VariancePair
     digest: str
@@ -32,13 +32,13 @@ class Measured:
 
 @dataclass(frozen=True)
 class Trained:
-    """The pairs of one model and one data set, of a seed each, without their weights.
+    """The trained pairs of one model and data set, one per seed, without their weights.
 
     Attributes:
-        folder: Where the first pair is, which is the one that is drawn.
-        pairs: That one, and those of other seeds that were trained in the same way.
+        folder: Folder of the first pair, the one that is drawn.
+        pairs: The first pair, then those of other seeds with the same training.
         weights: Digests of the first pair's weights.
-        digests: Of all files.
+        digests: Digests of all files.
     """
 
     folder: Path
@@ -49,14 +49,14 @@ class Trained:
 
 @dataclass(frozen=True)
 class Findings:
-    """All that was found.
+    """The content of a results folder.
 
     Attributes:
-        measured: The measurements.
-        trained: The trained pairs by model and data set.
-        errors: Of the files that could not be read, a line each.
-        notes: What was left out, a line each.
-        repeats: Measurements of pairs of other seeds.
+        measured: Measurements and controls of the first seed.
+        trained: Trained pairs by (model, data set).
+        errors: One line per file that cannot be read.
+        notes: One line per folder that is ignored.
+        repeats: Measurements of other seeds.
     """
 
     measured: list[Measured] = field(default_factory=list)
@@ -66,24 +66,24 @@ class Findings:
     repeats: list[VariancePair] = field(default_factory=list)
 
     def controls(self, pair: VariancePair) -> list[Measured]:
-        """Return the controls of a measurement that are there, in the order of ``CONTROLS``."""
+        """Return the controls of a measurement, in the order of ``CONTROLS``."""
         found = controls_of(pair, [measured.pair for measured in self.measured])
         wanted = [found[name] for name in CONTROLS if name in found]
         return [measured for control in wanted for measured in self.measured if measured.pair is control]
 
     def controlled_by(self, control: Measured) -> Measured | None:
-        """Return the measurement that one is a control of; None if it is none, or that is not there."""
+        """Return the measurement that a control belongs to; None: it is no control, or there is none."""
         ordinary = (measured for measured in self.measured if control.pair.control and not measured.pair.control)
         return next((each for each in ordinary if any(one is control for one in self.controls(each.pair))), None)
 
     def outdated(self, pair: VariancePair) -> bool:
-        """Whether the models of a measurement are there with other weights: they were trained anew since."""
+        """Whether the models of a measurement have been trained again since."""
         trained = self.trained.get((pair.model, pair.dataset))
         return trained is not None and pair.control is None and trained.weights != pair.weights
 
 
 def find_results(results_dir: Path) -> Findings:
-    """Read every measurement and every trained pair of a results folder.
+    """Read all measurements and trained pairs of a results folder.
 
     Raises:
         FileError: The folder of measurements cannot be read.
@@ -103,30 +103,30 @@ def find_results(results_dir: Path) -> Findings:
 
 
 def _measured(folder: Path, errors: list[str]) -> list[Measured]:
-    """Read the measurements of a folder, in order, and add a line for each file that cannot be used."""
+    """Read the measurements of a folder, in order; add an error for each file that cannot be used."""
     found: list[Measured] = []
     files: dict[tuple, Path] = {}
     for path in values_files(folder):
         try:
             measured = Measured(load_values(path), file_digest(path))
         except (FileError, OSError) as error:
-            errors.append(_told(error))
+            errors.append(_message(error))
             continue
         other = files.setdefault(_order(measured), path)
         if other == path:
             found.append(measured)
         else:
-            errors.append(f"{path} holds the same measurement as {other}: it is left out, remove one of them")
+            errors.append(f"{path} is ignored: it holds the same measurement as {other}; remove one of them")
     return sorted(found, key=_order)
 
 
-def _told(error: FileError | OSError) -> str:
-    """Say what became of a file, which another process may have removed meanwhile."""
+def _message(error: FileError | OSError) -> str:
+    """Say in one line what is wrong with a file, which another process may have removed."""
     return f"{error.filename} cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
 
 
 def _add_trained(found: Findings, folder: Path) -> None:
-    """Add the pair in a folder, if it is complete, and those of other seeds in the folders of it."""
+    """Add the pair in a folder, if it is complete, and the pairs of other seeds in its subfolders."""
     trained = None
     try:
         check_settled(folder)
@@ -143,7 +143,7 @@ def _add_trained(found: Findings, folder: Path) -> None:
             _check_place(models, folder)
             check_same_settings(models)
         except (FileError, OSError) as error:
-            found.errors.append(_told(error))
+            found.errors.append(_message(error))
             continue
         except InputError as error:
             found.errors.append(f"{place}: {error}")
@@ -156,7 +156,9 @@ def _add_trained(found: Findings, folder: Path) -> None:
             trained.pairs.append(pair)
             trained.digests.extend(digests)
         else:
-            found.notes.append(f"{place} was trained otherwise than {folder}, or with the same seed: it is left out")
+            found.notes.append(
+                f"{place} is ignored: it differs from {folder} in more than the seed, or not in the seed"
+            )
     if trained is not None:
         first = trained.pairs[0][UNROTATED]
         found.trained[first.model, first.dataset] = trained
@@ -166,17 +168,16 @@ def _check_place(models: dict[str, TrainedModel], folder: Path) -> None:
     """Check that models are where they belong.
 
     Raises:
-        InputError: One is of another pair, or has the place of the other.
+        InputError: A model belongs to another pair, or the two have been swapped.
     """
     for name, model in models.items():
         if (pair_name(model.model, model.dataset), model.trained_on) != (folder.name, name):
-            raise InputError(
-                f"{name}.pt holds the {model.trained_on} {model.model} of {model.dataset}, it was moved there: left out"
-            )
+            what = f"{model.trained_on} {model.model} of {model.dataset}"
+            raise InputError(f"{name}.pt is ignored: it was moved there and holds the {what}")
 
 
 def _is_of_another_seed(pair: dict[str, TrainedModel], trained: Trained) -> bool:
-    """Whether a pair differs from the first one in the seed alone, which is none of those that are there."""
+    """Whether a pair differs from the first in the seed alone, and its seed is new."""
 
     def settings(models: dict[str, TrainedModel]) -> list:
         return [({**model.settings, "seed": None}, asdict(model.recipe)) for model in models.values()]
@@ -186,7 +187,7 @@ def _is_of_another_seed(pair: dict[str, TrainedModel], trained: Trained) -> bool
 
 
 def _order(measured: Measured) -> tuple[str | int, ...]:
-    """Networks and data sets by name, aggregations and controls as they are listed elsewhere."""
+    """Sort by names of networks and data sets, then by the usual order of aggregations and controls."""
     pair, controls = measured.pair, [None, *CONTROLS]
     known = list(AGGREGATIONS)
     aggregation = known.index(pair.aggregation) if pair.aggregation in known else len(known)

@@ -1,4 +1,4 @@
-"""Tables as text: Markdown and LaTeX, in which every name stands as it is, whoever gave it."""
+"""Tables as Markdown and LaTeX text; names keep their characters, whoever chose them."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pytorch.report.table import Cell, Estimate, Table
 
 USUAL_DECIMALS, MOST_DECIMALS = 4, 6
-"""Of a number without an error, and of one with an error at most."""
+"""Decimals of a number without an error, and the most decimals of one with an error."""
 SCIENTIFIC_FROM = 1e6
 
 MARKDOWN_SIGNS = r"\|<>`*_[]~$&"
@@ -17,7 +17,7 @@ LATEX_SIGNS = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", "`": r"\`{}",
-    "[": "{[}", "*": "{*}",  # first in a row, they would belong to the \\ before it
+    "[": "{[}", "*": "{*}",  # first in a row, LaTeX would read them as arguments of the \\ before
     "±": r"$\pm$", "×": r"$\times$", "°": r"$^\circ$", "²": "$^2$",
     "τ": r"$\tau$", "χ": r"$\chi$", "−": "$-$", "–": r"\textendash{}", "—": r"\textemdash{}",
     "ß": r"\ss{}", "æ": r"\ae{}", "Æ": r"\AE{}", "ø": r"\o{}", "Ø": r"\O{}", "ł": r"\l{}", "Ł": r"\L{}",
@@ -26,7 +26,7 @@ LATEX_ACCENTS = {
     "\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0304": "=", "\u0307": ".", "\u0308": '"',
     "\u030a": "r", "\u030b": "H", "\u030c": "v", "\u0327": "c",
 }  # fmt: skip
-"""Combining characters, and the command that puts each on a letter."""
+"""Combining characters, and the LaTeX command for each."""
 
 LATEX_TABLE = r"""\begin{{table}}[htbp]
   \centering
@@ -48,7 +48,7 @@ LATEX_TABLE = r"""\begin{{table}}[htbp]
 
 
 def estimate_text(estimate: Estimate) -> str:
-    """Write a value, and its error to two significant digits, with six decimals at most.
+    """Write a value with its error to two significant digits, with at most six decimals.
 
     >>> estimate_text(Estimate(0.78361, 0.00204)), estimate_text(Estimate(-1.2345, 0.0741))
     ('0.7836 ± 0.0020', '−1.234 ± 0.074')
@@ -78,25 +78,25 @@ def p_text(p_value: float) -> str:
 
 
 def cell_text(cell: Cell) -> str:
-    """Write a cell as it reads before anything is escaped."""
+    """Write a cell without escaping."""
     if isinstance(cell, Estimate):
         return estimate_text(cell)
     return "" if cell is None else str(cell)
 
 
 def is_right_aligned(table: Table, column: int) -> bool:
-    """Tell whether a column holds numbers or percentages."""
+    """Whether a column has only numbers or percentages."""
     cells = [row[column] for row in table.rows if row[column] is not None]
     return all(not isinstance(cell, str) or re.fullmatch(r"[\d.]+ %", cell) for cell in cells)
 
 
 def markdown(tables: Sequence[Table]) -> str:
-    """Write tables as GitHub-flavoured Markdown, a heading and the caption above each."""
+    """Write tables as GitHub-flavoured Markdown, each under a heading and its caption."""
     return "\n".join(_markdown_table(table) for table in tables)
 
 
 def markdown_text(text: str) -> str:
-    r"""Escape what Markdown, or HTML within it, would take for markup.
+    r"""Escape Markdown and HTML markup.
 
     >>> print(markdown_text("a_b|<i>"))
     a\_b\|\<i\>
@@ -105,7 +105,7 @@ def markdown_text(text: str) -> str:
 
 
 def markdown_comment(text: str) -> str:
-    """Write a comment, which the text cannot end."""
+    """Write a comment that the text cannot end."""
     return f"<!-- {one_line(text).replace('>', '&gt;')} -->\n"
 
 
@@ -116,22 +116,22 @@ def latex(tables: Sequence[Table]) -> str:
 
 
 def latex_text(text: str) -> str:
-    r"""Escape what LaTeX would take for markup, and write in ASCII what is not; else the code point.
+    r"""Escape LaTeX markup, and write other characters in ASCII, if need be as code points.
 
     >>> print(latex_text("50 % of a_b, café ± 漢"))
     50 \% of a\_b, caf\'{e} $\pm$ {[}U+6F22]
     """
     escaped = "".join(map(_latex_sign, one_line(text)))
-    return re.sub("-(?=-)", "-{}", escaped)  # which would become a dash
+    return re.sub("-(?=-)", "-{}", escaped)  # LaTeX makes a dash of two hyphens
 
 
 def latex_comment(text: str) -> str:
-    """Write a comment, which the text cannot end."""
+    """Write a comment that the text cannot end."""
     return f"% {one_line(text)}\n"
 
 
 def one_line(text: str) -> str:
-    r"""Put a space for what breaks lines or turns their direction, and a sign for what no file can hold.
+    r"""Replace line breaks and control characters by spaces, and surrogates, which no file can store, by a sign.
 
     >>> one_line("a\r\nb\u202ec\ud800")
     'a  b c�'
@@ -141,7 +141,7 @@ def one_line(text: str) -> str:
 
 
 def _decimals(error: float) -> int:
-    """How many decimals show two significant digits of an error."""
+    """Number of decimals that show two significant digits of an error."""
     if not 0 < error < math.inf:
         return USUAL_DECIMALS
     exponent = int(f"{error:.1e}".partition("e")[2])
@@ -174,7 +174,7 @@ def _latex_table(table: Table) -> str:
 
 
 def _latex_head(head: str, alignment: str) -> str:
-    """Break a head after its commas, so that columns are not wider than their numbers."""
+    """Break a head after its commas, so that columns are not wider than their numbers need."""
     text = latex_text(head)
     if ", " not in text:
         return text

@@ -1,4 +1,4 @@
-"""The values published in 2019, to lay beside our own; what they are is in ``published/README.md``."""
+"""The values published in 2019, for comparison; ``published/README.md`` describes them."""
 
 import csv
 from collections.abc import Collection, Mapping
@@ -15,24 +15,24 @@ NETWORKS = {
     "vgg16": "VGGLike",
     "resnet": "ResNet",
 }
-"""By what name the network of 2019 that comes nearest to one of ours was published."""
+"""For each of our networks, the closest one of 2019 by its published name."""
 
 DATASETS, AGGREGATIONS = ("mnist", "cifar10"), ("mean", "max")
-"""What was published of; NV of the sum is that of the mean."""
+"""Published data sets and aggregations; NV under ``sum`` equals NV under ``mean``."""
 
 COPIES = {"folder-cifar10-jpeg": "cifar10"}
-"""Names by which folders are taken for the images of a published data set in another form."""
+"""Folder data sets that are copies of a published data set, by name."""
 
 NOTE = (
-    "2019: published by Quiroga et al. (2019), a guide to sign and order of magnitude and no target: MNIST images were "
-    "28 × 28, the network beside vgg16 is another VGG, of 8 convolutions, and the sampling had faults."
+    "2019: values of Quiroga et al. (2019), a guide to sign and order of magnitude, not a target. Their MNIST images "
+    "were 28 × 28, their VGG had 8 convolutions, and their sampling had faults."
 )
-RESNET_50_NOTE = "Beside resnet (ResNet-18) on cifar10 stand the 2019 values of ResNet-50."
-COPY_NOTE = "folder-cifar10-jpeg is, by its name, a copy of CIFAR-10 that was compressed with losses, as JPEG."
+RESNET_50_NOTE = "For resnet (ResNet-18) on cifar10, the 2019 values are those of ResNet-50."
+COPY_NOTE = "Judging by its name, folder-cifar10-jpeg is a copy of CIFAR-10 with lossy JPEG compression."
 
 
 def published_network(model: str, dataset: str) -> str | None:
-    """Find the network of 2019 to compare a model with.
+    """Return the network of 2019 to compare a model with; None: there is none.
 
     >>> published_network("resnet50", "cifar10"), published_network("resnet50", "mnist")
     ('ResNet', None)
@@ -43,19 +43,19 @@ def published_network(model: str, dataset: str) -> str | None:
 
 
 def published_dataset(dataset: str) -> str:
-    """By what name a data set was published; a copy of one by that of its original."""
+    """Return the published name of a data set: for a copy, that of the original."""
     return COPIES.get(dataset, dataset)
 
 
 def notes(shown: Collection[tuple[str, str]]) -> list[str]:
-    """Return what must be said where values of 2019 stand beside these models and data sets."""
+    """Return the caveats for values of 2019 shown with these (model, data set) pairs."""
     resnet_50 = any(model == "resnet" and published_dataset(dataset) == "cifar10" for model, dataset in shown)
     copy = any(dataset in COPIES for _, dataset in shown)
     return [NOTE, *([RESNET_50_NOTE] if resnet_50 else []), *([COPY_NOTE] if copy else [])]
 
 
 def published_accuracy(model: str, dataset: str, trained_on: str, data: str) -> float | None:
-    """Look up the accuracy, as a fraction, on ``upright`` or ``rotated`` test data; None: not published."""
+    """Look up the accuracy in [0, 1] on ``upright`` or ``rotated`` test data; None: not published."""
     tested_on = "unrotated" if data == "upright" else data
     dataset = published_dataset(dataset)
     key = published_network(model, dataset), dataset, trained_on, tested_on
@@ -65,7 +65,7 @@ def published_accuracy(model: str, dataset: str, trained_on: str, data: str) -> 
 def published_global_mean(
     model: str, dataset: str, transformation: str, aggregation: str, trained_on: str, group: str
 ) -> float | None:
-    """Look up the global mean of NV of the group ``all`` or ``stratified``; None: not published."""
+    """Look up the global mean of NV for the group ``all`` or ``stratified``; None: not published."""
     if transformation != "rotation":
         return None
     measure = "plain" if group == ALL else group
@@ -76,7 +76,7 @@ def published_global_mean(
 
 @cache
 def _values(name: str) -> Mapping[tuple[str | None, ...], float]:
-    """Read a file: the last column by all the others."""
+    """Read a file: the last column, keyed by the others."""
     with (FOLDER / name).open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))[1:]
     return {tuple(key): float(value) for *key, value in rows}

@@ -1,4 +1,4 @@
-"""Results as tidy rows, computed once: ``results.csv`` holds them all, and tables and claims select from them."""
+"""Results as tidy rows, computed once; ``results.csv`` lists them all, tables and claims select from them."""
 
 import csv
 import io
@@ -21,29 +21,31 @@ UNITS = {
     "sample": VarianceResult.sample_variance,
     NORMALIZED: VarianceResult.normalized_variance,
 }
-"""The values of units, by quantity."""
+"""For each quantity, the method that returns its values of all units."""
 
 MEASURES = {ALL: "all samples", STRATIFIED: "stratified"}
-"""The groups in tables, and their names there."""
+"""Groups shown in tables, with their names there."""
 
 FORMULA_SIGNS = "=+-@\t\r\n"
 
 
 class ResultRow(NamedTuple):
-    """A mean of TV, SV or NV over the finite units of a layer, or of all layers, and where it comes from.
+    """Mean of TV, SV or NV over the finite units of one layer or of all layers, with its origin.
 
     Attributes:
-        trained_on: Which model of the pair.
-        group: ``"all"``, ``"stratified"`` or a class.
+        steps: Number of transformations.
+        trained_on: Model of the pair: ``"unrotated"``, ``"rotated"`` or ``"untrained"``.
+        group: ``"all"``, ``"stratified"`` or the name of a class.
         quantity: ``"transformation"``, ``"sample"`` or ``"normalized"``.
         level: ``"layer"`` or ``"global"``.
-        value: The mean; ``standard_error`` and ``low95`` to ``high95``, its 95 % interval, are over samples.
-        units: The number of units, of which the mean leaves out ``infinite`` and ``undefined`` ones.
-        constant: The number of units whose TV and SV are 0.
-        rounding: The number of other units whose TV and SV are rounding alone, so that their NV means nothing.
-        weights: A digest.
+        value: The mean.
+        standard_error: Standard error over samples, like the 95 % interval from ``low95`` to ``high95``.
+        units: Number of units; the mean leaves out the ``infinite`` and ``undefined`` ones.
+        constant: Number of units with TV = SV = 0.
+        rounding: Number of further units whose TV and SV are only rounding, so that their NV means nothing.
+        weights: Digest of the weights.
         seed: Random seed for the choice and order of samples.
-        published_2019: What the paper has in place of this value.
+        published_2019: Value in the paper, for global means of NV.
     """
 
     model: str
@@ -80,18 +82,18 @@ class ResultRow(NamedTuple):
 
     @property
     def not_finite(self) -> int:
-        """The number of units that the mean leaves out."""
+        """Number of units that the mean leaves out."""
         return self.infinite + self.undefined
 
 
 Rows = dict[tuple[str, str, str], list[ResultRow]]
-"""For each model, group and quantity a row for each layer, in order, and then the global one."""
+"""For each (model, group, quantity): a row per layer, in order of execution, then the global row."""
 
 _known: WeakKeyDictionary[VariancePair, Rows] = WeakKeyDictionary()
 
 
 def rows_of(pair: VariancePair) -> Rows:
-    """Return all rows of a measurement."""
+    """Return all rows of a measurement; the first call computes them."""
     if pair not in _known:
         _known[pair] = {
             (trained_on, group, quantity): _rows(pair, trained_on, group, quantity)
@@ -114,15 +116,15 @@ def global_row(pair: VariancePair, trained_on: str, group: str) -> ResultRow:
 
 
 def groups_shown(pair: VariancePair) -> list[str]:
-    """Return those of ``MEASURES`` that a measurement has."""
+    """Return the groups of a measurement that tables show."""
     return [group for group in MEASURES if group in pair.any_result.groups]
 
 
 def csv_text(pairs: Sequence[VariancePair]) -> str:
     """Write all rows of all measurements as CSV.
 
-    Floats are written to the last bit; NaN, and what does not apply, is empty. Text that a spreadsheet would take
-    for a formula has an apostrophe before it.
+    Floats keep their last bit; NaN and None are empty. An apostrophe precedes text that a spreadsheet would take for
+    a formula.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""A table before it has a form: CSV, Markdown, LaTeX and HTML are made of it."""
+"""A table without a format; Markdown, LaTeX and HTML are written from it."""
 
 import math
 from collections.abc import Sequence
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its standard error, which is NaN where it is unknown."""
+    """A value with its standard error; NaN if unknown."""
 
     value: float
     error: float = math.nan
 
 
 Cell = str | int | Estimate | None
-"""None is a cell without content; a number that is not counted stands in an ``Estimate``."""
+"""Text, a count, any other number as an ``Estimate``, or None for an empty cell."""
 
 Row = dict[str, Cell]
-"""Cells by the heads of their columns."""
+"""Cells by column head."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Table:
     """Rows under columns.
 
     Attributes:
-        name: In file names and links: lower-case letters, digits and ``-``.
+        name: Name for links: lower-case letters, digits and ``-``.
         title: One line.
         caption: What the numbers are, and how to read them.
-        columns: Heads.
-        rows: As many cells each as there are columns; all cells of a column are of one type, or None.
+        columns: Column heads.
+        rows: Rows with one cell per column; all cells of a column have one type, or are None.
     """
 
     name: str
@@ -40,6 +40,6 @@ class Table:
 
 
 def table_of_rows(name: str, title: str, caption: str, rows: Sequence[Row]) -> Table:
-    """Lay rows with the same heads out, without the columns in which none has anything."""
+    """Make a table of rows with the same heads; columns without any content are left out."""
     columns = [head for head in (rows[0] if rows else ()) if any(row[head] is not None for row in rows)]
     return Table(name, title, caption, columns, [[row[head] for head in columns] for row in rows])

@@ -1,4 +1,4 @@
-"""From measurements to the tables that sum them up."""
+"""Tables that summarise measurements."""
 
 import re
 from collections.abc import Sequence
@@ -15,20 +15,20 @@ from pytorch.report.rows import MEASURES, ResultRow, global_row, groups_shown, l
 from pytorch.report.table import Cell, Estimate, Row, Table, table_of_rows
 from pytorch.variance.result import ALL
 
-MEASURES_NOTE = "All samples: NV over all of them; stratified: the mean over classes of NV within each class."
+MEASURES_NOTE = "All samples: NV over all samples. Stratified: the mean over classes of NV within each class."
 ERRORS_NOTE = (
-    "± is one standard error over samples; it does not tell how another training would come out. (The intervals in "
-    "results.csv are also without the bias that NV has of few samples, so that they are not centred on the value.)"
+    "± is one standard error over samples; it says nothing about other trainings. (The intervals in results.csv also "
+    "correct the bias of NV for few samples, so they are not centred on the value.)"
 )
 
 ROUNDING_NOTE = (
-    "Rounding: units that vary by rounding alone, so that their NV says nothing; a mean without constant units is one "
-    "without them, too."
+    "Rounding: units that vary only by rounding, so that their NV means nothing; means without constant units leave "
+    "them out too."
 )
 
 COLUMN_NOTES = {
-    "before training": "Before training: a network with the weights that the training of both started from.",
-    "weights": "Weights: the first digits of the digests of both models, as there were several trainings.",
+    "before training": "Before training: the network with the initial weights of both models.",
+    "weights": "Weights: the first digits of the digests of both models; there were several trainings.",
     **dict.fromkeys((f"rounding, {name}" for name in PAIR), ROUNDING_NOTE),
 }
 
@@ -36,12 +36,12 @@ DIGITS_SHOWN = 8
 
 
 def results_tables(pairs: Sequence[VariancePair]) -> list[Table]:
-    """Sum measurements up in tables, in their order: accuracies, global means of NV, shuffled controls, layer means.
+    """Make the tables of accuracies, global means of NV, shuffled controls and layer means, in this order.
 
-    A table without rows is left out, and so is a column in which no row has anything.
+    Tables without rows are left out, and so are columns without any content.
 
     Args:
-        pairs: Of any models, data sets, transformations and aggregations, and controls of them.
+        pairs: Measurements and controls, in the order of the tables.
     """
     measured = [pair for pair in pairs if pair.control is None]
     tables = [_accuracies(pairs), _global_means(measured, pairs), _shuffled(measured, pairs)]
@@ -58,18 +58,18 @@ def _accuracies(pairs: Sequence[VariancePair]) -> Table:
                 "seed": pair.training_seed, "test images": _test_images(pair), **_scores(pair),
             }  # fmt: skip
             rows.setdefault((pair.model, pair.dataset, *pair.weights.items()), row)
-    caption = "Of both models of each pair that was measured and is drawn, on upright and on rotated test data."
+    caption = "Accuracy of both models of each measured pair on upright and on rotated test data."
     return _table("accuracy", "Accuracy", caption, [*rows.values()])
 
 
 def _test_images(pair: VariancePair) -> int | None:
-    """On how many images both models were evaluated; None: it is not known of both, or they differ."""
+    """Number of images that both models were evaluated on; None if unknown or different."""
     counts = {sum(curve.counts) for curve in pair.angle_curves.values()}
     return counts.pop() if len(counts) == 1 and len(pair.angle_curves) == len(PAIR) else None
 
 
 def _scores(pair: VariancePair) -> Row:
-    """The four accuracies of a pair, and then those that were published."""
+    """Four accuracies of a pair, then the published ones."""
     ours, published = {}, {}
     for trained_on in PAIR:
         for data in ("upright", "rotated"):
@@ -87,10 +87,10 @@ def _percentage(fraction: float | None, decimals: int) -> str | None:
 def _global_means(measured: Sequence[VariancePair], pairs: Sequence[VariancePair]) -> Table:
     rows = [_global_row(pair, group, pairs) for pair in measured for group in groups_shown(pair)]
     caption = (
-        f"NV = TV / SV, its mean over the finite units of all layers together. {MEASURES_NOTE} {ERRORS_NOTE} The "
-        "difference is rotated − unrotated; both models saw the same samples, so that its error does not follow from "
-        "theirs: their sum is an upper bound. Constant units (0/0: dead ReLUs, say) count as 1; where there are any "
-        "they are counted, and the mean without them stands beside."
+        f"NV = TV / SV, averaged over the finite units of all layers together. {MEASURES_NOTE} {ERRORS_NOTE} The "
+        "difference is rotated − unrotated. Both models saw the same samples, so its error does not follow from "
+        "theirs; their sum is an upper bound. Constant units (0/0, such as dead ReLUs) count as 1. Where there are "
+        "any, the table counts them and adds the mean without them."
     )
     return _table("global-means", "Global mean of the normalized variance", caption, rows)
 
@@ -112,7 +112,7 @@ def _global_row(pair: VariancePair, group: str, pairs: Sequence[VariancePair]) -
 
 
 def _constant_units(pair: VariancePair, models: Sequence[ResultRow]) -> Row:
-    """How many units of each model do not vary, and its global mean without them; nothing where all do."""
+    """Count the units of each model that do not vary, with its global mean without them; empty if all vary."""
     cells: Row = {"units": models[0].units}
     for what in ("constant", "rounding"):
         counts = {f"{what}, {row.trained_on}": getattr(row, what) for row in models}
@@ -131,15 +131,15 @@ def _shuffled(measured: Sequence[VariancePair], pairs: Sequence[VariancePair]) -
         for group in groups_shown(control)
     ]
     caption = (
-        "The global mean of NV with the samples permuted across transformations, a control of the measure: it comes "
-        "out near 1, above it as far as a transformation shifts all samples alike; single layers lie further off. "
+        "Global mean of NV with the samples permuted across transformations, a control of the measure. It is near 1, "
+        "and higher where a transformation shifts all samples alike; single layers differ more from 1. "
         f"{MEASURES_NOTE} {ERRORS_NOTE}"
     )
     return _table("shuffled", "Control: samples shuffled", caption, rows)
 
 
 def _measurement(pair: VariancePair, group: str, pairs: Sequence[VariancePair]) -> Row:
-    """What tells one row of global means from another, and both means."""
+    """Cells that identify a row of global means, and both means."""
     means = {trained_on: global_row(pair, trained_on, group) for trained_on in PAIR}
     return {
         "model": pair.model,
@@ -154,7 +154,7 @@ def _measurement(pair: VariancePair, group: str, pairs: Sequence[VariancePair]) 
 
 
 def _weights(pair: VariancePair, pairs: Sequence[VariancePair]) -> str | None:
-    """Tell a training by the digests of its weights, where there are measurements of several such trainings."""
+    """Name a training by its weights, if several trainings of this model and data set were measured."""
     trainings = {
         tuple(other.weights.values())
         for other in pairs
@@ -168,9 +168,9 @@ def _layer_means(pair: VariancePair, pairs: Sequence[VariancePair]) -> Table:
     what = f"{pair.model} on {pair.dataset}, {pair.transformation}, aggregation {pair.aggregation}"
     weights = ", ".join(f"{digest} ({trained_on})" for trained_on, digest in pair.weights.items())
     caption = (
-        f"NV = TV / SV, its mean over the finite units of each layer, in order of execution. {MEASURES_NOTE} "
-        f"{ERRORS_NOTE} Constant units (0/0) count as 1 in the means, and units that are not finite are left out; both "
-        "are counted, where there are any, over all samples. "
+        f"NV = TV / SV, averaged over the finite units of each layer, in order of execution. {MEASURES_NOTE} "
+        f"{ERRORS_NOTE} Constant units (0/0) count as 1 in the means; units that are not finite are left out. The "
+        "table counts both, over all samples, where there are any. "
         f"{result.samples} samples, {len(result.transformations)} transformations; weights: {weights}."
     )
     name = _slug("layers", pair.model, pair.dataset, pair.transformation, pair.aggregation)
@@ -193,7 +193,7 @@ def _layer_rows(pair: VariancePair, pairs: Sequence[VariancePair]) -> list[Row]:
 
 
 def _table(name: str, title: str, caption: str, rows: list[Row]) -> Table:
-    """Lay rows out, without the columns in which none has anything, and explain those that are not always there."""
+    """Make a table, and explain in its caption the columns that only some tables have."""
     table = table_of_rows(name, title, caption, rows)
     notes = [caption]
     if any(head.startswith("2019") for head in table.columns):
@@ -203,7 +203,7 @@ def _table(name: str, title: str, caption: str, rows: list[Row]) -> Table:
 
 
 def _slug(*names: str) -> str:
-    """Make a name for files and links of names that may have any characters.
+    """Turn any names into one name for files and links.
 
     >>> _slug("layers", "simple_conv", "My Set!")
     'layers-simple-conv-my-set'
@@ -212,7 +212,7 @@ def _slug(*names: str) -> str:
 
 
 def _named_apart(tables: Sequence[Table]) -> list[Table]:
-    """Number those whose names would be another's."""
+    """Number the tables whose names are taken."""
     named: dict[str, Table] = {}
     for table in tables:
         names = (f"{table.name}-{number}" for number in count(2))
