@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from pytorch.experiments.variance_pair import VariancePair
-from pytorch.experiments.vocabulary import CONTROLS, PAIR
 from pytorch.figures.cells import pair_scales
 from pytorch.figures.layer_axis import split_name
-from pytorch.variance import VarianceResult
+from pytorch.report.rows import global_row, layer_rows
 from pytorch.variance.result import STRATIFIED
 
 OCTAVES = 32
@@ -61,7 +60,7 @@ def embedded(pair: VariancePair) -> dict[str, Any]:
         for each its ``name`` and in ``groups``, in the order of the groups, means, intervals and units. Where it
         cannot be drawn unit by unit, ``models`` is empty, and ``omitted`` says why.
     """
-    results, layers = list(pair.results.values()), pair.any_result.layer_names
+    layers = pair.any_result.layer_names
     groups = pair.any_result.groups[: None if pair.control is None else 2]
     omitted, scales = omission(pair), pair_scales(pair)
     return {
@@ -75,8 +74,7 @@ def embedded(pair: VariancePair) -> dict[str, Any]:
         "top": scales.top,
         "differenceTop": scales.difference,
         "models": [] if omitted else [
-            {"name": name, "groups": [_group(result, group) for group in groups]}
-            for name, result in zip(CONTROLS.get(pair.control, PAIR), results, strict=True)
+            {"name": name, "groups": [_group(pair, name, group) for group in groups]} for name in pair.results
         ],
     }  # fmt: skip
 
@@ -93,18 +91,18 @@ def omission(pair: VariancePair) -> str | None:
     return None if units else "This network has no units."
 
 
-def _group(result: VarianceResult, group: str) -> dict[str, Any]:
+def _group(pair: VariancePair, name: str, group: str) -> dict[str, Any]:
     """Means, intervals and units of one group: NV where it is stratified, otherwise TV and SV, which give it.
 
     Of units of rounding alone these say nothing, and a code stands in their place.
     """
-    low, high = zip(*result.layer_intervals(group).values(), strict=True)
+    result, layers, mean = pair.results[name], layer_rows(pair, name, group), global_row(pair, name, group)
     found = {
-        "mean": _number(result.global_mean(group)),
-        "error": _number(result.global_error(group)),
-        "means": [_number(mean) for mean in result.layer_means(group).values()],
-        "low": [_number(end) for end in low],
-        "high": [_number(end) for end in high],
+        "mean": _number(mean.value),
+        "error": _number(mean.standard_error),
+        "means": [_number(row.value) for row in layers],
+        "low": [_number(row.low95) for row in layers],
+        "high": [_number(row.high95) for row in layers],
     }
     marked = {ROUNDING: _flat(result.rounding_units(group).values()).astype(bool)}
     if group == STRATIFIED:
