@@ -73,7 +73,7 @@ def collapse(found: Findings) -> tuple[Claim | None, Table]:
     """Judge every trained pair; the claim is None without a case."""
     rows, cases = [], []
     for (model, dataset), trained in found.trained.items():
-        losses = {name: _loss(trained, name) for name in PAIR}
+        losses = {name: Loss.mean([_loss(pair[name]) for pair in trained.pairs]) for name in PAIR}
         if any(math.isnan(loss.value) for loss in losses.values()):
             found_answer = AT_CHANCE
         else:
@@ -103,22 +103,15 @@ def _cells(trained: Trained, losses: dict[str, Loss]) -> Row:
     return {**cells, "training": epochs_text(first.model, first.dataset, epochs, first.samples)}
 
 
-def _loss(trained: Trained, name: str) -> Loss:
-    return Loss.mean([_one_loss(pair[name]) for pair in trained.pairs])
-
-
-def _one_loss(model: TrainedModel) -> Loss:
+def _loss(model: TrainedModel) -> Loss:
     """Loss of one training; its error is that of a ratio of independent binomial proportions, by linearisation."""
-    upright, rotated, guess = model.accuracy["upright"], model.accuracy["rotated"], _chance(model)
+    upright, rotated = model.accuracy["upright"], model.accuracy["rotated"]
+    guess = chance(model.angle_curve, len(model.classes))
     if not has_learned(upright, model.test_samples, guess):
         return Loss(math.nan, math.nan)
     kept = (rotated - guess) / (upright - guess)
     of_upright, of_rotated = (proportion_error(each, model.test_samples) for each in (upright, rotated))
     return Loss(1 - kept, math.hypot(of_rotated, kept * of_upright) / (upright - guess))
-
-
-def _chance(model: TrainedModel) -> float:
-    return chance(model.angle_curve, len(model.classes))
 
 
 def _answer(losses: dict[str, Loss]) -> str:
