@@ -160,3 +160,39 @@ def test_through_a_dict_and_back():
     found = VarianceResult.from_dict(result().to_dict())
     assert found.layer_shapes == [(2,), (2,)]
     np.testing.assert_array_equal(found.sv_classes, result().sv_classes)
+
+
+def test_a_result_prints_as_a_table():
+    assert str(result()).splitlines() == [
+        "6 samples, 2 transformations, aggregation mean",
+        "layer   units         NV all  NV stratified  constant  rounding",
+        "conv        2  0.750 ± 0.030  1.500 ± 0.040         1         0",
+        "linear      2  3.000 ± 0.031  2.250 ± 0.041         0         0",
+        "all         4  1.500 ± 0.032  1.750 ± 0.042         1         0",
+    ]
+    unlabelled = {"classes": [], "class_counts": np.zeros(0, np.int64), "tv_classes": np.zeros((0, 4))}
+    alone = result(**unlabelled, sv_classes=np.zeros((0, 4)), rounding=np.array([5.0, 5, 0, 0]))
+    assert str(alone).splitlines()[1:3] == [
+        "layer   units         NV all  constant  rounding",
+        "conv        2  0.750 ± 0.030         1         1",
+    ]
+
+
+def test_a_result_as_a_data_frame():
+    found = result(rounding=np.array([1.0, 1, 1, 1]))
+    frame = found.to_dataframe()
+    assert list(frame.columns) == ["layer", "unit", "group", "tv", "sv", "nv", "constant", "rounding", "invariant"]
+    assert list(frame["group"].unique()) == found.groups
+    for group in found.groups:
+        rows = frame[frame["group"] == group]
+        assert list(rows["layer"]) == ["conv", "conv", "linear", "linear"]
+        assert list(rows["unit"]) == [0, 1, 0, 1]
+        columns = {"nv": found.normalized_variance, "constant": found.constant_units}
+        columns |= {"rounding": found.rounding_units, "invariant": found.invariant_units}
+        if group == "stratified":
+            assert rows[["tv", "sv"]].isna().all(axis=None)
+        else:
+            columns |= {"tv": found.transformation_variance, "sv": found.sample_variance}
+        for column, values in columns.items():
+            np.testing.assert_array_equal(rows[column], np.concatenate([*values(group).values()]))
+    assert frame[frame["group"] == "all"]["invariant"].tolist() == [True, False, False, False]

@@ -11,6 +11,7 @@ import numpy as np
 
 from pytorch.errors import InputError
 from pytorch.variance.recording.layers import Layer
+from pytorch.variance.result_table import text_table
 from pytorch.variance.standard_errors import QUANTITIES, LayerErrors, read_only
 
 ALL, STRATIFIED = "all", "stratified"
@@ -75,6 +76,10 @@ class VarianceResult:
             f"transformations, {self.samples} samples of {len(self.classes)} classes, "
             f"global mean {self.global_mean():.3f})"
         )
+
+    def __str__(self) -> str:
+        """Return a table of the layers."""
+        return text_table(self)
 
     def __post_init__(self) -> None:
         """Freeze the arrays and check that they are consistent.
@@ -324,6 +329,34 @@ class VarianceResult:
             name: part.reshape(shape)
             for name, shape, part in zip(self.layer_names, self.layer_shapes, parts, strict=True)
         }
+
+    def to_dataframe(self) -> Any:
+        """Return a pandas DataFrame with a row for each group and unit.
+
+        Columns: ``layer``, ``unit`` (index in the flattened layer), ``group``, ``tv``, ``sv``, ``nv`` (float64; TV and
+        SV are NaN for ``"stratified"``), ``constant``, ``rounding`` and ``invariant`` (bool; see ``unit_counts``).
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        import pandas as pd  # optional
+
+        sizes = [math.prod(shape) for shape in self.layer_shapes]
+        codes = np.repeat(np.arange(len(sizes)), sizes)
+        layers = pd.Categorical.from_codes(codes, self.layer_names)
+        unit = np.concatenate([np.arange(size) for size in sizes])
+        frames = []
+        for group in self.groups:
+            parts = {
+                "layer": layers, "unit": unit, "group": group, "tv": np.nan, "sv": np.nan,
+                "nv": self._normalized(group), "constant": self._constant(group),
+                "rounding": self._within_rounding(group), "invariant": self._within_rounding(group, sample=False),
+            }  # fmt: skip
+            if group != STRATIFIED:
+                parts["tv"] = self._select(group, self.tv_all, self.tv_classes)
+                parts["sv"] = self._select(group, self.sv_all, self.sv_classes)
+            frames.append(pd.DataFrame(parts))
+        return pd.concat(frames, ignore_index=True)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain containers and numpy arrays."""

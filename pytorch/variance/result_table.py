@@ -1,0 +1,36 @@
+"""A result as a table of text, for a terminal or a notebook."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytorch.variance.result import VarianceResult
+
+
+def text_table(result: "VarianceResult") -> str:
+    """Return a line for each layer: number of units, mean NV ± standard error, units that are constant or rounding."""
+    groups = result.groups[:2]
+    heads = ["layer", "units", *(f"NV {group}" for group in groups), "constant", "rounding"]
+    constant, rounding = result.constant_units(), result.rounding_units()
+    counts = {name: (units.size, units.sum(), rounding[name].sum()) for name, units in constant.items()}
+    means = {group: (result.layer_means(group), result.layer_errors(group)) for group in groups}
+    rows = [
+        _row(name, counts[name], [(mean[name], error[name]) for mean, error in means.values()])
+        for name in result.layer_names
+    ]
+    totals = [sum(column) for column in zip(*counts.values(), strict=True)]
+    rows.append(_row("all", totals, [(result.global_mean(group), result.global_error(group)) for group in groups]))
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    about = f"{result.samples} samples, {len(result.transformations)} transformations, aggregation {result.aggregation}"
+    return "\n".join([about, *(_line(row, widths) for row in (heads, *rows))])
+
+
+def _row(name: str, counts: list[int], estimates: list[tuple[float, float]]) -> list[str]:
+    units, *odd = map(str, counts)
+    return [name, units, *(f"{mean:.3f} ± {error:.3f}" for mean, error in estimates), *odd]
+
+
+def _line(cells: list[str], widths: list[int]) -> str:
+    name, *numbers = cells
+    return "  ".join(
+        [f"{name:{widths[0]}}", *(f"{cell:>{width}}" for cell, width in zip(numbers, widths[1:], strict=True))]
+    )
