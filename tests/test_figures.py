@@ -7,8 +7,10 @@ from functools import partial
 
 import numpy as np
 import pytest
+from matplotlib import colormaps
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
+from PIL import Image
 from test_heatmaps import of_both, texts
 from test_result import errors, result
 from test_storage import pair, trained  # noqa: F401 (fixtures)
@@ -33,6 +35,7 @@ from pytorch.figures import (
 )
 from pytorch.figures.cells import pair_scales
 from pytorch.figures.layer_axis import name_blocks
+from pytorch.figures.saving import write_png
 from pytorch.report.findings import Findings, Measured
 from pytorch.report.gallery import Look, plan
 
@@ -237,6 +240,35 @@ def test_a_figure_is_saved_by_a_path_in_any_form(pair, tmp_path):  # noqa: F811
     for name in ("figure", "figure.xyz"):
         with pytest.raises(InputError, match=r"has no suffix that names a format: png, pdf, svg"):
             save_figure(figure, tmp_path / name)
+
+
+def test_a_picture_has_few_colours_near_its_own_and_keeps_its_texts(tmp_path):
+    """A picture of far more colours than a palette has, with a rare red pixel."""
+    pixels = np.full((200, 300, 3), 255, dtype=np.uint8)
+    pixels[50:150] = 255 * colormaps["viridis"](np.linspace(0, 1, 300))[:, :3]
+    pixels[100:150, ::2] = pixels[100:150, ::2] // 2
+    pixels[0, 0] = 255, 0, 0
+    given = Image.fromarray(pixels)
+    given.text = {"Software": "matplotlib"}
+    for name in "ab":
+        with (tmp_path / name).open("wb") as file:
+            write_png(given, file)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    with Image.open(tmp_path / "a") as image:
+        assert (image.mode, image.text) == ("P", given.text)
+        found = np.asarray(image.convert("RGB")).astype(int)
+    off = np.abs(found - pixels)
+    assert off.max() <= 4
+    assert (found[0, 0] == pixels[0, 0]).all()
+    assert not off[1:50].any()
+
+
+def test_a_transparent_picture_stays_transparent(pair, tmp_path):  # noqa: F811
+    figure = layers_figure(pair)
+    figure.patch.set_alpha(0.5)
+    with Image.open(save_figure(figure, tmp_path / "figure.png")) as image:
+        assert image.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 128)
+        assert image.convert("RGBA").getchannel("A").getextrema() == (128, 255)
 
 
 def test_no_band_is_drawn_where_a_logarithmic_axis_has_no_place_for_it(pair):  # noqa: F811
