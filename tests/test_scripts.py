@@ -103,7 +103,7 @@ def test_drawing_leaves_every_figure(home):
         *(f"rotation_mean_heatmap_{group}.png" for group in groups),
     }  # fmt: skip
     together = {path.name for path in (home / "plots").iterdir()}
-    tables = {"results.csv", "results.md", "results.tex"}
+    tables = {"results.csv", "results.csv.gz", "results.md", "results.tex"}
     assert together == {"simple_conv_digits", "digits_rotation_mean_depth.png", "figures.json", "index.html", *tables}
     for path in (home / "plots").rglob("*.png"):
         with Image.open(path) as image:

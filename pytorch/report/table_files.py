@@ -1,5 +1,8 @@
 """Tables as files: CSV, Markdown and LaTeX."""
 
+import csv
+import gzip
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,10 +11,13 @@ from pytorch.files.whole_file import whole_file
 from pytorch.report.formats import latex, latex_comment, markdown, markdown_comment
 from pytorch.report.rows import csv_text
 from pytorch.report.table import Table
+from pytorch.variance.result import ALL, STRATIFIED
 
 
 def write_tables(folder: Path, pairs: Sequence[VariancePair], tables: Sequence[Table], command: str) -> list[Path]:
-    """Write ``results.csv``, ``results.md`` and ``results.tex``; the same measurements give the same bytes.
+    """Write ``results.csv``, ``results.md``, ``results.tex`` and ``results.csv.gz``.
+
+    The same measurements give the same bytes.
 
     Args:
         folder: Folder for the files.
@@ -20,7 +26,7 @@ def write_tables(folder: Path, pairs: Sequence[VariancePair], tables: Sequence[T
         command: Command that the files name as their origin.
 
     Returns:
-        The three files.
+        The four files.
 
     Raises:
         FileError: A file cannot be written.
@@ -34,4 +40,20 @@ def write_tables(folder: Path, pairs: Sequence[VariancePair], tables: Sequence[T
     for path, text in texts.items():
         with whole_file(path) as file:
             file.write(text.encode("utf-8", "backslashreplace"))
-    return [*texts]
+    return [*texts, compress_summary(folder / "results.csv")]
+
+
+def compress_summary(table: Path) -> Path:
+    """Write the rows of ``results.csv`` over all samples and stratified to ``results.csv.gz``, and return its path.
+
+    Raises:
+        FileError: The file cannot be written.
+    """
+    head, *rows = csv.reader(io.StringIO(table.read_bytes().decode(), newline=""))
+    group, text = head.index("group"), io.StringIO(newline="")
+    kept = [head, *(row for row in rows if row[group] in (ALL, STRATIFIED))]
+    csv.writer(text, lineterminator="\n").writerows(kept)
+    path = table.with_name(f"{table.name}.gz")
+    with whole_file(path) as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+        packed.write(text.getvalue().encode())
+    return path
