@@ -35,7 +35,7 @@ from pytorch.files.lock import sole_run
 from pytorch.names import find_name
 from pytorch.report.album import Album
 from pytorch.report.findings import Findings, find_results
-from pytorch.report.gallery import Look, Planned, plan
+from pytorch.report.gallery import Look, Plot, plan
 from pytorch.report.origin import origin_table
 from pytorch.report.page import write_page
 from pytorch.report.table import Table
@@ -109,7 +109,7 @@ def _made(what: str, make: Callable[[], list[Table]], failed: list[str]) -> list
         return []
 
 
-def chosen(figures: list[Planned], only: list[str] | None) -> list[Planned]:
+def chosen(figures: list[Plot], only: list[str] | None) -> list[Plot]:
     """Return the figures that every one of the given words fits; a word may name alternatives, with commas.
 
     Raises:
@@ -129,7 +129,7 @@ def _match(name: str, known: list[str]) -> str:
     return name if name in known else find_name(name, known, "figure")
 
 
-def _command(options: argparse.Namespace) -> Callable[[Planned], str]:
+def _command(options: argparse.Namespace) -> Callable[[Plot], str]:
     """Return what tells the command that draws a figure, and that one alone."""
     given = []
     if options.data_dir != options.results_dir / "data":
@@ -143,7 +143,7 @@ def _command(options: argparse.Namespace) -> Callable[[Planned], str]:
     if options.plots_dir != PLOTS_DIR:
         given += ["--plots-dir", str(options.plots_dir)]
 
-    def command(figure: Planned) -> str:
+    def command(figure: Plot) -> str:
         units = ["--units", figure.of["layer"]] if "layer" in figure.of else []
         return shlex.join(["python", Path(__file__).name, "--only", figure.name, *units, *given])
 

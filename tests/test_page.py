@@ -8,20 +8,20 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
+from matplotlib import colormaps
+from matplotlib.colors import to_hex, to_rgb
 from PIL import Image
 from test_result import errors, result
 
 from pytorch.experiments.provenance import versions
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.experiments.vocabulary import CONTROLS, PAIR
-from pytorch.figures import pair_scales
+from pytorch.figures import layers_figure, pair_scales, save_figure
 from pytorch.figures.cells import MARKS
-from pytorch.figures.drawn import Drawn
-from pytorch.figures.style import CONTROL_TITLES, MODEL_COLOURS
+from pytorch.figures.style import CONTROL_TITLES, DIFFERENCE_COLOURS, MODEL_COLOURS, SCALE_COLOURS
 from pytorch.report import encoding
 from pytorch.report.encoding import embedded, encode
-from pytorch.report.gallery import subject
+from pytorch.report.gallery import CAPTIONS, Plot, subject
 from pytorch.report.page import PARTS, write_page
 from pytorch.report.table import Estimate, Table
 
@@ -71,9 +71,9 @@ def decode(encoded, sizes=None):
     return values
 
 
-def page(tmp_path, pairs=(), drawn=(), tables=(), command="python plot_variances_models.py"):
-    path = tmp_path / "plots" / "index.html"
-    write_page(path, pairs, drawn, tables, command)
+def page(tmp_path, pairs=(), plots=(), tables=(), command="python plot_variances_models.py"):
+    path = tmp_path / "index.html"
+    write_page(path, pairs, plots, tables, command)
     return path.read_text(encoding="utf-8")
 
 
@@ -81,15 +81,21 @@ def data_of(text):
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)[1])
 
 
-def figure(path, **of):
-    return Drawn(path, "layers", f"a title {HOSTILE}", "a caption", "python plot_variances_models.py", of)
+def figure(name, **of):
+    """A figure in the folder of the page."""
+    return Plot(name, "layers", f"a title {HOSTILE}", of, (), command="python plot_variances_models.py")
+
+
+@pytest.fixture
+def pair_figure(tmp_path):
+    return save_figure(layers_figure(pair_of()), tmp_path / "layers.png")
 
 
 @pytest.fixture
 def png(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (40, 2200, 4), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "figure.png")
-    return tmp_path / "figure.png"
+    return "figure"
 
 
 def test_values_come_back_to_two_parts_in_ten_thousand():
@@ -154,20 +160,19 @@ def test_scales_are_those_of_the_figures():
         assert (content["top"], content["differenceTop"]) == (pair_scales(pair).top, pair_scales(pair).difference)
 
 
-def test_the_script_has_the_colours_and_titles_of_the_figures():
-    script = (PARTS / "heatmap.js").read_text(encoding="utf-8")
-    for name, colour in MODEL_COLOURS.items():
-        assert f'{name}: "{colour}"' in script
-    for title in CONTROL_TITLES.values():
-        assert f'"{title}"' in script
+def test_the_page_has_the_colours_marks_and_titles_of_the_figures(tmp_path):
+    data = data_of(page(tmp_path))
+    colours = data["colours"]
+    assert (colours["models"], colours["marks"], data["controls"]) == (MODEL_COLOURS, MARKS, CONTROL_TITLES)
+    assert list(colours["marks"]) == list(MARKS), "the script counts on their order"
+    for name, colour_map in (("scale", SCALE_COLOURS), ("difference", DIFFERENCE_COLOURS)):
+        assert colours[name] == [to_hex(colormaps[colour_map](step)) for step in range(256)]
 
 
-def test_the_script_knows_the_codes_and_the_marks():
+def test_the_script_knows_the_codes():
     script = (PARTS / "units.js").read_text(encoding="utf-8")
     for name in ("OCTAVES", "SMALLEST", "ZERO", "INFINITE", "CONSTANT", "ROUNDING"):
         assert f"{name} = {getattr(encoding, name)}" in script
-    for mark, colour in MARKS.items():
-        assert f'{{ name: "{mark}", colour: "{colour}" }}' in script
 
 
 def test_hostile_names_stay_text(tmp_path, png):
@@ -212,8 +217,14 @@ def test_figures_become_small_and_heatmaps_that_the_page_draws_are_left_out(tmp_
     with Image.open(tmp_path / "small.png") as image:
         assert (image.mode, image.size, len(image.getcolors())) == ("P", (1100, 20), 256)
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    (error,) = write_page(tmp_path / "page.html", [], [figure(tmp_path / "broken.png")], [], "python")
+    (error,) = write_page(tmp_path / "page.html", [], [figure("broken")], [], "python")
     assert "broken.png cannot be read as a figure" in error
+
+
+def test_a_figure_that_is_small_already_is_embedded_as_it_is(tmp_path, pair_figure):
+    (found,) = data_of(page(tmp_path, [], [figure("layers")]))["figures"]
+    assert base64.b64decode(found["image"]) == pair_figure.read_bytes()
+    assert (found["width"], found["height"], found["caption"]) == (1050, 1125, CAPTIONS["layers"])
 
 
 def test_tables_carry_what_they_are_sorted_by(tmp_path):
@@ -250,7 +261,7 @@ def test_colours_of_marks_survive_in_small_figures(tmp_path):
     for index, colour in enumerate(colours):
         picture[10 * index : 10 * index + 4, :4] = colour
     Image.fromarray(picture).save(tmp_path / "marks.png")
-    small = data_of(page(tmp_path, [], [figure(tmp_path / "marks.png")]))["figures"][0]["image"]
+    small = data_of(page(tmp_path, [], [figure("marks")]))["figures"][0]["image"]
     (tmp_path / "small.png").write_bytes(base64.b64decode(small))
     with Image.open(tmp_path / "small.png") as image:
         found = np.asarray(image.convert("RGB")).astype(float)

@@ -2,13 +2,19 @@
 
 import re
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib import colormaps
+from matplotlib.colors import Normalize, to_rgb
 from test_page import HOSTILE, figure, of_layers, pair_of, png  # noqa: F401 (a fixture)
 from test_result import errors, result
 
+from pytorch.figures import pair_scales
+from pytorch.figures.cells import MARKS, ROUNDING, differences, layer_cells, sorted_cells
+from pytorch.figures.style import DIFFERENCE_COLOURS
 from pytorch.report.page import write_page
 from pytorch.report.table import Estimate, Table
 
@@ -171,6 +177,57 @@ def test_sorting_goes_from_invariant_to_variant(opened):
         assert f"layer block0.layer0, unit {unit}\n" in hover(page, 0, 0, 2, (position + 0.5) / 6)
 
 
+def test_sorted_units_differ_by_rank_as_in_the_figures(opened):
+    """The cells of the difference are those of figures/cells.py, and so are their colours."""
+    first, last = of_layers([6, 2]), of_layers([6, 2], rounding=np.array([0, 0, 9, 0, 0, 0, 0, 0.0]))
+    pair = pair_of(first, replace(last, tv_all=last.tv_all[::-1].copy()))
+    page = opened([pair])
+    page.check("#sort")
+    assert headings(page)[2] == "rotated − unrotated by rank (blue: less)"
+    unrotated, rotated = (sorted_cells(layer_cells(found, "all")) for found in pair.results.values())
+    shown = page.evaluate("[...shown.panels[2].values.keys()].map((cell) => unitColour(shown.panels[2], cell))")
+    expected, place = differences(unrotated, rotated), 0
+    scale = Normalize(-pair_scales(pair).difference, pair_scales(pair).difference)
+    for layer, (values, (_, marks)) in enumerate(zip(expected, rotated, strict=True)):
+        for rank, value in enumerate(values):
+            text = hover(page, 2, layer, 2, (rank + 0.5) / len(values))
+            assert f", rank {rank}" in text
+            colour = MARKS[ROUNDING] if marks[rank] == ROUNDING else colormaps[DIFFERENCE_COLOURS](scale(value))
+            assert np.abs(np.array(shown[place]) - 255 * np.array(to_rgb(colour))).max() < 5
+            place += 1
+    units = re.findall(r"\(unit (\d+)\)", hover(page, 2, 0, 2, 0.1))
+    lowest = [np.argmin(found.normalized_variance()["block0.layer0"]) for found in pair.results.values()]
+    assert [int(unit) for unit in units] == lowest[::-1]
+    page.locator("canvas").first.focus()
+    page.keyboard.press("ArrowDown")
+    assert "layer block0.layer0, unit" in page.locator("#readout").text_content()
+
+
+def test_the_page_opens_with_the_picture_of_the_readme(opened):
+    page = opened([pair_of(), pair_of(dataset="mnist", transformation="scale"), pair_of(dataset="mnist")])
+    assert page.locator("#what").text_content() == "simple_conv on mnist: rotation, mean, all samples"
+    assert page.locator("#sort").is_checked()
+    page.select_option("#dataset", "digits")
+    page.uncheck("#sort")
+    again = opened([pair_of(), pair_of(dataset="mnist")], address=page.url[page.url.index("#") :])
+    assert again.locator("#what").text_content().startswith("simple_conv on digits")
+    assert not again.locator("#sort").is_checked()
+    assert not opened([pair_of()]).locator("#sort").is_checked()
+
+
+def test_extreme_layers_are_listed_in_order_and_once(opened):
+    found = of_layers([4] * 7)
+    page = opened([pair_of(found, found)])
+    means = found.layer_means()
+    order = sorted(means, key=means.get)
+    most, least = (page.locator("#extreme-layers ol").nth(place).locator("li").all_text_contents() for place in (0, 1))
+    assert [text.split(":")[0] for text in most] == order[:4]
+    assert [text.split(":")[0] for text in least] == order[:3:-1]
+    assert re.fullmatch(rf"{order[0]}: NV [\d.]+ \(95 %: [\d.]+ to [\d.]+\)", most[0])
+    heads = page.locator("h2:visible").all_text_contents()
+    assert heads[1:] == ["Most and least invariant layers", "Tables", "Figures"]
+
+
 def test_a_selection_goes_to_the_nearest_measurement_and_into_the_address(opened):
     pairs = [pair_of(), pair_of(model="resnet", dataset="mnist"), pair_of(transformation="scale")]
     page = opened(pairs)
@@ -195,17 +252,17 @@ def test_a_selection_goes_to_the_nearest_measurement_and_into_the_address(opened
 
 def test_controls_stand_beside_the_pair(opened):
     page = opened([pair_of(), pair_of(control="random-weights"), pair_of(control="shuffled")])
-    pair = ["unrotated model", "rotated model", "difference, rotated − unrotated"]
+    pair = ["unrotated model", "rotated model", "rotated − unrotated (blue: less)"]
     assert headings(page) == pair
     assert options(page, "compare") == ["trained pair", "control: before training", "control: samples shuffled"]
     page.select_option("#compare", "random-weights")
     assert headings(page)[3:] == [
-        "untrained model", "difference, unrotated − untrained", "difference, rotated − untrained"
+        "untrained model", "unrotated − untrained (blue: less)", "rotated − untrained (blue: less)"
     ]  # fmt: skip
     page.select_option("#compare", "shuffled")
     assert headings(page)[3:] == [
         "unrotated model, samples shuffled", "rotated model, samples shuffled",
-        "difference, rotated − unrotated, samples shuffled",
+        "rotated − unrotated, samples shuffled (blue: less)",
     ]  # fmt: skip
     page.select_option("#group", "ant")
     assert headings(page) == pair
@@ -257,6 +314,7 @@ def test_tables_are_sorted_and_filtered(opened):
     assert (names(), heads.nth(1).get_attribute("aria-sort")) == (["c", "b10", "b9", "a"], "descending")
     heads.nth(0).locator("button").click()
     assert (names(), heads.nth(1).get_attribute("aria-sort")) == (["a", "b9", "b10", "c"], "none")
+    page.locator("details[open] summary", has_text="Means").click()
     page.fill("#filter", "B 0.5")
     assert (names(), page.locator(".shown").text_content()) == (["b10"], "1 of 4 rows")
 

@@ -130,7 +130,7 @@ def test_a_list_of_figures_leads_nowhere_else(folders, tmp_path):
     path.write_text(json.dumps(content))
     draw(folders, "--only", "layers")
     assert "secret" not in (tmp_path / "plots" / "index.html").read_text(encoding="utf-8")
-    assert [figure.path.name for figure in Album(tmp_path / "plots").figures()] == ["rotation_mean_layers.png"]
+    assert [plot.name for plot in Album(tmp_path / "plots").figures()] == ["simple_conv_digits/rotation_mean_layers"]
 
 
 def test_words_choose_figures(pair):  # noqa: F811
@@ -312,7 +312,7 @@ def test_an_odd_entry_of_the_list_stops_nothing(folders, tmp_path, changes):
     content["figures"].append({**content["figures"][0], **changes})
     path.write_text(json.dumps(content))
     assert draw(folders, "--only", "layers") == 0
-    assert [figure.path.name for figure in Album(tmp_path / "plots").figures()] == ["rotation_mean_layers.png"]
+    assert [plot.name for plot in Album(tmp_path / "plots").figures()] == ["simple_conv_digits/rotation_mean_layers"]
 
 
 def test_a_listed_picture_that_is_none_is_left_out_of_the_page_and_told(folders, tmp_path, capsys):

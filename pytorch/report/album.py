@@ -1,12 +1,12 @@
-"""Drawing what is planned, but nothing twice: an album knows of each figure what it followed from.
+"""Draw planned figures, but none twice: an album remembers what each figure was drawn from.
 
-figures.json    in the folder of figures: all that stand there, and what a reader wants to know of them
+figures.json    in the folder of figures: every figure there, with its subject, command and digests
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import matplotlib
@@ -16,181 +16,162 @@ import pytorch
 from pytorch.errors import FileError, ReportedError
 from pytorch.experiments.provenance import file_digest
 from pytorch.figures import FORMATS, save_figure
-from pytorch.figures.drawn import Drawn
 from pytorch.files.whole_file import whole_file
-from pytorch.report.gallery import CAPTIONS, Look, Planned
+from pytorch.report.gallery import CAPTIONS, Look, Plot
 
 VERSION = 1
 
 LONGEST_NAME = 250
-"""Letters of a file name without its suffix."""
+"""Longest file name, in characters, without its suffix."""
 
-DRAWING_CODE = ("figures/*.py", "report/*gallery.py", "unit_examples.py", "variance/result.py")
-"""What the look of a figure follows from, in the package."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A figure that was drawn.
-
-    Attributes:
-        name: Where, in the folder of figures; without suffix.
-        kind, title, of, sources: As planned.
-        command: That draws it.
-        look: A digest of how it was drawn: of the options, and of the code.
-        files: A digest of the file in each format, by suffix.
-    """
-
-    name: str
-    kind: str
-    title: str
-    of: dict[str, str]
-    sources: list[str]
-    command: str
-    look: str
-    files: dict[str, str]
+DRAWING_CODE = ("figures/*.py", "report/*gallery.py", "experiments/unit_examples.py", "variance/result.py")
+"""Files of the package that determine the look of a figure."""
 
 
 class FolderError(FileError):
-    """The folder of figures cannot be written to: every other figure would fail, too."""
+    """The folder of figures is not writable, so every other figure would fail too."""
 
 
 class Album:
-    """The figures of a folder."""
+    """The figures in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._entries = {entry.name: entry for entry in _read(folder / "figures.json")}
+        self._plots = {plot.name: plot for plot in _read(folder / "figures.json")}
 
     def draw(
-        self, figures: Sequence[Planned], look: Look, formats: Iterable[str], command: Callable[[Planned], str]
+        self, plots: Sequence[Plot], look: Look, formats: Iterable[str], command: Callable[[Plot], str]
     ) -> tuple[int, list[str]]:
-        """Draw those figures that are not there, or of something else, or drawn otherwise, or damaged.
+        """Draw each figure that is missing, damaged, or was drawn from other results or with other options or code.
 
         Args:
-            figures: To be there at last.
+            plots: Figures that should exist afterwards.
             look: How to draw them.
-            formats: Suffixes of files; ``png`` is always among those made, and formats that a figure had before.
-            command: Tells the command that draws a figure.
+            formats: File suffixes; ``png`` and the formats that a figure already has are always written.
+            command: Returns the command that draws a figure.
 
         Returns:
-            How many were drawn, and a line for each that could not be.
+            The number of figures drawn, and one line for each that failed.
         """
         digest, wanted = _look_digest(look), {"png", *formats}
-        due = [figure for figure in figures if not self._stands(figure, digest, wanted)]
+        due = [plot for plot in plots if not self._is_current(plot, digest, wanted)]
         errors = []
-        for figure in tqdm(due, desc="drawing", unit=" figures", disable=None):
-            before = self._entries.get(figure.name)
+        for plot in tqdm(due, desc="drawing", unit=" figures", disable=None):
+            before = self._plots.get(plot.name)
             try:
-                files = self._drawn(figure, wanted | set(before.files if before else ()))
+                files = self._write_files(plot, wanted | set(before.files if before else ()))
             except FolderError:
                 raise
             except ReportedError as error:
                 errors.append(str(error))
                 continue
             except Exception as error:  # what an odd measurement makes of one figure must not stop the others
-                errors.append(f"{figure.name} cannot be drawn: {type(error).__name__}, {error}")
+                errors.append(f"{plot.name} cannot be drawn: {type(error).__name__}, {error}")
                 continue
-            self._entries[figure.name] = Entry(
-                figure.name, figure.kind, figure.title, figure.of, list(figure.sources), "", digest, files
-            )
+            self._plots[plot.name] = replace(plot, look=digest, files=files)
             self._write()
-        self._describe(figures, command)
+        self._describe(plots, command)
         return len(due) - len(errors), errors
 
-    def _drawn(self, figure: Planned, formats: Iterable[str]) -> dict[str, str]:
+    def _write_files(self, plot: Plot, formats: Iterable[str]) -> dict[str, str]:
         """Draw a figure into a file of each format; return their digests."""
-        picture = figure.draw()
+        figure = plot.draw()
         try:
-            return {form: file_digest(save_figure(picture, self._path(figure.name, form))) for form in sorted(formats)}
+            return {form: file_digest(save_figure(figure, self._path(plot.name, form))) for form in sorted(formats)}
         except FileError as error:
             raise FolderError(str(error)) from error
 
-    def keep(self, figures: Sequence[Planned], sources: set[str]) -> list[Path]:
-        """Strike out figures of something else than what there is now; return those, whose files are left alone.
+    def keep(self, plots: Sequence[Plot], sources: set[str]) -> list[Path]:
+        """Strike figures of outdated results from the list; return their files, which stay on the disk.
 
         Args:
-            figures: All that there can be, but for those of units.
-            sources: Digests of all files that there are.
+            plots: All figures that can exist, except those of units.
+            sources: Digests of all current files.
         """
-        current = {figure.name: list(figure.sources) for figure in figures}
-        stale = [
-            entry
-            for entry in self._entries.values()
-            if not (
-                sources.issuperset(entry.sources) if entry.kind == "units" else current.get(entry.name) == entry.sources
-            )
-        ]
-        for entry in stale:
-            del self._entries[entry.name]
+        current = {plot.name: plot.sources for plot in plots}
+
+        def is_stale(plot: Plot) -> bool:
+            if plot.kind == "units":
+                return not sources.issuperset(plot.sources)
+            return current.get(plot.name) != plot.sources
+
+        stale = [plot for plot in self._plots.values() if is_stale(plot)]
+        for plot in stale:
+            del self._plots[plot.name]
         if stale:
             self._write()
-        return [path for entry in stale if (path := self._path(entry.name, "png")).exists()]
+        return [path for plot in stale if (path := self._path(plot.name, "png")).exists()]
 
-    def figures(self) -> list[Drawn]:
-        """Return the figures that are there as they were drawn, kind by kind, in the order of their names."""
+    def figures(self) -> list[Plot]:
+        """Return the intact figures, kind by kind, in the order of their names."""
         kinds = list(CAPTIONS)
-        whole = [entry for entry in self._entries.values() if entry.kind in kinds and self._is_whole(entry, "png")]
-        whole.sort(key=lambda entry: (kinds.index(entry.kind), entry.name))
-        return [
-            Drawn(self._path(entry.name, "png"), entry.kind, entry.title, CAPTIONS[entry.kind], entry.command, entry.of)
-            for entry in whole
-        ]
+        whole = [plot for plot in self._plots.values() if plot.kind in kinds and self._is_whole(plot, "png")]
+        return sorted(whole, key=lambda plot: (kinds.index(plot.kind), plot.name))
 
-    def _stands(self, figure: Planned, look: str, formats: Iterable[str]) -> bool:
-        entry = self._entries.get(figure.name)
-        same = entry is not None and (tuple(entry.sources), entry.look) == (figure.sources, look)
-        return same and all(self._is_whole(entry, form) for form in formats)
+    def _is_current(self, plot: Plot, look: str, formats: Iterable[str]) -> bool:
+        drawn = self._plots.get(plot.name)
+        same = drawn is not None and (drawn.sources, drawn.look) == (plot.sources, look)
+        return same and all(self._is_whole(drawn, form) for form in formats)
 
-    def _is_whole(self, entry: Entry, form: str) -> bool:
+    def _is_whole(self, plot: Plot, form: str) -> bool:
         """Whether the file of a figure is the one that was written."""
         try:
-            return file_digest(self._path(entry.name, form)) == entry.files.get(form)
+            return file_digest(self._path(plot.name, form)) == plot.files.get(form)
         except OSError:
             return False
 
     def _path(self, name: str, form: str) -> Path:
         return self.folder / f"{name}.{form}"
 
-    def _describe(self, figures: Sequence[Planned], command: Callable[[Planned], str]) -> None:
-        """Write down what the figures are called by now, drawn anew or not."""
-        before = dict(self._entries)
-        for figure in figures:
-            if entry := self._entries.get(figure.name):
-                told = {"kind": figure.kind, "title": figure.title, "of": figure.of, "command": command(figure)}
-                self._entries[figure.name] = replace(entry, **told)
-        if self._entries != before:
+    def _describe(self, plots: Sequence[Plot], command: Callable[[Plot], str]) -> None:
+        """Update kind, title, subject and command of figures, redrawn or not."""
+        before = dict(self._plots)
+        for plot in plots:
+            if drawn := self._plots.get(plot.name):
+                self._plots[plot.name] = replace(plot, command=command(plot), look=drawn.look, files=drawn.files)
+        if self._plots != before:
             self._write()
 
     def _write(self) -> None:
-        entries = [asdict(self._entries[name]) for name in sorted(self._entries)]
+        listed = [vars(self._plots[name]) for name in sorted(self._plots)]
+        content = [{name: value for name, value in each.items() if name != "draw"} for each in listed]
         with whole_file(self.folder / "figures.json") as file:
-            file.write(json.dumps({"version": VERSION, "figures": entries}, indent=1).encode())
+            file.write(json.dumps({"version": VERSION, "figures": content}, indent=1).encode())
 
 
-def _read(path: Path) -> list[Entry]:
-    """Read the list of figures; one that is damaged, or of another version, is as good as none."""
+def _read(path: Path) -> list[Plot]:
+    """Read the list of figures; a damaged one, or one of another version, counts as empty."""
     try:
         content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"version": None}
-        entries = [Entry(**entry) for entry in content["figures"]] if content["version"] == VERSION else []
-        return [entry for entry in entries if _is_sound(entry)]
-    except Exception:  # a file that is not as it should be makes any
+        plots = [_plot(**kept) for kept in content["figures"]] if content["version"] == VERSION else []
+        return [plot for plot in plots if _stays_inside(plot)]
+    except Exception:  # a malformed file can raise anything
         return []
 
 
-def _is_sound(entry: Entry) -> bool:
-    """Whether an entry is of the right types, and stays inside its folder."""
-    texts = [entry.name, entry.kind, entry.title, entry.command, entry.look, *entry.sources]
-    texts += [text for named in (entry.of, entry.files) for pair in named.items() for text in pair]
-    if not all(isinstance(text, str) for text in texts) or not isinstance(entry.sources, list):
+def _plot(sources: list[str], **kept: str | dict[str, str]) -> Plot:
+    """Rebuild a listed figure.
+
+    Raises:
+        TypeError, AttributeError: A field is missing, unknown or of another type.
+    """
+    plot = Plot(draw=None, sources=tuple(sources), **kept)
+    texts = [plot.name, plot.kind, plot.title, plot.command, plot.look, *sources]
+    texts += [text for named in (plot.of, plot.files) for pair in named.items() for text in pair]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(sources, list):
         raise TypeError
-    path = Path(entry.name)
+    return plot
+
+
+def _stays_inside(plot: Plot) -> bool:
+    """Whether the files of a listed figure are inside its folder, and of known formats."""
+    path = Path(plot.name)
     short = all(len(part) < LONGEST_NAME for part in path.parts)
-    return not path.is_absolute() and ".." not in path.parts and short and set(entry.files) <= set(FORMATS)
+    return not path.is_absolute() and ".." not in path.parts and short and set(plot.files) <= set(FORMATS)
 
 
 def _look_digest(look: Look) -> str:
-    """Sixteen hexadecimal digits that follow from the options of drawing and from the code that draws."""
+    """Sixteen hexadecimal digits that depend on the drawing options and on the code that draws."""
     content = hashlib.sha256(repr((asdict(look), matplotlib.__version__)).encode())
     package = Path(pytorch.__file__).parent
     for path in sorted(path for pattern in DRAWING_CODE for path in package.glob(pattern)):

@@ -3,7 +3,7 @@
 import re
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 
 from matplotlib.figure import Figure
@@ -71,16 +71,20 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A figure that can be drawn.
+class Plot:
+    """A figure: planned, drawn, or both.
 
     Attributes:
-        name: Where, in the folder of figures; without suffix.
-        kind: A key of ``CAPTIONS``.
+        name: Path within the folder of figures, without suffix.
+        kind: Key of ``CAPTIONS``; all figures of a kind show the same of different measurements.
         title: One line.
-        of: What it is of; see ``pytorch.figures.drawn.Drawn``.
-        sources: Digests of the files that it follows from.
-        draw: Makes it.
+        of: Subject: some of ``model``, ``dataset``, ``transformation``, ``aggregation``, ``control``, ``group`` and
+            ``layer``. A figure of all models, for example, has no ``model`` here.
+        sources: Digests of the files that the figure is computed from.
+        draw: Function that makes the figure; None if it is only known from the disk.
+        command: Command that draws it.
+        look: Digest of the options and of the code that drew it.
+        files: Digest of the file in each format, by suffix.
     """
 
     name: str
@@ -88,15 +92,18 @@ class Planned:
     title: str
     of: dict[str, str]
     sources: tuple[str, ...]
-    draw: Callable[[], Figure]
+    draw: Callable[[], Figure] | None = field(default=None, compare=False)
+    command: str = ""
+    look: str = ""
+    files: dict[str, str] = field(default_factory=dict)
 
     @property
     def words(self) -> list[str]:
-        """By which it can be chosen."""
+        """Words that select the figure."""
         return [self.kind, *self.of.values()]
 
 
-def plan(found: Findings, look: Look) -> list[Planned]:
+def plan(found: Findings, look: Look) -> list[Plot]:
     """List every figure of what was found: what belongs together stands together."""
     figures = [figure for trained in found.trained.values() for figure in _of_training(trained)]
     for measured in found.measured:
@@ -138,7 +145,7 @@ def file_label(name: str) -> str:
 
 def _of_measurement(
     measured: Measured, controls: list[Measured], scaled_as: Measured | None, look: Look
-) -> Iterator[Planned]:
+) -> Iterator[Plot]:
     """List the figures of a measurement: beside its controls, or of a control in the colours of what it controls."""
     pair, result = measured.pair, measured.pair.any_result
     of, sources = subject(pair), (measured.digest,)
@@ -152,25 +159,23 @@ def _of_measurement(
     for group in result.groups if pair.control is None else result.groups[:2]:
         called = {ALL: "all samples", STRATIFIED: "stratified"}.get(group, f"class {group}")
         name = place(pair, "heatmap", group_label(group, result.classes))
-        yield Planned(
-            name, "heatmap", f"{title}: {called}", {**of, "group": group}, coloured_by, partial(heatmap, group)
-        )
+        yield Plot(name, "heatmap", f"{title}: {called}", {**of, "group": group}, coloured_by, partial(heatmap, group))
     sources_of_layers = sources + tuple(each.digest for each in controls)
     draw = partial(layers_figure, pair, [each.pair for each in controls], look.width)
-    yield Planned(place(pair, "layers"), "layers", f"{title}: layer means", of, sources_of_layers, draw)
+    yield Plot(place(pair, "layers"), "layers", f"{title}: layer means", of, sources_of_layers, draw)
     if result.classes and pair.control is None:
         for kind, what, draw in (
             ("classes", "layer means of each class", classes_figure),
             ("class-layers", "class × layer", class_layers_figure),
             ("class-units", "class × unit of the last layer", class_units_figure),
         ):
-            yield Planned(place(pair, kind), kind, f"{title}: {what}", of, sources, partial(draw, pair, look.width))
+            yield Plot(place(pair, kind), kind, f"{title}: {what}", of, sources, partial(draw, pair, look.width))
     if pair.transformation in TURNS and set(pair.angle_curves) == set(pair.results) and pair.control is None:
         draw = partial(accuracy_and_layers_figure, pair, look.width)
-        yield Planned(place(pair, "overview"), "overview", f"{title}: accuracy and layer means", of, sources, draw)
+        yield Plot(place(pair, "overview"), "overview", f"{title}: accuracy and layer means", of, sources, draw)
 
 
-def _of_training(trained: Trained) -> Iterator[Planned]:
+def _of_training(trained: Trained) -> Iterator[Plot]:
     first = trained.pairs[0]
     model, *_ = first.values()
     of, sources = {"model": model.model, "dataset": model.dataset}, tuple(trained.digests)
@@ -183,10 +188,10 @@ def _of_training(trained: Trained) -> Iterator[Planned]:
     for kind, (what, draw) in figures.items():
         if kind == "angles" and any(each.angle_curve is None for pair in trained.pairs for each in pair.values()):
             continue
-        yield Planned(f"{pair_name(model.model, model.dataset)}/{kind}", kind, f"{title}: {what}", of, sources, draw)
+        yield Plot(f"{pair_name(model.model, model.dataset)}/{kind}", kind, f"{title}: {what}", of, sources, draw)
 
 
-def _of_networks(found: Findings, look: Look) -> Iterator[Planned]:
+def _of_networks(found: Findings, look: Look) -> Iterator[Plot]:
     """One figure for each data set, transformation and aggregation, of all networks measured so."""
     together: dict[tuple, list[Measured]] = {}
     for measured in found.measured:
@@ -201,7 +206,7 @@ def _of_networks(found: Findings, look: Look) -> Iterator[Planned]:
         name = "_".join(filter(None, (pair.dataset, pair.transformation, pair.aggregation, steps, "depth")))
         draw = partial(depth_figure, [measured.pair for measured in several], look.width)
         sources = tuple(measured.digest for measured in several)
-        yield Planned(name, "depth", f"networks on {pair.dataset}: NV against depth", of, sources, draw)
+        yield Plot(name, "depth", f"networks on {pair.dataset}: NV against depth", of, sources, draw)
 
 
 def _ambiguous(together: dict[tuple, list[Measured]], pair: VariancePair) -> bool:

@@ -1,4 +1,4 @@
-"""One HTML page with everything in it: heatmaps to explore, figures, and tables. It asks for nothing but itself."""
+"""One self-contained HTML page with everything: heatmaps to explore, tables, and figures."""
 
 import base64
 import html
@@ -11,69 +11,73 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
 from PIL import Image
 
 from pytorch.errors import FileError
 from pytorch.experiments.summary import samples_used
 from pytorch.experiments.variance_pair import VariancePair
-from pytorch.figures.drawn import Drawn
+from pytorch.figures.cells import MARKS
+from pytorch.figures.saving import COLOURS
+from pytorch.figures.style import CONTROL_TITLES, DIFFERENCE_COLOURS, MODEL_COLOURS, SCALE_COLOURS
 from pytorch.files.whole_file import whole_file
 from pytorch.report.controls import controls_of
 from pytorch.report.encoding import embedded, omission
 from pytorch.report.formats import cell_text, is_right_aligned
-from pytorch.report.gallery import subject
+from pytorch.report.gallery import CAPTIONS, Plot, subject
 from pytorch.report.table import Cell, Estimate, Table
 
 PARTS = Path(__file__).with_name("page")
 SCRIPTS = "units.js", "panel.js", "heatmap.js", "pointer.js", "page.js"
-"""In the order in which they build on one another."""
+"""Each uses only those before it."""
 
-WIDEST, COLOURS = 1100, 256
-"""Of an embedded figure, in pixels, and of its palette."""
+WIDEST = 1100
+"""Largest width of an embedded figure, in pixels."""
 
 FIELDS = "model", "dataset", "transformation", "aggregation"
-"""What tells measurements apart, controls aside."""
+"""Fields that distinguish measurements, apart from controls."""
 
 LONG = 40
-"""Letters of a text in a table that is broken into lines."""
+"""Length, in characters, from which a table breaks a text into lines."""
 
 NOT_MEASURED = "not measured"
 
 
 def write_page(
-    path: Path, pairs: Sequence[VariancePair], drawn: Sequence[Drawn], tables: Sequence[Table], command: str
+    path: Path, pairs: Sequence[VariancePair], plots: Sequence[Plot], tables: Sequence[Table], command: str
 ) -> list[str]:
     """Write the page, whole or not at all.
 
     Args:
-        path: Of an HTML file.
-        pairs: Measurements and controls. Those of other trainings or transformations than a pair's are left out where
-            there is such a pair.
-        drawn: Figures; heatmaps that the page draws itself are left out.
-        tables: In the order of the page.
-        command: That makes it.
+        path: HTML file in the folder of figures.
+        pairs: Measurements and controls. A control is omitted if a pair of other weights or transformations was
+            measured in its place.
+        plots: Figures; the page omits heatmaps that it draws itself.
+        tables: Tables in the order of the page.
+        command: Command that makes the page.
 
     Returns:
-        A line for each figure that cannot be read, and is left out.
+        One line for each figure that is omitted because it cannot be read.
 
     Raises:
         FileError: The page cannot be written.
     """
     together = _together(pairs)
     explored = [subject(pair) for parts in together for pair in parts if not omission(pair)]
-    figures = [each for each in drawn if each.kind != "heatmap" or _without_group(each) not in explored]
+    figures = [each for each in plots if each.kind != "heatmap" or _without_group(each) not in explored]
     pictures, errors = [], []
     for figure in figures:
         try:
-            pictures.append(_figure(figure))
+            pictures.append(_figure(path.parent, figure))
         except FileError as error:
             errors.append(str(error))
-    data = {"measurements": _measurements(together, figures), "figures": pictures}
+    data = {"measurements": _measurements(together, figures), "figures": pictures, **_look()}
     content = Template(_part("page.html")).substitute(
         css=_part("page.css"),
         script="\n".join(_part(name) for name in SCRIPTS),
         data=_script_json(data),
-        tables="\n".join(map(_table, tables)) or "<p>There are none.</p>",
+        tables="\n".join(_table(table, is_open=table is tables[0]) for table in tables) or "<p>There are none.</p>",
         command=html.escape(command),
     )
     with whole_file(path) as file:
@@ -94,8 +98,15 @@ def _script_json(data: Any) -> str:
     return json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _measurements(together: Sequence[list[VariancePair]], figures: Iterable[Drawn]) -> list[dict[str, Any]]:
-    """Embed what belongs together, and add what has figures but no measurement."""
+def _look() -> dict[str, Any]:
+    """Colours and titles of the figures, which the page shares."""
+    maps = {"scale": SCALE_COLOURS, "difference": DIFFERENCE_COLOURS}
+    tables = {name: [to_hex(colour) for colour in colormaps[which](range(256))] for name, which in maps.items()}
+    return {"colours": {**tables, "models": MODEL_COLOURS, "marks": MARKS}, "controls": CONTROL_TITLES}
+
+
+def _measurements(together: Sequence[list[VariancePair]], figures: Iterable[Plot]) -> list[dict[str, Any]]:
+    """Embed each pair with its controls, and list models that have figures but no measurement."""
     measurements = [
         {**{field: getattr(parts[0], field) for field in FIELDS}, "parts": [_embedded_part(part) for part in parts]}
         for parts in together
@@ -109,7 +120,7 @@ def _measurements(together: Sequence[list[VariancePair]], figures: Iterable[Draw
 
 
 def _together(pairs: Sequence[VariancePair]) -> list[list[VariancePair]]:
-    """Put each pair before its own controls; a control stands by itself where nothing like it was measured."""
+    """Put each pair before its own controls; a control without a pair is on its own."""
     groups = [[pair, *controls_of(pair, pairs).values()] for pair in pairs if pair.control is None]
     places = [[getattr(parts[0], field) for field in FIELDS] for parts in groups]
     for control in pairs:
@@ -125,7 +136,7 @@ def _embedded_part(pair: VariancePair) -> dict[str, Any]:
 
 
 def _provenance(pair: VariancePair) -> list[list[str]]:
-    """Where a measurement comes from, as pairs of a head and a text."""
+    """Where a measurement comes from, as pairs of a heading and a text."""
     result = pair.any_result
     rows = {
         "control": pair.control or "",
@@ -134,7 +145,7 @@ def _provenance(pair: VariancePair) -> list[list[str]]:
         "date": pair.date,
         "seconds": f"{pair.seconds:.1f}",
         "versions": _list(pair.versions),
-        "data": Path(pair.source).name,  # where the folder was is of no use to those who read the page elsewhere
+        "data": Path(pair.source).name,  # the full path means nothing on another machine
         "samples": samples_used(pair),
         "seed of the samples": str(pair.seed),
         "transformations": f"{len(result.transformations)}: {', '.join(result.transformations)}",
@@ -162,27 +173,29 @@ def _list(named: dict[str, Any]) -> str:
     return "; ".join(f"{name} {text}" for name, text in texts.items() if text not in (None, ""))
 
 
-def _without_group(figure: Drawn) -> dict[str, str]:
+def _without_group(figure: Plot) -> dict[str, str]:
     return {name: text for name, text in figure.of.items() if name != "group"}
 
 
-def _figure(figure: Drawn) -> dict[str, Any]:
-    image, width, height = _small_png(figure.path)
-    texts = {"title": figure.title, "caption": figure.caption, "command": figure.command, "of": figure.of}
+def _figure(folder: Path, figure: Plot) -> dict[str, Any]:
+    image, width, height = _small_png(folder / f"{figure.name}.png")
+    texts = {"title": figure.title, "caption": CAPTIONS[figure.kind], "command": figure.command, "of": figure.of}
     return {**texts, "image": image, "width": width, "height": height}
 
 
 def _small_png(path: Path) -> tuple[str, int, int]:
-    """Read a picture and return it as a small PNG in base64, with its width and height.
+    """Return a figure as a small PNG in base64, with its width and height.
 
     Raises:
-        FileError: It cannot be read.
+        FileError: The figure cannot be read.
     """
     try:
         with Image.open(path, formats=["PNG"]) as opened:
-            image = opened.convert("RGBA")
-    except Exception as error:  # decoders raise whatever a damaged file makes them
-        raise FileError(f"{path} cannot be read as a figure ({error}); draw it anew") from error
+            image, small = opened.convert("RGBA"), opened.mode == "P" and opened.width <= WIDEST
+        if small:
+            return base64.b64encode(path.read_bytes()).decode("ascii"), image.width, image.height
+    except Exception as error:  # decoders raise anything when a file is damaged
+        raise FileError(f"{path} cannot be read as a figure ({error}); draw it again") from error
     paper = Image.new("RGBA", image.size, "white")
     image = Image.alpha_composite(paper, image).convert("RGB")
     if image.width > WIDEST:
@@ -194,21 +207,22 @@ def _small_png(path: Path) -> tuple[str, int, int]:
     return base64.b64encode(content.getvalue()).decode("ascii"), image.width, image.height
 
 
-def _table(table: Table) -> str:
-    """Write a table as HTML; cells carry the number that they are sorted by."""
+def _table(table: Table, is_open: bool) -> str:
+    """Write a table as HTML; each cell carries the number that sorts it."""
     title, name = html.escape(table.title), html.escape(table.name)
     heads = "".join(_head(table, column) for column in range(len(table.columns)))
     rows = "\n".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in table.rows)
     return (
-        f'<section class="table" id="table-{name}">\n<h3>{title}</h3>\n<p>{html.escape(table.caption)}</p>\n'
+        f'<section class="table" id="table-{name}">\n<details{" open" * is_open}>\n'
+        f"<summary><h3>{title}</h3></summary>\n<p>{html.escape(table.caption)}</p>\n"
         f'<div class="scroll" role="region" aria-label="{title}" tabindex="0">\n'
         f"<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n</div>\n"
-        f'<p class="shown" role="status"></p>\n</section>'
+        f'<p class="shown" role="status"></p>\n</details>\n</section>'
     )
 
 
 def _head(table: Table, column: int) -> str:
-    """Write a head, over numbers to the right as they are."""
+    """Write a head, aligned as its column."""
     attributes = ' class="number"' if is_right_aligned(table, column) else ""
     return f'<th scope="col"{attributes}><button type="button">{html.escape(table.columns[column])}</button></th>'
 

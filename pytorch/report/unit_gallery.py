@@ -15,7 +15,7 @@ from pytorch.experiments.unit_examples import extreme_units, find_layer, unit_ex
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.figures import units_figure
 from pytorch.report.findings import Findings
-from pytorch.report.gallery import Planned, file_label, place, subject
+from pytorch.report.gallery import Plot, file_label, place, subject
 from pytorch.transformations import transformation_set
 
 SMOOTH = 36
@@ -27,7 +27,7 @@ UNITS_SHOWN = 3
 
 def plan_units(
     found: Findings, layers: Sequence[str], data_dir: Path | None, device: torch.device, batch_size: int
-) -> list[Planned]:
+) -> list[Plot]:
     """List a figure for each of some layers and each measurement that has it and aggregates.
 
     Args:
@@ -49,7 +49,7 @@ def plan_units(
             if layer in pair.any_result.layer_names:
                 trained = found.trained.get((pair.model, pair.dataset))
                 planned.append(
-                    Planned(
+                    Plot(
                         name=place(pair, "units", file_label(layer)),
                         kind="units",
                         title=f"{pair.model} on {pair.dataset}: units of {layer}",

@@ -1,42 +1,49 @@
-// The panels of a selection, and what they say of the cell under the pointer or the cursor.
+// The panels of a selection, and the text for the cell under the pointer or the cursor.
 
-const MODEL_COLOURS = { unrotated: "#0072B2", rotated: "#D55E00", untrained: "#777777" };
-const CONTROL_TITLES = { "random-weights": "before training", shuffled: "samples shuffled" };
-const LONG = 70;
+const LONG = 70, EXTREMES = 5;
 
 const shown = { panels: [], cursor: null, told: null };
 
-// A panel of one model: what its cells are, and how to tell of them.
-function modelPanel(part, model, group, scale) {
+function modelPanel(part, model, group, scale, sorted) {
   const found = model.groups[part.groups.indexOf(group)], units = unitsOf(found, part.sizes);
-  return complete({
+  const panel = complete({
     part, units, found, name: model.name,
     title: `${model.name} model${shuffledTitle(part)}`,
     heading: `global mean ${estimate(found.mean, found.error)}`,
-    colour: MODEL_COLOURS[model.name],
-    values: units.nv, marks: marksOfUnits(units, scale.top), kinds: MARKS, table: VIRIDIS, top: scale.top,
+    colour: DATA.colours.models[model.name],
+    values: units.nv, marks: marksOfUnits(units, scale.top), kinds: MARKS, table: SCALE, top: scale.top,
     means: found.means.map((mean, layer) => ({ mean, low: found.low[layer], high: found.high[layer] })),
     barTitle: "NV", ends: ["0", `≥ ${number(scale.top)}`],
   });
+  return { ...panel, order: sorted ? sortedOrder(panel) : null };
 }
 
-// A panel of NV of one model less that of another.
+// NV of one model minus that of another: of equal units or, where these are sorted, of equal ranks.
 function differencePanel(first, second, scale) {
-  const values = first.values.map((value, unit) => value - second.values[unit]), top = scale.differenceTop ?? 1;
-  const both = [first.found, second.found], means = both.map(({ mean }) => mean);
+  const means = [first, second].map(({ found }) => found.mean), ranked = first.order !== null;
+  const [minuend, subtrahend] = [first, second].map(inPlace), top = scale.differenceTop ?? 1;
+  const values = minuend.values.map((value, cell) => value - subtrahend.values[cell]);
   return complete({
-    part: first.part, first, second, difference: true,
-    title: `difference, ${first.name} − ${second.name}${shuffledTitle(first.part)}`,
-    heading: `of the global means ${means.includes(null) ? "undefined" : signed(means[0] - means[1])}`,
-    colour: "#5f6b77",
-    values, marks: marksOfDifferences(values, first.units, second.units, top), kinds: DIFFERENCE_MARKS,
-    table: BLUE_WHITE_ORANGE, top,
+    part: first.part, first, second, difference: true, ranked,
+    title: `${first.name} − ${second.name}${shuffledTitle(first.part)}${ranked ? " by rank" : ""} (blue: less)`,
+    heading: `difference of the global means ${means.includes(null) ? "undefined" : signed(means[0] - means[1])}`,
+    colour: "#555555",
+    values, marks: marksOfDifferences(values, minuend.still, subtrahend.still, top), kinds: DIFFERENCE_MARKS,
+    table: DIFFERENCE_SCALE, top,
     means: first.means.map(({ mean }, layer) => ({
       mean: mean === null || second.means[layer].mean === null ? null : mean - second.means[layer].mean,
       low: null, high: null,
     })),
     barTitle: "difference of NV", ends: [`≤ ${number(-top)}`, `≥ ${number(top)}`],
   });
+}
+
+// Values and marks of a panel in the order of its cells.
+function inPlace(panel) {
+  const { values, units: { still } } = panel;
+  if (!panel.order) return { values, still };
+  const units = panel.order.flatMap((order, layer) => order.map((unit) => panel.starts[layer] + unit));
+  return { values: Float64Array.from(units, (unit) => values[unit]), still: Uint8Array.from(units, (unit) => still[unit]) };
 }
 
 function shuffledTitle(part) {
@@ -48,7 +55,7 @@ function complete(panel) {
   panel.sizes = panel.part.sizes;
   let end = 0;
   panel.starts = panel.sizes.map((size) => (end += size) - size);
-  panel.markColours = panel.kinds.map((kind) => kind && kind.colour && hexToRgb(kind.colour.slice(1)));
+  panel.markColours = panel.kinds.map((kind) => kind && kind.colour && hexToRgb(kind.colour));
   return panel;
 }
 
@@ -57,32 +64,28 @@ function sameUnits(one, other) {
     && one.layers.every((name, layer) => name === other.layers[layer] && one.sizes[layer] === other.sizes[layer]);
 }
 
-// The panels of a measurement and, under them, those of a control of it, all on the scale of the first.
-function panelsOf(trained, control, group) {
+// The panels of a measurement and below them those of its control, all on the scale of the first.
+function panelsOf(trained, control, group, sorted) {
   const base = trained ?? control;
-  const panels = trained && trained.groups.includes(group) ? partPanels(trained, group, base) : [];
+  const panels = trained && trained.groups.includes(group) ? partPanels(trained, group, base, sorted) : [];
   if (!control || !control.groups.includes(group)) return panels;
-  const others = partPanels(control, group, base);
+  const others = partPanels(control, group, base, sorted);
   if (others.length > 1 || !panels.length || !sameUnits(trained, control)) return [...panels, ...others];
   return [...panels, ...others, ...panels.slice(0, 2).map((panel) => differencePanel(panel, others[0], base))];
 }
 
-function partPanels(part, group, scale) {
-  const panels = part.models.map((model) => modelPanel(part, model, group, scale));
+function partPanels(part, group, scale, sorted) {
+  const panels = part.models.map((model) => modelPanel(part, model, group, scale, sorted));
   return panels.length === 2 ? [...panels, differencePanel(panels[1], panels[0], scale)] : panels;
 }
 
-function showPanels(panels, sorted) {
+function showPanels(panels) {
   const box = document.getElementById("panels");
   const ends = (panel) => panel.means.flatMap(({ mean, high }) => [Math.abs(mean ?? 0), high ?? 0]);
   for (const kind of [true, false]) {
     const alike = panels.filter((panel) => Boolean(panel.difference) === kind);
     const top = Math.max(0, ...alike.flatMap(ends)) || 1;
     alike.forEach((panel) => { panel.stripTop = top; });
-  }
-  for (const panel of panels) {
-    panel.order = sorted ? sortedOrder(panel) : null;
-    if (sorted && panel.difference) panel.title += ", differences of units, sorted";
   }
   Object.assign(shown, { panels, cursor: null, told: null });
   tooltip.hidden = true;
@@ -99,11 +102,10 @@ function panelElement(panel) {
   panel.canvas.setAttribute("aria-label", `${panel.title}, ${panel.heading}. Arrow keys move from unit to unit.`);
   listen(panel);
   panel.box = make("div", { className: "box" }, panel.canvas);
-  const bar = make("span"), heading = make("h3", {}, panel.title);
+  const bar = make("span");
   bar.style.background = gradient(panel.table);
-  heading.style.setProperty("--colour", panel.colour);
   const [low, high] = panel.ends;
-  return make("section", { className: "panel" }, heading, make("p", {}, panel.heading), panel.box,
+  return make("section", { className: "panel" }, colouredHeading(panel), make("p", {}, panel.heading), panel.box,
     barElement(panel, low, bar, high),
     legendElement(panel));
 }
@@ -134,20 +136,26 @@ function resizePanels() {
   }
 }
 
-// What a cell is, in words.
+// The text for a cell.
 function describe(panel, { layer, unit }) {
   const name = panel.layers[layer];
   if (unit < 0) return describeLayer(panel, layer);
-  const place = panel.starts[layer] + unit, head = `layer ${name}, unit ${unit}`;
+  const place = panel.starts[layer] + unit, head = `layer ${name}, ${panel.ranked ? "rank" : "unit"} ${unit}`;
   if (panel.marks[place] === BOTH_ROUNDING) return `${head}\n${panel.kinds[BOTH_ROUNDING].name}: NV says nothing`;
   if (panel.difference) {
-    const [minuend, subtrahend] = [panel.first.values[place], panel.second.values[place]].map(number);
+    const [minuend, subtrahend] = [panel.first, panel.second].map((model) => describeTerm(model, layer, unit, panel.ranked));
     return `${head}\nNV ${minuend} − ${subtrahend} = ${signed(panel.values[place])}`;
   }
   const { tv, sv, nv } = panel.units, mark = panel.marks[place];
   const why = { [NOT_FINITE]: " (x/0)", [BOTH_ZERO]: " by definition (0/0, constant)", [BEYOND]: " (above the scale)" }[mark] ?? "";
   const normalized = `NV ${number(nv[place])}${why}`;
   return tv ? `${head}\nTV ${number(tv[place])}, SV ${number(sv[place])}, ${normalized}` : `${head}\n${normalized}, mean over classes`;
+}
+
+// A term of a difference; with ranks its unit is another in each model.
+function describeTerm(panel, layer, place, ranked) {
+  const unit = unitAt(panel, layer, place), value = number(panel.values[panel.starts[layer] + unit]);
+  return ranked ? `${value} (unit ${unit})` : value;
 }
 
 function describeLayer(panel, layer) {
@@ -158,6 +166,32 @@ function describeLayer(panel, layer) {
   return `${head}\nNV ${number(mean)}${interval}`;
 }
 
+// The layers with the smallest and the largest means of each model; no layer is in both lists.
+function showExtremes(panels) {
+  const models = panels.filter((panel) => !panel.difference);
+  document.getElementById("extremes").hidden = !models.length;
+  document.getElementById("extreme-layers").replaceChildren(...models.map((panel) => {
+    const layers = panel.layers.map((_, layer) => layer).filter((layer) => panel.means[layer].mean !== null);
+    layers.sort((a, b) => panel.means[a].mean - panel.means[b].mean);
+    const most = layers.slice(0, Math.min(EXTREMES, Math.ceil(layers.length / 2)));
+    const least = layers.slice(most.length).reverse().slice(0, EXTREMES);
+    return make("section", { className: "extreme" }, colouredHeading(panel),
+      ...[["most invariant", most], ["least invariant", least]].map(([title, listed]) =>
+        make("div", {}, make("h4", {}, title), make("ol", {}, ...listed.map((layer) => make("li", {}, describeExtreme(panel, layer)))))));
+  }));
+}
+
+function describeExtreme(panel, layer) {
+  return `${panel.layers[layer]}: ${describeLayer(panel, layer).split("\n")[1]}`;
+}
+
+function colouredHeading(panel) {
+  const heading = make("h3", {}, panel.title);
+  heading.style.setProperty("--colour", panel.colour);
+  return heading;
+}
+
+// Show the text for the cursor, which the given panel has; null: none has it.
 function tell(panel) {
   const text = panel ? describe(panel, shown.cursor) : "";
   document.getElementById("readout").textContent = text

@@ -1,11 +1,12 @@
 // The page: what is selected, and what of it is shown.
 
 const FIELDS = ["model", "dataset", "transformation", "aggregation"];
-const DATA = JSON.parse(document.getElementById("data").textContent);
 const field = (name) => document.getElementById(name);
+// What the page opens with where it was measured: the picture of the README.
+const START = { model: "simple_conv", dataset: "mnist", transformation: "rotation", aggregation: "mean" };
 const selection = { model: "", dataset: "", transformation: "", aggregation: "", group: "all", compare: "", sort: false };
 
-// The measurement that agrees in one field, where there is such a one, and in as much else as possible.
+// The measurement that agrees in the field given first, if there is one, and in as many others as possible.
 function nearest(wanted, first) {
   const weights = { model: 8, dataset: 4, transformation: 2, aggregation: 1, [first]: 16 };
   const score = (found) => FIELDS.reduce((sum, name) => sum + (found[name] === wanted[name] ? weights[name] : 0), 0);
@@ -33,7 +34,7 @@ function partOf(measurement, control) {
 function fillSelects(groups, comparable) {
   for (const name of FIELDS) fill(name, [...new Set(DATA.measurements.map((found) => found[name]))], (value) => value);
   fill("group", groups, groupTitle);
-  fill("compare", comparable, (control) => control ? `control: ${CONTROL_TITLES[control]}` : "trained pair");
+  fill("compare", comparable, (control) => control ? `control: ${DATA.controls[control]}` : "trained pair");
   field("sort").checked = selection.sort;
   field("selection").hidden = !DATA.measurements.length;
 }
@@ -49,12 +50,13 @@ function showMeasurement(measurement, trained, control) {
   field("what").textContent = `${model} on ${dataset}: ${transformation}, ${aggregation}, ${groupTitle(group)}`;
   field("samples").textContent = part
     ? `${part.samples[part.groups.indexOf(group)]?.toLocaleString("en")} samples` : "";
-  const panels = part ? panelsOf(drawable(trained), drawable(control), group) : [];
+  const panels = part ? panelsOf(drawable(trained), drawable(control), group, selection.sort) : [];
   const notice = noticeOf(trained, control, group);
   field("notice").textContent = notice;
   field("notice").hidden = !notice;
   field("how").hidden = !panels.length;
-  showPanels(panels, selection.sort);
+  showPanels(panels);
+  showExtremes(panels);
   const parts = [trained, control].filter(Boolean);
   field("provenance").hidden = !parts.length;
   field("provenance").replaceChildren(field("provenance").firstElementChild, ...parts.map(provenanceList));
@@ -68,7 +70,7 @@ function noticeOf(trained, control, group) {
   const part = trained ?? control;
   if (!part) return "These models have not been measured.";
   if (part.omitted) return `${part.omitted} The figures below show the result.`;
-  if (control && !control.groups.includes(group)) return "Controls are kept here over all samples and stratified, not class by class.";
+  if (control && !control.groups.includes(group)) return "The page has controls over all samples and stratified, not class by class.";
   return control?.omitted ?? "";
 }
 
@@ -77,13 +79,13 @@ function provenanceList(part) {
   return make("dl", {}, ...rows);
 }
 
-// Figures agree with the selection in all that they are of; one that does not say its model is of all.
+// Show the figures that agree with the selection; a figure that names no model is of all models.
 function showFigures(measurement) {
   const wanted = { ...selection, control: selection.compare };
   const agrees = (of) => [...FIELDS, "group", "control"].every((name) => (of[name] ?? "") === "" || of[name] === wanted[name]);
   const found = DATA.figures.filter(({ of }) => !measurement || agrees(of));
   field("figures").replaceChildren(...(found.length
-    ? found.map((figure) => figureElement(figure, measurement)) : [make("p", {}, "There are none of this selection.")]));
+    ? found.map((figure) => figureElement(figure, measurement)) : [make("p", {}, "There are none for this selection.")]));
 }
 
 function figureElement(figure, measurement) {
@@ -101,7 +103,7 @@ function figureElement(figure, measurement) {
   return element;
 }
 
-// Tables: heads sort their rows, what has no value last, and at the third click as they were; a field leaves out rows.
+// A click on a head sorts the rows, empty cells last; the third click restores the order. The field filters rows.
 function prepareTables() {
   for (const table of document.querySelectorAll(".table table")) {
     const heads = [...table.querySelectorAll("th")], original = [...table.tBodies[0].rows];
@@ -143,15 +145,17 @@ function filterRows() {
       return !row.hidden;
     });
     table.querySelector(".shown").textContent = words.length ? `${kept.length} of ${rows.length} rows` : "";
+    if (words.length) table.querySelector("details").open = kept.length > 0;
   }
 }
 
-// The selection is kept in the address, so that a view can be linked to.
+// The address keeps the selection, so that a view can be linked to.
 function selectFromAddress() {
   const found = new URLSearchParams(location.hash.slice(1));
-  const defaults = { ...DATA.measurements[0], group: "all", compare: "" };
+  const start = DATA.measurements.find((measured) => FIELDS.every((name) => measured[name] === START[name]));
+  const defaults = { ...(start ?? DATA.measurements[0]), group: "all", compare: "" };
   const changes = Object.fromEntries([...FIELDS, "group", "compare"].map((name) => [name, found.get(name) ?? defaults[name] ?? ""]));
-  select({ ...changes, sort: found.get("sort") === "1" }, "model");
+  select({ ...changes, sort: found.size ? found.get("sort") === "1" : Boolean(start) }, "model");
 }
 
 function keepInAddress() {
@@ -170,6 +174,7 @@ function start() {
   prepareTables();
   selectFromAddress();
   window.addEventListener("hashchange", selectFromAddress);
+  window.addEventListener("beforeprint", () => document.querySelectorAll(".table details").forEach((each) => { each.open = true; }));
   window.addEventListener("scroll", () => { tooltip.hidden = true; });
   new ResizeObserver(resizePanels).observe(field("panels"));
 }

@@ -14,7 +14,7 @@ function layOut(panel, width) {
   panel.height = CELLS_TOP + CELLS + NAMES_GAP + Math.ceil(longest) + 4;
 }
 
-// Names of the layers or, where they would not be legible, of the blocks that follow one another.
+// Names of the layers or, where there is no room for them, of the blocks.
 function columnNames(layers, blocks, step) {
   const short = (name) => [...name].length > LONGEST_NAME ? [...name].slice(0, LONGEST_NAME - 1).join("") + "…" : name;
   let names = layers.map((name, column) => ({ column, text: short(name) }));
@@ -31,7 +31,7 @@ function columnNames(layers, blocks, step) {
   });
 }
 
-// Paint everything but the cursor, which is drawn over a copy of this.
+// Paint everything except the cursor, which goes over a copy of this.
 function paint(panel) {
   const ratio = Math.max(2, window.devicePixelRatio || 1);
   const { canvas } = panel;
@@ -68,7 +68,7 @@ function cellImage(panel, context, ratio) {
   return image;
 }
 
-// Of the units of a layer from one part of its height to another.
+// The mean colour of the units of a layer from one part of its height to another.
 function averageColour(panel, layer, from, to, colour) {
   const size = panel.sizes[layer], first = Math.floor(from * size);
   const end = Math.max(first + 1, Math.floor(to * size));
@@ -89,15 +89,21 @@ function unitColour(panel, unit) {
   const colour = panel.markColours[panel.marks[unit]];
   if (colour) return colour;
   const place = panel.difference ? (panel.values[unit] / panel.top + 1) / 2 : panel.values[unit] / panel.top;
-  return panel.table[Math.round(255 * Math.min(Math.max(place, 0), 1))];
+  return panel.table[Math.min(Math.max(Math.floor(256 * place), 0), 255)];
 }
 
 function unitAt(panel, layer, place) {
   return panel.order ? panel.order[layer][place] : place;
 }
 
-function placeOf(panel, layer, unit) {
-  return panel.order ? panel.order[layer].indexOf(unit) : unit;
+// The place of the cursor in its layer: null for a unit in a panel of ranks; a rank has a place in every panel.
+function placeOf(panel, { layer, unit, ranked }) {
+  if (unit < 0 || ranked || !(panel.order || panel.ranked)) return unit;
+  return panel.ranked ? null : panel.order[layer].indexOf(unit);
+}
+
+function cursorAt(panel, layer, place) {
+  return { layer, unit: place < 0 ? -1 : unitAt(panel, layer, place), ranked: Boolean(panel.ranked) };
 }
 
 function columnSpan(panel, layer) {
@@ -115,7 +121,7 @@ function paintFrames(panel, context) {
   if (panel.step < 8) context.strokeRect(LEFT, CELLS_TOP, panel.width - LEFT - 0.5, CELLS);
 }
 
-// Height of a value in the strip; the strip of differences has its zero in the middle.
+// Height of a value in the strip, whose zero is in the middle for differences.
 function stripPlace(panel, value) {
   const height = Math.min(Math.max(value / panel.stripTop, -1), 1);
   return panel.difference ? STRIP_TOP + STRIP / 2 * (1 - height) : STRIP_TOP + STRIP * (1 - height);
@@ -163,7 +169,7 @@ function paintNames(panel, context) {
   }
 }
 
-// The cursor is a layer and a unit of it, or unit -1: the mean of the layer.
+// A cursor is a layer and a unit, or in a panel of ranks a rank; unit -1 is the mean of the layer.
 function paintCursor(panel, cursor) {
   if (!panel.picture) return;
   const context = panel.canvas.getContext("2d");
@@ -171,6 +177,7 @@ function paintCursor(panel, cursor) {
   context.clearRect(0, 0, panel.canvas.width, panel.canvas.height);
   context.drawImage(panel.picture, 0, 0);
   if (!cursor || cursor.layer >= panel.layers.length || cursor.unit >= panel.sizes[cursor.layer]) return;
+  if (placeOf(panel, cursor) === null) return;
   context.setTransform(panel.ratio, 0, 0, panel.ratio, 0, 0);
   const [left, right] = columnSpan(panel, cursor.layer);
   const { top, height } = cursorSpan(panel, cursor);
@@ -181,9 +188,9 @@ function paintCursor(panel, cursor) {
   }
 }
 
-function cursorSpan(panel, { layer, unit }) {
-  if (unit < 0) return { top: STRIP_TOP, height: STRIP };
-  const size = panel.sizes[layer], height = Math.max(CELLS / size, 4);
-  const middle = CELLS_TOP + (placeOf(panel, layer, unit) + 0.5) * CELLS / size;
+function cursorSpan(panel, cursor) {
+  if (cursor.unit < 0) return { top: STRIP_TOP, height: STRIP };
+  const size = panel.sizes[cursor.layer], height = Math.max(CELLS / size, 4);
+  const middle = CELLS_TOP + (placeOf(panel, cursor) + 0.5) * CELLS / size;
   return { top: Math.min(Math.max(middle - height / 2, CELLS_TOP), CELLS_TOP + CELLS - height), height };
 }

@@ -1,4 +1,4 @@
-// From pointers and keys to the cursor: a layer and a unit of it, in all panels at once.
+// From pointers and keys to the cursor, which all panels share.
 
 const PAGE_OF_UNITS = 10;
 const tooltip = make("div", { id: "tooltip", hidden: true });
@@ -28,7 +28,7 @@ function pointAt(panel, event) {
   const below = event.offsetY - CELLS_TOP;
   if (layer < 0 || layer >= panel.layers.length || below >= CELLS) return leave();
   const size = panel.sizes[layer], place = Math.floor(below / CELLS * size);
-  shown.cursor = { layer, unit: below < 0 || size === 0 ? -1 : unitAt(panel, layer, place) };
+  shown.cursor = cursorAt(panel, layer, below < 0 || size === 0 ? -1 : place);
   showTooltip(panel, event.clientX, event.clientY);
 }
 
@@ -66,22 +66,20 @@ function nextCursor(panel, cursor, key) {
   const moves = { ArrowUp: -1, ArrowDown: 1, PageUp: -PAGE_OF_UNITS, PageDown: PAGE_OF_UNITS, Home: -Infinity, End: Infinity };
   const sideways = { ArrowLeft: -1, ArrowRight: 1 };
   if (!(key in moves) && !(key in sideways)) return null;
-  if (!cursor) return { layer: 0, unit: panel.sizes[0] ? unitAt(panel, 0, 0) : -1 };
+  if (!cursor || placeOf(panel, cursor) === null) return cursorAt(panel, cursor?.layer ?? 0, panel.sizes[cursor?.layer ?? 0] ? 0 : -1);
   return key in moves ? inLayer(panel, cursor, key, moves[key]) : toLayer(panel, cursor, cursor.layer + sideways[key]);
 }
 
-// Above the first unit of a layer is its mean; only an arrow leads there.
-function inLayer(panel, { layer, unit }, key, move) {
-  const place = unit < 0 ? -1 : placeOf(panel, layer, unit);
-  const first = key === "ArrowUp" && place <= 0 ? -1 : 0;
-  const next = Math.min(Math.max(place + move, first), panel.sizes[layer] - 1);
-  return { layer, unit: next < 0 ? -1 : unitAt(panel, layer, next) };
+// The mean of a layer is above its first unit; only the up arrow leads there.
+function inLayer(panel, cursor, key, move) {
+  const place = placeOf(panel, cursor), first = key === "ArrowUp" && place <= 0 ? -1 : 0;
+  return cursorAt(panel, cursor.layer, Math.min(Math.max(place + move, first), panel.sizes[cursor.layer] - 1));
 }
 
 // To the unit at the same height of another layer.
-function toLayer(panel, { layer, unit }, wanted) {
+function toLayer(panel, cursor, wanted) {
   const next = Math.min(Math.max(wanted, 0), panel.layers.length - 1);
-  if (unit < 0 || panel.sizes[next] === 0) return { layer: next, unit: -1 };
-  const height = (placeOf(panel, layer, unit) + 0.5) / panel.sizes[layer];
-  return { layer: next, unit: next === layer ? unit : unitAt(panel, next, Math.floor(height * panel.sizes[next])) };
+  if (cursor.unit < 0 || panel.sizes[next] === 0) return cursorAt(panel, next, -1);
+  const height = (placeOf(panel, cursor) + 0.5) / panel.sizes[cursor.layer];
+  return next === cursor.layer ? cursor : cursorAt(panel, next, Math.floor(height * panel.sizes[next]));
 }

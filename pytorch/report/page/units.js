@@ -1,51 +1,33 @@
 // Units: from codes to values, and from values to colours and words.
 
+const DATA = JSON.parse(document.getElementById("data").textContent);
+
 // As encoding.py writes them.
 const OCTAVES = 32, SMALLEST = 65530, ZERO = 65531, INFINITE = 65532, CONSTANT = 65533, ROUNDING = 65534;
 
-const MARKS = [
-  null,
-  { name: "above the scale", colour: "#E31A1C" },
-  { name: "x/0 (infinite)", colour: "#000000" },
-  { name: "0/0 (constant)", colour: "#BDBDBD" },
-  { name: "rounding alone", colour: "#784858" },
-  { name: "undefined", colour: "#FFFFFF" },
-];
+// In the order of figures/cells.py.
+const MARKS = [null, ...Object.entries(DATA.colours.marks).map(([name, colour]) => ({ name, colour }))];
+const BEYOND = 1, NOT_FINITE = 2, BOTH_ZERO = 3, BOTH_ROUNDING = 4, NO_NUMBER = 5;
 const DIFFERENCE_MARKS = [
   null,
   { name: "beyond the scale", colour: null },
-  { name: "not finite in one of them", colour: "#000000" },
-  { name: "constant in either", colour: "#BDBDBD" },
-  { name: "rounding alone in either", colour: "#784858" },
+  { name: "not finite in one of them", colour: MARKS[NOT_FINITE].colour },
+  { name: "constant in either", colour: MARKS[BOTH_ZERO].colour },
+  { name: "rounding alone in either", colour: MARKS[BOTH_ROUNDING].colour },
 ];
-const BEYOND = 1, NOT_FINITE = 2, BOTH_ZERO = 3, BOTH_ROUNDING = 4, NO_NUMBER = 5;
 
-const VIRIDIS = colourTable(
-  "440154 470d60 48186a 482374 472e7c 453882 424186 3e4a89 3a548c 365d8d 32658e 2e6d8e 2b758e 287d8e 25848e 228c8d " +
-  "1f948c 1e9c89 20a386 25ab82 2eb37c 3aba76 48c16e 58c765 6ccd5a 7fd34e 93d741 a8db34 c0df25 d5e21a eae51a fde725");
-// Blue of RdBu and orange of PuOr: told apart by colour-blind readers too.
-const BLUE_WHITE_ORANGE = colourTable(
-  "053061 2065ab 4393c3 90c4dd d1e5f0 f7f7f7 fee0b6 fcb761 e08214 b25706 7f3b08");
-
-function colourTable(anchors) {
-  const rgb = anchors.split(" ").map(hexToRgb);
-  return Array.from({ length: 256 }, (_, index) => {
-    const place = index / 255 * (rgb.length - 1);
-    const from = Math.min(Math.floor(place), rgb.length - 2);
-    return rgb[from].map((value, channel) => value + (place - from) * (rgb[from + 1][channel] - value));
-  });
-}
+const SCALE = DATA.colours.scale.map(hexToRgb), DIFFERENCE_SCALE = DATA.colours.difference.map(hexToRgb);
 
 function hexToRgb(hex) {
-  return [0, 2, 4].map((start) => parseInt(hex.slice(start, start + 2), 16));
+  return [1, 3, 5].map((start) => parseInt(hex.slice(start, start + 2), 16));
 }
 
 function gradient(table) {
-  const stops = table.filter((_, index) => index % 15 === 0).map((rgb) => `rgb(${rgb.map(Math.round).join(" ")})`);
+  const stops = table.filter((_, index) => index % 15 === 0).map((rgb) => `rgb(${rgb.join(" ")})`);
   return `linear-gradient(to right, ${stops.join(", ")})`;
 }
 
-// Float64Array of values, and the marks of those that stand for 0/0 or for rounding alone; 0: of no other.
+// Float64Array of values, and the mark of each unit that is constant or varies by rounding alone; otherwise 0.
 function decode({ tops, codes }, sizes) {
   const bytes = atob(codes), top = sizes.flatMap((size, layer) => Array(size).fill(tops[layer]));
   const values = new Float64Array(bytes.length / 2), still = new Uint8Array(values.length);
@@ -62,7 +44,7 @@ function decode({ tops, codes }, sizes) {
 
 const decoded = new WeakMap();
 
-// TV, SV and NV of every unit of one group of a model: NV is 1 where both are 0, and infinite where SV alone is.
+// TV, SV and NV of every unit of one group of a model. NV is 1 where both are 0, and infinite where only SV is.
 function unitsOf(group, sizes) {
   if (!decoded.has(group)) decoded.set(group, group.nv ? stratifiedUnits(group, sizes) : ordinaryUnits(group, sizes));
   return decoded.get(group);
@@ -79,7 +61,7 @@ function ordinaryUnits(group, sizes) {
   return { tv, sv, still, nv: tv.map((value, unit) => still[unit] === BOTH_ZERO ? 1 : value / sv[unit]) };
 }
 
-// Which mark each unit bears; 0: none, the scale holds it.
+// The mark of each unit; 0 if it is within the scale.
 function marksOfUnits({ nv, still }, top) {
   return Uint8Array.from(nv, (value, unit) => {
     if (still[unit]) return still[unit];
@@ -90,19 +72,18 @@ function marksOfUnits({ nv, still }, top) {
 }
 
 function marksOfDifferences(values, first, second, top) {
-  return Uint8Array.from(values, (value, unit) => {
-    const mark = [BOTH_ZERO, BOTH_ROUNDING].find((either) => either === first.still[unit] || either === second.still[unit]);
+  return Uint8Array.from(values, (value, cell) => {
+    const mark = [BOTH_ZERO, BOTH_ROUNDING].find((either) => either === first[cell] || either === second[cell]);
     if (mark) return mark;
     if (!Number.isFinite(value)) return NOT_FINITE;
     return Math.abs(value) > top ? BEYOND : 0;
   });
 }
 
-// For each layer its units from invariant to variant, then the infinite, the constant, those of rounding alone and the
-// undefined ones.
+// For each layer its units from invariant to variant, then infinite, undefined, rounding alone and constant ones.
 function sortedOrder(panel) {
   const { values, marks, starts } = panel;
-  const rank = (unit) => marks[unit] > BEYOND ? marks[unit] : 0;
+  const rank = (unit) => [NOT_FINITE, NO_NUMBER, BOTH_ROUNDING, BOTH_ZERO].indexOf(marks[unit]);
   return panel.sizes.map((size, layer) => {
     const units = Array.from({ length: size }, (_, index) => index), start = starts[layer];
     return units.sort((a, b) => rank(start + a) - rank(start + b) || (values[start + a] - values[start + b]) || a - b);
