@@ -1,6 +1,6 @@
-"""From results to pictures: every function takes what was found and returns a matplotlib ``Figure``.
+"""From results to pictures: every function takes results and returns a matplotlib ``Figure``.
 
-Nothing here goes through ``pyplot``: there is no current figure, no window, and nothing to close.
+Nothing here uses ``pyplot``: there is no current figure, no window, and nothing to close.
 """
 
 from pytorch.figures.cells import pair_scales

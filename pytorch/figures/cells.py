@@ -1,4 +1,4 @@
-"""What a heatmap shows of a layer: a cell for each unit, its colour or mark, and the picture of a whole network."""
+"""Cells of a heatmap: their values, colours and marks, and the picture of a whole network."""
 
 import math
 from collections.abc import Sequence
@@ -12,27 +12,27 @@ from pytorch.variance import VarianceResult
 from pytorch.variance.result import ALL, STRATIFIED
 
 TOP_QUANTILE = 0.99
-"""Of the values of a pair; the colour scale ends there, and a few extreme units cannot flatten the rest."""
+"""Quantile at which a colour scale ends, so that a few extreme units cannot flatten the rest."""
 
 ABOVE, INFINITE, UNDEFINED = "above the scale", "x/0 (infinite)", "undefined"
 CONSTANT, ROUNDING = "0/0 (constant)", "rounding alone"
 
 MARKS = {ABOVE: "#E31A1C", INFINITE: "#000000", CONSTANT: "#BDBDBD", ROUNDING: "#784858", UNDEFINED: "#FFFFFF"}
-"""Colours of cells that the scale does not hold."""
+"""Colours of cells outside the scale."""
 
 ROWS = 840
-"""Of the picture of a network; a multiple of 2, 3, 5, 7 and 8, so that few units make equally high cells."""
+"""Height of a picture; a multiple of 2, 3, 5, 7 and 8, so that a few units get equally high cells."""
 
 
 Cells = Sequence[tuple[np.ndarray, np.ndarray]]
-"""Of each layer its values, and for each of them ``CONSTANT``, ``ROUNDING`` or, of a unit that varies, ``""``."""
+"""For each layer its values and their marks: ``CONSTANT``, ``ROUNDING`` or, for a unit that varies, ``""``."""
 
 
 def layer_cells(result: VarianceResult, group: str) -> Cells:
-    """For each layer the normalized variance of its cells, (cells,) float64, and what marks units that do not vary.
+    """Return for each layer the normalized variance of its cells, (cells,) float64, and their marks.
 
-    A cell is a unit; without aggregation a channel, the mean of its finite positions (a summary). A channel is marked
-    where none of its positions varies: ``CONSTANT`` if none does even by rounding.
+    A cell is a unit or, without aggregation, a channel: the mean of its finite positions (a summary). A channel is
+    marked if none of its positions varies: ``ROUNDING`` if some vary by rounding, otherwise ``CONSTANT``.
     """
     constant, rounding = result.constant_units(group), result.rounding_units(group)
     found = []
@@ -44,7 +44,7 @@ def layer_cells(result: VarianceResult, group: str) -> Cells:
 
 
 def sorted_cells(cells: Cells) -> Cells:
-    """Order the cells of each layer: rising, then infinite, undefined, those of rounding alone, and constant ones."""
+    """Sort the cells of each layer: rising values, then infinite, undefined, rounding alone, and constant ones."""
     found = []
     for values, marks in cells:
         order = np.lexsort((values, marks == ROUNDING, marks == CONSTANT))  # NaN sorts last
@@ -54,11 +54,12 @@ def sorted_cells(cells: Cells) -> Cells:
 
 @dataclass(frozen=True)
 class Scales:
-    """The ends of a pair's colour scales, the same in all of its heatmaps.
+    """Ends of the colour scales of a pair, the same in all its heatmaps.
 
     Attributes:
-        top: Of NV, from 0: a quantile of the cells of both models, over all samples and stratified.
-        difference: Of the difference of the models, around 0: likewise; None where they cannot be compared.
+        top: End of the scale of NV, which starts at 0: a quantile over both models, all samples and stratified.
+        difference: End of the scale of differences, which is symmetric: the same quantile of absolute differences.
+            None if the models cannot be compared.
     """
 
     top: float
@@ -68,7 +69,7 @@ class Scales:
 def pair_scales(pair: VariancePair) -> Scales:
     """Return the scales of a measurement.
 
-    Constant units, whose 1 is a convention, those of rounding alone, and values that are not finite have no say.
+    They ignore constant units, whose 1 is a convention, units that vary by rounding alone, and non-finite values.
     """
     shown = [
         [layer_cells(result, group) for result in pair.results.values()]
@@ -82,7 +83,7 @@ def pair_scales(pair: VariancePair) -> Scales:
 
 
 def differences(before: Cells, after: Cells) -> list[np.ndarray]:
-    """For each layer the cells of the second model less the first's, NaN where either is marked or not finite."""
+    """Return for each layer second minus first, cell by cell; NaN where either is marked or not finite."""
     found = []
     for (first, first_marks), (second, second_marks) in zip(before, after, strict=True):
         usable = np.isfinite(first) & np.isfinite(second) & (first_marks == "") & (second_marks == "")
@@ -91,7 +92,7 @@ def differences(before: Cells, after: Cells) -> list[np.ndarray]:
 
 
 def robust_top(values: np.ndarray) -> float:
-    """Return the quantile of the finite values at which a colour scale ends; 1 if it is 0 or there is none."""
+    """Return the quantile of finite values at which a colour scale ends; 1 if it is 0 or nothing is finite."""
     finite = values[np.isfinite(values)]
     return float(np.quantile(finite, TOP_QUANTILE)) or 1.0 if finite.size else 1.0
 
@@ -102,7 +103,7 @@ def colour_cells(
     """Colour cells by value or mark.
 
     Returns:
-        (cells, 4) RGBA from 0 to 1, and how many cells bear each mark.
+        RGBA from 0 to 1, (cells, 4), and the number of cells with each mark.
     """
     finite, varying = np.isfinite(values), marks == ""
     marked = {
@@ -119,10 +120,10 @@ def colour_cells(
 
 
 def stack_columns(columns: Sequence[np.ndarray]) -> np.ndarray:
-    """Lay the cells of layers side by side, all columns equally high.
+    """Put the layers side by side, as equally high columns.
 
     Args:
-        columns: Of each layer (cells, 4) RGBA; where there are more cells than ``ROWS``, colours are averaged.
+        columns: RGBA of each layer, (cells, 4); more cells than ``ROWS`` are averaged.
 
     Returns:
         (ROWS, layers, 4) RGBA.
@@ -139,7 +140,7 @@ def _column(colours: np.ndarray) -> np.ndarray:
 
 
 def _channel_means(values: np.ndarray) -> np.ndarray:
-    """One value for each channel: (C,) as it is, of (C, H, W) the mean of the finite positions, inf if none is."""
+    """One value for each channel: (C,) unchanged; for (C, H, W) the mean of finite positions, inf if there is none."""
     positions = _per_channel(values)
     finite = np.isfinite(positions)
     total = np.where(finite, positions, 0).sum(axis=1)
@@ -148,5 +149,5 @@ def _channel_means(values: np.ndarray) -> np.ndarray:
 
 
 def _per_channel(values: np.ndarray) -> np.ndarray:
-    """(C, positions) of (C,), (C, H, W) or ()."""
+    """Reshape (C,), (C, H, W) or () to (C, positions)."""
     return values.reshape(values.shape[0] if values.ndim else 1, math.prod(values.shape[1:]))

@@ -1,4 +1,4 @@
-"""Is invariance class conditional, and where? Maps with a row for each class."""
+"""Does invariance depend on the class, and where? Maps with one row per class."""
 
 import numpy as np
 from matplotlib import colormaps
@@ -14,29 +14,31 @@ from pytorch.figures.layer_axis import name_blocks, name_layers
 from pytorch.figures.style import (
     DIFFERENCE_COLOURS,
     SCALE_COLOURS,
+    TITLE_ROOM,
     class_label,
     difference_title,
     finish_scale,
     model_title,
     plain,
     set_title,
+    wrap,
 )
 
 MOST_ROWS_NAMED = 60
 
 MARGINS = 1.8
-"""In inches, beside the columns."""
+"""Width outside the columns, in inches."""
 
 LETTER, OF_COLOUR_BAR = 0.06, 1.8
-"""In inches: of a class under a column, and the least height beside which a colour bar can be named."""
+"""Size of a letter under a column, and the least height of a map with a labelled colour bar, in inches."""
 
 
 def class_layers_figure(pair: VariancePair, width: float | None = None) -> Figure:
-    """Draw the layer mean of NV of each class and layer, for both models, and their difference.
+    """Draw the layer means of NV for each class, for both models, and their difference.
 
     Args:
-        pair: What was measured, of labelled samples.
-        width: Of the figure, in inches; None: what its layers need.
+        pair: Measurement on labelled samples.
+        width: Width of the figure in inches; None: as its layers need.
     """
     result = pair.any_result
     tables = {
@@ -50,14 +52,14 @@ def class_layers_figure(pair: VariancePair, width: float | None = None) -> Figur
     known = [table[np.isfinite(table)] for table in tables.values()]
     norm = Normalize(0, max((float(values.max()) for values in known if values.size), default=0) or 1)
     for panel, (name, table) in zip(axes, tables.items(), strict=False):
-        _draw_table(panel, table, norm, model_title(pair, name))
+        _draw_table(panel, table, norm, _wrapped(model_title(pair, name, TITLE_ROOM), width))
     _add_scale(figure, axes[: len(tables)], norm, "NV, layer mean")
     if pair.has_both:
         difference = tables[ROTATED] - tables[UNROTATED]
         top = robust_top(np.abs(difference))
         colours = colormaps[DIFFERENCE_COLOURS].with_extremes(bad=MARKS[CONSTANT])
         image = axes[-1].imshow(np.ma.masked_invalid(difference), cmap=colours, vmin=-top, vmax=top, aspect="auto")
-        axes[-1].set_title(difference_title(pair), fontsize=9, loc="left")
+        axes[-1].set_title(_wrapped(" ".join(difference_title(pair)), width), fontsize=9, loc="left")
         bar = figure.colorbar(image, ax=axes[-1], extend="both", pad=0.02, fraction=0.03, aspect=12)
         finish_scale(bar, "difference")
     pitch = (width - MARGINS) / (layers + 1)
@@ -73,11 +75,11 @@ def class_layers_figure(pair: VariancePair, width: float | None = None) -> Figur
 
 
 def class_units_figure(pair: VariancePair, width: float | None = None) -> Figure:
-    """Draw NV of each unit of the last layer, class by class: of a classifier, a column for each class that it tells.
+    """Draw NV of each unit of the last layer, class by class; the units of a classifier are its outputs.
 
     Args:
-        pair: What was measured, of labelled samples.
-        width: Of the figure, in inches.
+        pair: Measurement on labelled samples.
+        width: Width of the figure in inches.
     """
     result = pair.any_result
     layer = result.layer_names[-1]
@@ -88,12 +90,13 @@ def class_units_figure(pair: VariancePair, width: float | None = None) -> Figure
     outputs = [*map(class_label, result.classes)] if units == len(result.classes) <= MOST_ROWS_NAMED else []
     names = LETTER * max(map(len, outputs), default=0)
     height = max(1.6, 1.1 + names) + max(OF_COLOUR_BAR, _height(len(result.classes), 0.26))
-    figure = Figure(figsize=(width or 3.8 * len(tables) + 1.2, height), layout="constrained")
+    width = width or 3.8 * len(tables) + 1.2
+    figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(1, len(tables), sharey=True, squeeze=False)[0]
     for panel, (name, rows) in zip(axes, tables.items(), strict=True):
         picture = [colour_cells(*row, norm, colormaps[SCALE_COLOURS])[0] for row in rows]
         panel.imshow(np.stack(picture), aspect="auto", interpolation="nearest")
-        panel.set_title(model_title(pair, name), fontsize=9, loc="left")
+        panel.set_title(_wrapped(model_title(pair, name, TITLE_ROOM), width / len(tables)), fontsize=9, loc="left")
         if outputs:
             panel.set_xticks(range(units), outputs, rotation=90, fontsize=7)
         panel.set_xlabel(f"{'output' if outputs else 'unit'} of {plain(layer)}", fontsize=8)
@@ -105,8 +108,13 @@ def class_units_figure(pair: VariancePair, width: float | None = None) -> Figure
 
 
 def _height(classes: int, row: float = 0.16) -> float:
-    """Of a map, in inches."""
+    """Height of a map, in inches."""
     return min(8.0, max(1.2, row * classes))
+
+
+def _wrapped(title: str, width: float) -> str:
+    """Break the title of a panel to fit its width in inches."""
+    return wrap(title, size=9, inches=width - 1)
 
 
 def _draw_table(axes: Axes, table: np.ndarray, norm: Normalize, title: str) -> None:

@@ -1,4 +1,4 @@
-"""Measurements beside each other, and beside what they explain."""
+"""Networks compared with each other, and variance compared with accuracy."""
 
 from collections.abc import Sequence
 
@@ -25,20 +25,20 @@ from pytorch.figures.style import (
 from pytorch.variance.result import ALL, STRATIFIED
 
 CURVE_WIDTH, MARGINS = 3.2, 1.3
-"""In inches: of the panel of accuracies, and what is beside the layers."""
+"""Width of the accuracy panel, and width outside the layers, in inches."""
 
 
 def depth_figure(pairs: Sequence[VariancePair], width: float | None = None) -> Figure:
-    """Draw the layer means of NV of several networks against depth, on one axis from the first layer to the last.
+    """Draw the layer means of NV of several networks against depth, from the first layer to the last.
 
-    Above over all samples, below stratified; to the left the unrotated models, to the right the rotated ones.
+    The upper row is over all samples, the lower row stratified. Unrotated models are on the left, rotated on the right.
 
     Args:
-        pairs: Of one data set, under the same transformations and aggregation, of a network each.
-        width: Of the figure, in inches.
+        pairs: One measurement per network, with the same data set, transformations and aggregation.
+        width: Width of the figure in inches.
 
     Raises:
-        ValueError: One is no pair of an unrotated and a rotated model.
+        ValueError: One is not a pair of an unrotated and a rotated model.
     """
     if not all(pair.has_both and pair.is_complete for pair in pairs):
         raise ValueError("networks are drawn against depth in pairs, of an unrotated and a rotated model each")
@@ -54,7 +54,7 @@ def depth_figure(pairs: Sequence[VariancePair], width: float | None = None) -> F
             axes.grid(color="#EEEEEE")
             axes.tick_params(labelsize=7)
         row[0].set_ylabel("NV, layer mean\n" + ("all samples" if group == ALL else "stratified"), fontsize=8)
-    panels[0, 0].set_ylim(bottom=0)  # of all, once all is drawn: it ends automatic scaling
+    panels[0, 0].set_ylim(bottom=0)  # last, because it ends automatic scaling
     for axes, trained_on in zip(panels[0], PAIR, strict=True):
         axes.set_title(f"{trained_on} models", fontsize=9)
     for axes in panels[-1]:
@@ -79,14 +79,14 @@ def _draw_depth(axes: Axes, pair: VariancePair, trained_on: str, group: str, ind
 
 
 def accuracy_and_layers_figure(pair: VariancePair, width: float | None = None) -> Figure:
-    """Draw accuracy against the angle of the test data beside the layer means of NV: what is seen, and where from.
+    """Draw accuracy against the angle of the test data next to the layer means of NV, which explain it.
 
     Args:
-        pair: What was measured, with its angle curves.
-        width: Of the figure, in inches.
+        pair: Measurement with angle curves.
+        width: Width of the figure in inches.
 
     Raises:
-        ValueError: The accuracy of a model is not known, as that of results of one's own.
+        ValueError: The accuracy of a model is unknown, as for results of other networks.
     """
     if pair.angle_curves.keys() != pair.results.keys():
         raise ValueError("the accuracy against the angle of the test data is not known of what was measured")

@@ -35,6 +35,7 @@ from pytorch.figures.style import (
     MEAN_STEPS,
     MODEL_COLOURS,
     SCALE_COLOURS,
+    TITLE_ROOM,
     difference_title,
     finish_scale,
     group_title,
@@ -44,28 +45,28 @@ from pytorch.figures.style import (
 from pytorch.variance import VarianceResult
 
 MARGINS, WIDEST_ROW = 1.3, 13.0
-"""In inches: what a panel needs beside its columns, and how wide three panels side by side may be."""
+"""Width of a panel outside its columns, and greatest width of panels side by side, in inches."""
 
 NARROWEST_PITCH, NARROWEST_PANEL = 0.09, 2.2
-"""In inches: of columns, and of panels, side by side; narrower ones go under one another."""
+"""Least width of columns and of panels side by side, in inches; narrower panels go below each other."""
 
 TITLE_SIZE, TITLED = 9, 2.75
-"""Of a panel: font size of its title in points, and how wide it must be for that, in inches; else they are smaller."""
+"""Font size of the title of a panel, in points, and the width in inches below which it shrinks."""
 
 TITLE_LETTERS = 40
-"""Of a title that fits into a panel so wide, or in its smaller letters into a narrower one."""
+"""Characters of a title that fit into a panel of that width, or in smaller letters into a narrower one."""
 
 USUAL_PANEL = 2.4
-"""In inches: a panel is no narrower unless the width of the figure is given."""
+"""Least width of a panel, in inches, unless the width of the figure is given."""
 
 MARK_LABEL = 1.9
-"""In inches: what explains a mark."""
+"""Width of the legend entry of a mark, in inches."""
 
 NARROWEST_GAPPED = 0.05
-"""In inches: of columns with gaps between them; in narrower ones these would wash the colours out."""
+"""Least width of columns with gaps, in inches; in narrower ones gaps would wash out the colours."""
 
 SHARPNESS, SHARP_WIDTH = 12, 1200
-"""Points of the picture across a column, at least, and across all: smoothing blurs neighbouring points."""
+"""Least number of pixels across a column and across the picture, because smoothing blurs neighbouring pixels."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +74,15 @@ class Panel:
     """One of the pictures of a heatmap.
 
     Attributes:
-        title: Above it.
-        colour: Of its layer means.
-        picture: (rows, layers, 4) RGBA.
-        means: Of each layer.
-        intervals: Confidence interval of each mean; None: not known.
-        counts: How many cells bear each mark; of a difference, none.
+        title: What is shown, and a remark that gets its own line if both do not fit on one.
+        colour: Colour of the layer means.
+        picture: RGBA, (rows, layers, 4).
+        means: Mean of each layer.
+        intervals: Confidence interval of each mean; None: unknown.
+        counts: Number of cells with each mark; empty for a difference.
     """
 
-    title: str
+    title: tuple[str, str]
     colour: str
     picture: np.ndarray
     means: list[float]
@@ -94,19 +95,19 @@ def heatmap_figure(
 ) -> Figure:
     """Draw the normalized variance of every unit of both models on one colour scale, and their difference.
 
-    Columns are layers in order of execution; all are equally high, so that a cell is the smaller the more units a
-    layer has. The scale is the same in every heatmap of the pair; see ``pair_scales``. The difference is that of the
-    cells in the same places. Above each panel are the layer means with their 95 % intervals. Without aggregation a
-    cell is a channel, the mean of its finite positions (a summary).
+    Columns are layers in order of execution. All are equally high, so layers with more units have smaller cells. All
+    heatmaps of a pair share one scale; see ``pair_scales``. The difference is between cells in equal places. Above each
+    panel are the layer means with 95 % intervals. Without aggregation a cell is a channel, the mean of its finite
+    positions (a summary).
 
     Args:
-        pair: What was measured, or a control.
+        pair: Measurement or control.
         group: ``"all"``, ``"stratified"`` or the name of a class.
-        scales: ``pair_scales(pair)``, where they are known already; of a control those of the pair it stands beside.
-        width: Of the figure, in inches; None: what its layers need. Panels stand side by side where that leaves columns
-            wide enough to name, and else under one another.
-        sort: Whether to sort the units of each layer by their value, in each model by itself; the difference is then
-            that of equal ranks.
+        scales: Result of ``pair_scales(pair)``, if already known; for a control, those of its pair.
+        width: Width of the figure in inches; None: as its layers need. Panels are side by side if that leaves columns
+            wide enough for their names, otherwise below each other.
+        sort: Whether to sort the units of each layer by value, separately in each model. The difference is then
+            between equal ranks.
     """
     scales = scales or pair_scales(pair)
     norm = Normalize(0, scales.top)
@@ -134,7 +135,7 @@ def _model_panel(pair: VariancePair, name: str, group: str, cells: Cells, norm: 
     result = pair.results[name]
     coloured = [colour_cells(values, marks, norm, colormaps[SCALE_COLOURS]) for values, marks in cells]
     return Panel(
-        title=f"{model_title(pair, name)}: global mean {result.global_mean(group):.3f}",
+        title=(f"{model_title(pair, name, TITLE_ROOM)}:", f"global mean {result.global_mean(group):.3f}"),
         colour=MODEL_COLOURS[name],
         picture=stack_columns([colours for colours, _ in coloured]),
         means=list(result.layer_means(group).values()),
@@ -167,7 +168,7 @@ def _difference_panel(
 
 
 def _canvas(pair: VariancePair, panels: int, width: float | None) -> tuple[Figure, list[tuple[Axes, Axes]], float]:
-    """Make the figure and, for each panel, the axes of its means and of its cells; and the width of a column."""
+    """Make the figure; return it with the axes of means and cells of each panel, and the width of a column."""
     layers = len(pair.any_result.layer_names)
     usual = next(pitch for most, pitch in ((24, 0.22), (80, 0.15), (float("inf"), 0.085)) if layers <= most)
     if width is None:
@@ -211,12 +212,14 @@ def _draw_panel(panel: Panel, strip: Axes, cells: Axes, result: VarianceResult, 
     strip.spines[["top", "right", "bottom"]].set_visible(False)
     blocks = name_blocks(strip, result.layer_names, pitch)
     room = pitch * (len(panel.means) + 1) / TITLED
-    title = textwrap.fill(panel.title, int(TITLE_LETTERS * max(1, room)))
+    title, letters = " ".join(panel.title), int(TITLE_LETTERS * max(1, room))
+    if len(title) > letters:
+        title = "\n".join(textwrap.fill(part, letters) for part in panel.title)
     strip.set_title(title, fontsize=TITLE_SIZE * min(1, room), loc="left", pad=15 if blocks else 4)
 
 
 def _label_axes(axes: list[tuple[Axes, Axes]], pair: VariancePair, pitch: float) -> None:
-    """Name layers and axes where they stand at the edge of the figure; panels of models have one scale of means."""
+    """Name layers and axes at the edges of the figure, and give the panels of models one scale of means."""
     result = pair.any_result
     of_models = [strip for strip, _ in axes[: len(pair.results)]]
     top = max(strip.get_ylim()[1] for strip in of_models) or 1
@@ -249,7 +252,7 @@ def _add_scales(figure: Figure, axes: list[tuple[Axes, Axes]], norm: Normalize, 
 
 
 def _add_marks(figure: Figure, panels: list[Panel], what: str) -> None:
-    """Explain the marks that are there, with the number of cells that bear them."""
+    """Explain the marks that occur, with the number of cells that have them."""
     shown = []
     for mark, colour in MARKS.items():
         counts = [str(panel.counts[mark]) for panel in panels if panel.counts]

@@ -1,4 +1,4 @@
-"""An axis of layers: names that can be read, grouped by the blocks of the network."""
+"""An axis of layers, with legible names grouped by the blocks of the network."""
 
 import re
 from collections.abc import Sequence
@@ -10,19 +10,20 @@ from pytorch.figures.style import plain
 
 POINTS_PER_INCH = 72
 LARGEST_NAME, SMALLEST_NAME = 7.0, 4.0
-"""Font sizes of layer names in points; where even the smallest does not fit, blocks alone are named."""
+"""Font sizes of layer names in points; where the smallest does not fit, only blocks are named."""
 
 GAP = 0.015
-"""In inches, on each side of the bracket of a block."""
+"""Space on each side of the bracket of a block, in inches."""
 
 WIDTH_OF_LETTER = 0.62
-"""Of a block's name, in font sizes."""
+"""Width of a letter in the name of a block, relative to the font size."""
 
 
 def split_name(layer: str) -> tuple[str, str]:
     """Split the name of a layer into that of its block and its own within the block.
 
-    A block ends with the last part of the name, but its own, that has a number in it; without one, with the last dot.
+    The block ends with the last numbered part of the name, not counting the layer's own part. Without a numbered part
+    it ends at the last dot.
 
     >>> split_name("layer1.0.downsample.1"), split_name("features.conv1"), split_name("conv1")
     (('layer1.0', 'downsample.1'), ('features', 'conv1'), ('', 'conv1'))
@@ -45,13 +46,13 @@ def blocks(layers: Sequence[str]) -> list[tuple[str, int, int]]:
 
 
 def name_layers(axes: Axes, layers: Sequence[str], pitch: float, suffixes: Sequence[str] | None = None) -> None:
-    """Put the names of layers, without those of their blocks, under the x axis.
+    """Put the names of layers, without their blocks, under the x axis.
 
     Args:
-        axes: Layers stand at 0, 1, ...
-        layers: Their names.
-        pitch: The distance of two layers in inches, which the font has to fit into.
-        suffixes: What to write after each name.
+        axes: Axes with layers at 0, 1, ...
+        layers: Names of the layers.
+        pitch: Distance between two layers in inches, which limits the font size.
+        suffixes: Text after each name.
     """
     axes.set_xlim(-0.5, len(layers) - 0.5)
     size = min(LARGEST_NAME, 0.9 * pitch * POINTS_PER_INCH)
@@ -69,10 +70,10 @@ def name_blocks(axes: Axes, layers: Sequence[str], pitch: float, size: float = 6
     """Put a bracket with a name above the layers of each block; return whether there is any.
 
     Args:
-        axes: As for ``name_layers``; brackets stand above them.
-        layers: Their names.
-        pitch: The distance of two layers in inches.
-        size: Of the font, in points.
+        axes: Axes with layers at 0, 1, ...
+        layers: Names of the layers.
+        pitch: Distance between two layers in inches.
+        size: Font size in points.
     """
     found = blocks(layers)
     above, gap = axes.get_xaxis_transform(), max(0.1, GAP / pitch)
@@ -90,11 +91,11 @@ def name_blocks(axes: Axes, layers: Sequence[str], pitch: float, size: float = 6
 
 
 def _fitting(name: str, room: float, size: float) -> str | None:
-    """The longest end of a name that fits into so many points; None if none does."""
+    """The longest end of a name that fits into ``room`` points; None if none fits."""
     return next((text for text in _shorter(name) if len(text) * WIDTH_OF_LETTER * size <= room), None)
 
 
 def _shorter(name: str) -> list[str]:
-    """A name and its ends: ``a.b.c``, ``b.c``, ``c``."""
+    """The name and its ends: ``a.b.c``, ``b.c``, ``c``."""
     parts = name.split(".")
     return [".".join(parts[start:]) for start in range(len(parts))]

@@ -1,4 +1,4 @@
-"""The variances layer by layer: lines with their confidence bands."""
+"""Variances layer by layer: lines with confidence bands."""
 
 import textwrap
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from pytorch.figures.style import (
     CONTROL_TITLES,
     MODEL_COLOURS,
     MOST_CLASSES_NAMED,
+    TITLE_ROOM,
     class_colour,
     class_label,
     class_legend,
@@ -29,32 +30,33 @@ from pytorch.variance.result import ALL, STRATIFIED
 
 LINES = {ALL: "-", STRATIFIED: "--"}
 CONTROL_LINES = {RANDOM_WEIGHTS: LINES, SHUFFLED: {ALL: "-."}}
-"""Of what is drawn of a control: groups and their lines."""
+"""Groups drawn for each control, and their line styles."""
 
 FEW_DECADES = 2
-"""Over fewer, a logarithmic axis has ticks at 2 and 5, too."""
+"""A logarithmic axis of fewer decades has ticks at 2 and 5 as well."""
 
 LEGEND_SIZE, LEGEND_MARK = 7.5, 0.6
-"""Of a legend: its font size in points, and the room of its lines in inches."""
+"""Font size of a legend in points, and width of its line samples in inches."""
 
 HOLLOW = "hollow: some units constant or of rounding alone"
-"""What a hollow marker tells of its layer."""
+"""Meaning of a hollow marker."""
 
 MARGINS = 1.0
-"""In inches, beside the layers."""
+"""Width outside the layers, in inches."""
 
 
 def layers_figure(pair: VariancePair, controls: Sequence[VariancePair] = (), width: float | None = None) -> Figure:
-    """Draw the layer means of NV (over all samples, stratified), TV and SV of both models, and controls beside them.
+    """Draw the layer means of NV (over all samples, stratified), TV and SV of both models, with controls.
 
-    A band is the 95 % confidence interval of a mean, over samples. The marker of a layer is hollow where some of its
-    units are constant or vary by rounding alone, and their NV is no ratio. TV and SV, over all samples, are in units of
-    the activations and on logarithmic axes.
+    A band is the 95 % confidence interval of a mean, over samples. It is corrected for the bias of NV and the mean is
+    not, so a mean of few samples may be at the upper edge of its band. A hollow marker means that some units of the
+    layer are constant or vary by rounding alone, so their NV is no ratio. TV and SV, over all samples, are in units of
+    the activations, on logarithmic axes.
 
     Args:
-        pair: What was measured.
-        controls: The same measured as a control; those of other layers are left out.
-        width: Of the figure, in inches; None: what its layers need.
+        pair: Measurement.
+        controls: Controls of the measurement; those with other layers are left out.
+        width: Width of the figure in inches; None: as its layers need.
     """
     figure = Figure(figsize=(width or _usual_width(pair), 7.5), layout="constrained")
     ratio, *absolute = figure.subplots(3, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1, 1]})
@@ -108,8 +110,8 @@ def classes_figure(pair: VariancePair, width: float | None = None) -> Figure:
             hollow |= named and _hollow_markers(axes, result, name, colour)
         summary = STRATIFIED if result.classes else ALL
         axes.plot(list(result.layer_means(summary).values()), "k--", label=group_title(summary))
-        _finish(axes, f"NV, {model_title(pair, trained_on)}")
-    panels[0].set_ylim(bottom=0)  # of both, once all is drawn: it ends automatic scaling
+        _finish(axes, f"NV, {model_title(pair, trained_on, TITLE_ROOM)}")
+    panels[0].set_ylim(bottom=0)  # last, because it ends automatic scaling
     if hollow:
         _draw_hollow(panels[0], [], [], "#555555", textwrap.fill(HOLLOW, CLASS_ROOM))
     class_legend(panels[0], len(pair.any_result.classes))
@@ -130,30 +132,30 @@ def draw_means(
     places: Sequence[float] | None = None,
     marker: str = "o",
 ) -> None:
-    """Draw layer means as a line in the band of their confidence intervals.
+    """Draw layer means as a line inside the band of their confidence intervals.
 
     Args:
-        axes: To draw on.
-        result: Whose.
-        group: As ``VarianceResult.layer_means`` takes it, and ``quantity`` likewise.
-        colour: Of the line and the band; ``line`` is its style.
-        label: In the legend.
-        quantity: See ``group``.
-        line: See ``colour``.
-        places: Where the layers stand; None: at 0, 1, ...
-        marker: Of a layer.
+        axes: Axes to draw on.
+        result: Result to draw.
+        group: Group of samples, as in ``VarianceResult.layer_means``.
+        colour: Colour of the line and the band.
+        label: Label in the legend.
+        quantity: Quantity, as in ``VarianceResult.layer_means``.
+        line: Style of the line.
+        places: Places of the layers; None: 0, 1, ...
+        marker: Marker of a layer.
     """
     means = list(result.layer_means(group, quantity).values())
     low, high = np.transpose([*result.layer_intervals(group, quantity).values()])
     if quantity != "normalized":
-        low = np.where(low > 0, low, np.nan)  # on a logarithmic axis a band that reaches 0 would be cut askew
+        low = np.where(low > 0, low, np.nan)  # a logarithmic axis would cut a band that reaches 0 askew
     places = range(len(means)) if places is None else places
     axes.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.plot(places, means, line, color=colour, marker=marker, markersize=2.5, linewidth=1.2, label=label)
 
 
 def _hollow_markers(axes: Axes, result: VarianceResult, group: str, colour: str | tuple[float, ...]) -> bool:
-    """Make the markers of layers hollow that have units constant or of rounding alone; return whether any has."""
+    """Make markers hollow where units are constant or vary by rounding alone; return whether there is any."""
     constant, rounding = result.constant_units(group), result.rounding_units(group)
     means = result.layer_means(group).items()
     found = [(place, mean) for place, (name, mean) in enumerate(means) if (constant[name] | rounding[name]).any()]
@@ -169,7 +171,7 @@ def _draw_hollow(
 
 
 def _scale_by_decades(axes: Axes) -> None:
-    """Make the vertical axis logarithmic, if there is anything above 0, with few ticks."""
+    """Make the vertical axis logarithmic, with few ticks, if any value is above 0."""
     values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.get_lines()])
     values = values[np.isfinite(values) & (values > 0)]
     if not values.size:

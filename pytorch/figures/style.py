@@ -1,8 +1,8 @@
-"""What all figures share: the colours of the pair, titles, and axes that name layers."""
+"""Colours, titles and legends that all figures share."""
 
 import textwrap
 
-from matplotlib import color_sequences, colormaps
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import to_rgba
@@ -14,17 +14,28 @@ from pytorch.experiments.vocabulary import PAIR, RANDOM_WEIGHTS, ROTATED, SHUFFL
 from pytorch.variance.result import ALL, STRATIFIED
 
 MODEL_COLOURS = {UNROTATED: "#0072B2", ROTATED: "#D55E00", UNTRAINED: "#777777"}
-"""Blue and vermilion of Okabe & Ito, told apart by colour-blind readers too, and grey."""
+"""Blue and vermilion of Okabe & Ito, which colour-blind readers can distinguish, and grey."""
 
 NETWORK_COLOURS, NETWORK_MARKERS = ("#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9"), "osD^vPX"
-"""Of different networks: those of Okabe & Ito that no model of a pair has."""
+"""Colours and markers of networks: the colours of Okabe & Ito that no model of a pair has."""
+
+CLASS_COLOURS = (
+    "#D21E78", "#B4C300", "#0F5A4B", "#E1A5D2", "#780000", "#2D87FF", "#4B004B", "#3CD2A5", "#002DFF", "#876900",
+)  # fmt: skip
+"""Colours of up to ten classes, chosen numerically to differ from each other, from black and from white.
+
+The least CIEDE2000 difference is 26, and 16 for colour-blind readers as Machado et al. (2009) simulate them. Classes
+next to each other in a legend differ by at least 46 and 32.
+"""
 
 SCALE_COLOURS, DIFFERENCE_COLOURS = "viridis", "RdBu_r"
-"""Colour maps that colour-blind readers can follow: of the normalized variance, and of its differences around 0."""
+"""Colour maps of the normalized variance and of its differences; colour-blind readers can follow both."""
 
 MEAN_STEPS, SCALE_STEPS = 3, 5
-"""At most so many steps between the ticks of layer means above columns, and of scales of colours. A number left to
-matplotlib follows the length of an axis, which the layout settles after making room for the labels of other ticks."""
+"""Greatest number of steps between ticks, for layer means and for colour scales.
+
+Matplotlib would choose it by the length of an axis, which the layout settles only after it has placed other labels.
+"""
 
 TRANSFORMATION_TITLES = {
     "rotation": "rotations",
@@ -38,21 +49,21 @@ TRANSFORMATION_TITLES = {
 CONTROL_TITLES = {RANDOM_WEIGHTS: "before training", SHUFFLED: "samples shuffled"}
 
 MOST_CLASSES_NAMED, CLASSES_OF_COLUMN = 40, 15
-"""In legends."""
+"""Greatest number of classes in a legend, and in a column of it."""
 
-CLASS_ROOM = 24
-"""Letters of the name of a class, or a model, in legends, titles and at axes."""
+CLASS_ROOM, TITLE_ROOM = 24, 40
+"""Characters of a name of a class or model: in legends and at axes, and of a model in titles, which wrap."""
 
 TITLE_SIZE, SMALL_TITLE_SIZE = 11, 8.5
 LETTERS_PER_INCH = 121
-"""Over the font size in points: how many letters of a title fit into an inch, on the safe side."""
+"""Divided by the font size in points: the number of letters that safely fit into an inch."""
 
 NARROW = 5.0
-"""In inches: figures below this width have small titles."""
+"""Width in inches below which figures have small titles."""
 
 
 def group_title(group: str) -> str:
-    """Name a group of samples as titles do.
+    """Name a group of samples for a title.
 
     >>> group_title("7")
     'class 7'
@@ -61,14 +72,14 @@ def group_title(group: str) -> str:
 
 
 def set_title(figure: Figure, pair: VariancePair, shown: str, samples: int) -> None:
-    """Say above a figure what was measured and which part of it is shown, in lines that fit its width."""
+    """Put a title above a figure: what was measured, and which part is shown."""
     control = f" ({CONTROL_TITLES[pair.control]})" if pair.control else ""
     lines = f"{pair.model} on {pair.dataset}{control}: {shown}", f"{measured_title(pair)}, {samples:,} samples"
     figure.suptitle("\n".join(fit(line, figure) for line in lines), fontsize=title_size(figure))
 
 
 def measured_title(pair: VariancePair) -> str:
-    """Say under what a pair was measured, and how, as far as that is not the usual way."""
+    """Describe how a pair was measured: transformations, aggregation, and settings that are not the defaults."""
     result = pair.any_result
     parts = [
         f"{len(result.transformations)} {transformation_title(pair)}",
@@ -80,15 +91,15 @@ def measured_title(pair: VariancePair) -> str:
     return ", ".join(filter(None, parts))
 
 
-def model_title(pair: VariancePair, model: str) -> str:
-    """Name one of the models of a pair as figures do."""
-    return class_label(pair.title(model))
+def model_title(pair: VariancePair, model: str, room: int = CLASS_ROOM) -> str:
+    """Name one of the models of a pair in at most ``room`` characters."""
+    return class_label(pair.title(model), room)
 
 
-def difference_title(pair: VariancePair, how: str = "") -> str:
-    """Say which model of a pair is subtracted from which, and what the colours of the difference tell."""
-    first, second = (class_label(pair.name(name)) for name in PAIR)
-    return f"{second} − {first}{how} (blue: less)"
+def difference_title(pair: VariancePair, how: str = "") -> tuple[str, str]:
+    """Describe a difference: which model is subtracted from which, and the meaning of the colours."""
+    first, second = (class_label(pair.name(name), TITLE_ROOM) for name in PAIR)
+    return f"{second} − {first}{how}", "(blue: less)"
 
 
 def transformation_title(pair: VariancePair) -> str:
@@ -97,17 +108,17 @@ def transformation_title(pair: VariancePair) -> str:
 
 
 def title_size(figure: Figure) -> float:
-    """Font size of the title of a figure, in points."""
+    """Return the font size of the title of a figure, in points."""
     return TITLE_SIZE if figure.get_figwidth() >= NARROW else SMALL_TITLE_SIZE
 
 
 def fit(line: str, figure: Figure) -> str:
-    """Break a line of a title where it would leave the figure."""
+    """Break a line of a title to fit the figure."""
     return wrap(plain(line), title_size(figure), figure.get_figwidth())
 
 
 def wrap(text: str, size: float, inches: float) -> str:
-    r"""Break a text in letters of so many points where it would be wider than so many inches.
+    r"""Break a text with a font size in points to fit a width in inches.
 
     >>> wrap("control, samples shuffled: rotated model", size=7.5, inches=2)
     'control, samples shuffled:\nrotated model'
@@ -116,16 +127,16 @@ def wrap(text: str, size: float, inches: float) -> str:
 
 
 def finish_scale(bar: Colorbar, label: str) -> None:
-    """Name a scale of colours, and give it its ticks."""
+    """Label a colour bar and set its ticks."""
     bar.set_label(label, fontsize=7)
     bar.ax.tick_params(labelsize=7)
     bar.locator = MaxNLocator(SCALE_STEPS)
 
 
 def plain(text: str) -> str:
-    r"""Write a name, whoever gave it, so that matplotlib shows it as it is.
+    r"""Escape a name so that matplotlib shows it literally.
 
-    A dollar sign would begin a formula, and a legend leaves out what begins with an underscore.
+    A dollar sign would start a formula, and a legend omits labels that start with an underscore.
 
     >>> plain("$^$"), plain("_a")
     ('\\$^\\$', ' _a')
@@ -135,7 +146,7 @@ def plain(text: str) -> str:
 
 
 def class_label(name: str, room: int = CLASS_ROOM) -> str:
-    """Name a class, or a model, in ``room`` characters at most.
+    """Shorten the name of a class or model to at most ``room`` characters.
 
     >>> class_label("automobile, red", 8), class_label("cat")
     ('automob…', 'cat')
@@ -145,12 +156,12 @@ def class_label(name: str, room: int = CLASS_ROOM) -> str:
 
 
 def class_colour(index: int, count: int) -> tuple[float, ...]:
-    """Colour of a class among ``count``; ten can be told apart by colour-blind readers (Petroff 2021)."""
-    return to_rgba(color_sequences["petroff10"][index]) if count <= 10 else colormaps["turbo"](index / (count - 1))
+    """Return the colour of a class among ``count``."""
+    return to_rgba(CLASS_COLOURS[index]) if count <= len(CLASS_COLOURS) else colormaps["turbo"](index / (count - 1))
 
 
 def class_legend(axes: Axes, classes: int) -> None:
-    """Name the lines of ``axes``, beside it or below the figure, if there are not too many classes to tell apart."""
+    """Add a legend of classes, next to ``axes`` or below a narrow figure, unless there are too many of them."""
     if classes > MOST_CLASSES_NAMED:
         return
     figure = axes.get_figure()

@@ -1,4 +1,4 @@
-"""How a pair was trained, and how well it classifies."""
+"""Training and accuracy of a pair of models."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,7 +11,7 @@ from pytorch.figures.style import MODEL_COLOURS, TITLE_SIZE, class_colour, class
 
 
 def training_figure(pair: dict[str, TrainedModel]) -> Figure:
-    """Draw loss and accuracy against the epoch, both on the training samples as they were seen."""
+    """Draw loss and accuracy on the training samples, epoch by epoch, as measured during training."""
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for trained_on, trained in pair.items():
@@ -26,7 +26,7 @@ def training_figure(pair: dict[str, TrainedModel]) -> Figure:
         axes.legend()
     figure.axes[0].set_ylabel("training loss (nats per sample)")
     highest = max(epoch.loss for trained in pair.values() for epoch in trained.history)
-    figure.axes[0].set_ylim(0, 1.08 * highest or 1)  # of a single class there is no loss
+    figure.axes[0].set_ylim(0, 1.08 * highest or 1)  # with a single class the loss is 0
     figure.axes[1].set_ylabel("training accuracy")
     _percent_axis(figure.axes[1], 1.04)
     figure.suptitle(_title(pair, figure), fontsize=TITLE_SIZE)
@@ -37,7 +37,7 @@ def accuracy_figure(pairs: list[dict[str, TrainedModel]]) -> Figure:
     """Draw the four accuracies: both models, on upright and on rotated test data.
 
     Args:
-        pairs: Of one model and one data set; of several, the mean is drawn with whiskers of one standard deviation.
+        pairs: Pairs of one model and data set. For several, the mean has whiskers of one standard deviation.
     """
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
@@ -57,10 +57,10 @@ def accuracy_figure(pairs: list[dict[str, TrainedModel]]) -> Figure:
 
 
 def angle_figure(pairs: list[dict[str, TrainedModel]]) -> Figure:
-    """Draw accuracy against the angle of the test data: of both models, and of each by class.
+    """Draw accuracy against the angle of the test data, for both models and for each class.
 
     Args:
-        pairs: Of one model and one data set; of several, the mean is drawn in a band of one standard deviation.
+        pairs: Pairs of one model and data set. For several, the mean has a band of one standard deviation.
     """
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     both, *by_class = figure.subplots(1, 3, sharey=True)

@@ -1,4 +1,4 @@
-"""Single units: the images that drive them most, and their activation while these are transformed."""
+"""Single units: the images that activate them most, and their activation under the transformations."""
 
 import textwrap
 from collections.abc import Sequence
@@ -16,38 +16,38 @@ from pytorch.figures.style import MODEL_COLOURS, TITLE_SIZE, class_label, model_
 from pytorch.variance import VarianceResult
 
 IMAGE_COLOURS = ("#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
-"""Of the images of a unit: those of Okabe & Ito that the models leave."""
+"""Colours of the images of a unit: those of Okabe & Ito that no model has."""
 
 HEADINGS = ("most invariant units", "least invariant units")
 
 HALF, GAP, MARGIN = 4.75, 0.25, 0.12
-"""Width of the column of a model, what lies between two columns, and what lies around them, in inches."""
+"""Width of the column of a model, gap between columns, and margin, in inches."""
 
 HEADING, ROW, NAME, STRIP = 0.42, 1.32, 0.24, 0.78
-"""Heights of a heading, of a unit, of the line that names it, and of its curves, in inches."""
+"""Heights of a heading, a unit, its name, and its curves, in inches."""
 
 IMAGES, TICKS = 2.1, 0.6
-"""Widths of the images of a unit together, and of the labels of its activations, in inches."""
+"""Widths of all images of a unit, and of the tick labels of its curves, in inches."""
 
 SMALLEST, LARGEST = 1e-3, 1e6
-"""Activations are written out between these."""
+"""Range of activations that are written without an exponent."""
 
 FEW = 40
-"""Transformations that are each marked on a curve."""
+"""Number of transformations below which a curve has markers."""
 
 TITLE_LINE, CAPTION_LINE = 0.21, 0.18
-"""Heights of a line of the title and of the caption, in inches."""
+"""Heights of a line of the title and of a line of the caption, in inches."""
 
 HEADING_SIZE, TEXT_SIZE, SMALL_SIZE = 12, 10, 9
-"""In points; two thirds of it where the figure is printed 7 inches wide."""
+"""Font sizes in points; a figure printed 7 inches wide shows two thirds of them."""
 
 CHARACTERS_PER_INCH, NAME_CHARACTERS_PER_INCH = 14, 12
-"""Of the caption, and of the names under images, which must not touch."""
+"""Characters per inch of the caption, and of the names under images, which must not touch."""
 
 
 @dataclass(frozen=True)
 class _Sheet:
-    """A figure that is filled from its top downwards, in inches, and what all of its units are drawn with."""
+    """A figure that is filled from the top down, in inches, and the data that all its units share."""
 
     figure: Figure
     images: Tensor
@@ -56,12 +56,12 @@ class _Sheet:
     classes: list[str]
 
     def axes(self, x: float, y: float, width: float, height: float) -> Axes:
-        """Axes whose upper left corner lies at (x, y)."""
+        """Add axes with their upper left corner at (x, y)."""
         across, down = self.figure.get_size_inches()
         return self.figure.add_axes((x / across, 1 - (y + height) / down, width / across, height / down))
 
     def text(self, x: float, y: float, text: str, **style: object) -> None:
-        """A text whose upper left corner lies at (x, y)."""
+        """Add a text with its upper left corner at (x, y)."""
         across, down = self.figure.get_size_inches()
         self.figure.text(x / across, 1 - y / down, text, va="top", ha="left", **style)
 
@@ -75,16 +75,16 @@ def units_figure(
     degrees: Sequence[float] | None,
     labels: Tensor | None,
 ) -> Figure:
-    """Draw the most and the least invariant units of a layer, a column for each model, a row for each unit.
+    """Draw the most and the least invariant units of a layer, one column per model, one row per unit.
 
     Args:
-        pair: What was measured.
-        layer: Its name; see ``pytorch.experiments.unit_examples.find_layer``.
-        examples: For each model what drives the chosen units.
-        chosen: For each model the most and the least invariant units, as ``extreme_units`` gives them.
-        images: (N, C, H, W) uint8, which ``examples`` were taken of.
-        degrees: The angle of each transformation, in order; None: they are no rotations.
-        labels: (N,), indices of classes, or None.
+        pair: Measurement.
+        layer: Name of the layer; see ``pytorch.experiments.unit_examples.find_layer``.
+        examples: For each model, the images that activate the chosen units most.
+        chosen: For each model, the most and the least invariant units, from ``extreme_units``.
+        images: Images that ``examples`` refers to, (N, C, H, W) uint8.
+        degrees: Angle of each transformation, in order; None: the transformations are not rotations.
+        labels: Indices of classes, (N,), or None.
     """
     layer = find_layer(layer, pair.any_result.layer_names)
     rows = [max(1, *(len(both[group]) for both in chosen.values())) for group in range(len(HEADINGS))]
@@ -113,29 +113,29 @@ def units_figure(
 
 
 def _caption(pair: VariancePair, examples: UnitExamples, degrees: Sequence[float] | None) -> str:
-    """How to read the figure."""
+    """Explain how to read the figure."""
     named = examples.transformations
     along = f"the transformation, from 1 ({named[0]}) to {len(named)} ({named[-1]})"
     if degrees is not None:
         along = "the angle by which the image is turned"
     return (
-        f"Images: of {examples.samples:,} upright samples those with the highest activation of the unit, the highest "
-        f"first. Curves: its activation ({pair.aggregation}), of the image framed in the same colour, against {along}. "
-        "Grey: its mean ± sd over all upright samples."
+        f"Images: of {examples.samples:,} upright samples, those that activate the unit most, in descending order. "
+        f"Curves: activation ({pair.aggregation}) for the image framed in the same colour, against {along}. "
+        "Grey: mean ± sd over all upright samples."
     )
 
 
 def _numbers(result: VarianceResult, layer: str, unit: int) -> str:
-    """Name a unit and what was measured of it."""
+    """Write the number of a unit and its NV, TV and SV."""
     kinds = result.normalized_variance(), result.transformation_variance(), result.sample_variance()
     nv, tv, sv = (f"{values[layer].ravel()[unit]:#.3g}".rstrip(".") for values in kinds)
     return f"unit {unit}:  NV {nv}  (TV {tv} / SV {sv})"
 
 
 def _draw_unit(sheet: _Sheet, x: float, y: float, examples: UnitExamples, unit: int) -> None:
-    """Draw the images of a unit, and its curves beside them."""
+    """Draw the images of a unit and, next to them, its curves."""
     index = examples.units.index(unit)
-    if examples.sd[index] == 0:  # it answers to some turned images alone: no upright one drives it more than another
+    if examples.sd[index] == 0:  # it reacts only to rotated images, so no upright image activates it most
         sheet.text(x + 0.03, y + 0.1, f"{examples.mean[index]:.3g} on every upright image", fontsize=SMALL_SIZE)
         return
     chosen = examples.images[index].tolist()
@@ -160,7 +160,7 @@ def _draw_unit(sheet: _Sheet, x: float, y: float, examples: UnitExamples, unit: 
 
 
 def _write_out(axes: Axes) -> None:
-    """Write activations as they are: a factor, or what is to be added, would stand above the axis, in the text."""
+    """Write tick labels in full, because a factor or offset above the axis would overlap the text there."""
     low, high = axes.get_ylim()
     largest = max(abs(low), abs(high))
     if SMALLEST <= largest < LARGEST:
@@ -171,7 +171,7 @@ def _write_out(axes: Axes) -> None:
 
 
 def _draw_image(sheet: _Sheet, axes: Axes, index: int, colour: str) -> None:
-    """Draw an image in a coloured frame, with the name of its class under it."""
+    """Draw an image in a coloured frame, above the name of its class."""
     pixels = sheet.images[index].cpu().numpy()
     axes.imshow(np.moveaxis(pixels, 0, -1) if len(pixels) == 3 else pixels[0], cmap="gray", vmin=0, vmax=255,
                 interpolation="nearest")  # fmt: skip
@@ -185,7 +185,7 @@ def _draw_image(sheet: _Sheet, axes: Axes, index: int, colour: str) -> None:
 
 
 def _along(curve: np.ndarray, degrees: Sequence[float] | None) -> tuple[np.ndarray, np.ndarray]:
-    """Places and values of a curve; one over a whole turn is closed."""
+    """Return the places and values of a curve; over a full turn the curve is closed."""
     places = np.arange(1, len(curve) + 1) if degrees is None else np.asarray(degrees)
     if _whole_turn(degrees):
         return np.append(places, places[0] + 360), np.append(curve, curve[0])
@@ -193,14 +193,14 @@ def _along(curve: np.ndarray, degrees: Sequence[float] | None) -> tuple[np.ndarr
 
 
 def _whole_turn(degrees: Sequence[float] | None) -> bool:
-    """Whether angles divide the circle evenly."""
+    """Whether the angles divide the circle evenly."""
     if degrees is None or len(degrees) < 3:
         return False
     return np.allclose(np.diff([*degrees, degrees[0] + 360]), 360 / len(degrees))
 
 
 def _name_transformations(axes: Axes, count: int, degrees: Sequence[float] | None) -> None:
-    """Put angles, or else numbers from 1, under the curves of ``count`` transformations."""
+    """Label the curves of ``count`` transformations with angles, or with numbers from 1."""
     if degrees is None:
         axes.set_xticks(range(1, count + 1, -(-count // 5)))
     elif _whole_turn(degrees):
