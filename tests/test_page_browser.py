@@ -122,8 +122,8 @@ def test_units_of_rounding_alone_are_told_and_counted(opened):
     page = opened([pair_of(unrotated=result(rounding=np.array([0.0, 0.0, 1.0, 3.0])))])
     for group in ("all", "stratified"):
         page.select_option("#group", group)
-        assert hover(page, 0, 1, 2, 0.25).endswith("layer linear, unit 0\nrounding alone: NV says nothing")
-        assert hover(page, 2, 1, 2, 0.75).endswith("layer linear, unit 1\nrounding alone in either: NV says nothing")
+        assert hover(page, 0, 1, 2, 0.25).endswith("layer linear, unit 0\nrounding alone: NV means nothing")
+        assert hover(page, 2, 1, 2, 0.75).endswith("layer linear, unit 1\nrounding alone in either: NV means nothing")
         counted = page.locator(".legend").all_text_contents()
         assert counted[0].endswith("0/0 (constant): 1rounding alone: 2")
         assert counted[2].endswith("constant in either: 1rounding alone in either: 2")

@@ -397,7 +397,7 @@ def test_the_same_measurement_twice_is_an_error(folders, tmp_path, capsys):
 
 def test_units_that_cannot_be_shown_stop_nothing_else(folders, tmp_path, capsys):
     assert draw(folders, "--only", "layers,units", "--units", "linear") == 1
-    assert "units of simple_conv on digits cannot be shown: its models are not there" in capsys.readouterr().err
+    assert "units of simple_conv on digits cannot be shown: its models are missing" in capsys.readouterr().err
     assert len(written(tmp_path)) == 1
     assert (tmp_path / "plots" / "index.html").exists()
 

@@ -1,4 +1,4 @@
-"""Measurements as compact text: what the page embeds of them, and what its script reads."""
+"""Measurements as compact text, which the page embeds and its script reads."""
 
 import base64
 from collections.abc import Iterable, Sequence
@@ -14,10 +14,10 @@ from pytorch.variance.result import STRATIFIED
 
 OCTAVES = 32
 SMALLEST, ZERO, INFINITE, CONSTANT, ROUNDING, UNDEFINED = range(65530, 65536)
-"""The last code of a value, and the codes of what has no logarithm."""
+"""Last code of a value, and codes of values without a logarithm."""
 
 MOST_UNITS, MOST_NUMBERS = 40_000, 1_000_000
-"""Units of a result that the page still draws one by one, and units times groups."""
+"""Limits up to which the page draws single units: units of a result, and units times groups."""
 
 
 def encode(layers: Sequence[np.ndarray], marked: dict[int, np.ndarray] | None = None) -> dict[str, Any]:
@@ -25,15 +25,15 @@ def encode(layers: Sequence[np.ndarray], marked: dict[int, np.ndarray] | None = 
 
         value = top · 2^(-code · 32 / 65530)      top: the largest finite value of the layer
 
-    A value comes back to a relative 0.017 %. One below top · 2^-32 comes back as that, never as 0; 0, infinity and
-    NaN, which a negative number is taken for, have codes of their own.
+    The relative error of a decoded value is at most 0.017 %. A value below top · 2^-32 becomes top · 2^-32, never 0.
+    0, infinity and NaN have codes of their own; negative values count as NaN.
 
     Args:
         layers: Values of the units of each layer.
-        marked: For a code, ``CONSTANT`` or ``ROUNDING``, (U,) where it stands in place of the value.
+        marked: For ``CONSTANT`` or ``ROUNDING``, a mask (U,) of units that get this code instead of their value.
 
     Returns:
-        ``tops``, one for each layer, and ``codes`` of all units as text.
+        ``tops``, one per layer, and the ``codes`` of all units as text.
     """
     values = _flat(layers)
     usable = np.isfinite(values) & (values > 0)
@@ -50,15 +50,15 @@ def encode(layers: Sequence[np.ndarray], marked: dict[int, np.ndarray] | None = 
 
 
 def embedded(pair: VariancePair) -> dict[str, Any]:
-    """Return what the page draws of a measurement, as JSON knows it.
+    """Return what the page needs to draw a measurement, in JSON types.
 
-    A control has the groups all and stratified alone, as among the figures.
+    A control has only the groups all and stratified, as in the figures.
 
     Returns:
-        ``control``; ``layers`` and ``blocks``, their names and what they belong to; ``sizes``, their numbers of units;
-        ``groups`` and ``samples`` of each; ``top`` and ``differenceTop``, the ends of the colour scales; ``models``,
-        for each its ``name`` and in ``groups``, in the order of the groups, means, intervals and units. Where it
-        cannot be drawn unit by unit, ``models`` is empty, and ``omitted`` says why.
+        ``control``; ``layers`` and ``blocks``, the names of layers and of their blocks; ``sizes``, the numbers of
+        units; ``groups`` and their ``samples``; ``top`` and ``differenceTop``, the ends of the colour scales;
+        ``models``, each with its ``name`` and, in ``groups``, the means, intervals and units of each group. If the page
+        cannot draw single units, ``models`` is empty and ``omitted`` gives the reason.
     """
     layers = pair.any_result.layer_names
     groups = pair.any_result.groups[: None if pair.control is None else 2]
@@ -80,7 +80,7 @@ def embedded(pair: VariancePair) -> dict[str, Any]:
 
 
 def omission(pair: VariancePair) -> str | None:
-    """Say why the units of a measurement are not embedded; None: they are."""
+    """Return the reason why the units of a measurement are not embedded; None if they are."""
     units = max(result.tv_all.size for result in pair.results.values())
     if pair.aggregation == "none":
         return "Without aggregation every position of a feature map is a unit: too many to draw here."
@@ -92,9 +92,9 @@ def omission(pair: VariancePair) -> str | None:
 
 
 def _group(pair: VariancePair, name: str, group: str) -> dict[str, Any]:
-    """Means, intervals and units of one group: NV where it is stratified, otherwise TV and SV, which give it.
+    """Return the means, intervals and units of one group: NV if stratified, otherwise TV and SV, which give NV.
 
-    Of units of rounding alone these say nothing, and a code stands in their place.
+    Units that vary by rounding alone get a code instead of a meaningless value.
     """
     result, layers, mean = pair.results[name], layer_rows(pair, name, group), global_row(pair, name, group)
     found = {

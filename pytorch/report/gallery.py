@@ -1,4 +1,4 @@
-"""Which figures there are of what was found: of measurements, of trained pairs, and of all networks together."""
+"""List the figures of all results: of measurements, of trained pairs, and of all networks together."""
 
 import re
 import zlib
@@ -26,43 +26,47 @@ from pytorch.figures import (
 from pytorch.report.findings import Findings, Measured, Trained
 from pytorch.variance.result import ALL, STRATIFIED
 
+BIAS = (
+    "NV of few samples is slightly too large. Intervals are corrected for this and means are not, so a mean may be at "
+    "or above the upper edge of its interval."
+)
+
 CAPTIONS = {
-    "heatmap": "A column is a layer, a cell a unit: dark where its activation does not depend on the transformation "
-    "(NV near 0), bright where transforming a sample changes it as much as another sample would. Both models share one "
-    "scale; above each column its layer mean with the 95 % interval. The difference is that of cells in equal "
-    "places: of equal units, or where units are sorted, of equal ranks.",
-    "layers": "Layer means of NV over the finite units, with 95 % intervals over samples; below, TV and SV in units of "
-    "the activations. At 1 (grey line) transforming a sample matters as much as exchanging it. The intervals are "
-    "without the bias that NV has of few samples: a mean may lie off the middle of its interval.",
-    "overview": "Accuracy when all test samples are turned by an angle, beside the layer means of NV.",
-    "class-layers": "Layer means of NV: a row for each class, a column for each layer. Where rows differ, invariance "
-    "depends on the class, as far as the few samples of a class can tell.",
-    "classes": "Layer means of NV over the samples of each class alone; dashed, their mean.",
+    "heatmap": "Columns are layers and cells are units. Dark: the activation does not depend on the transformation (NV "
+    "near 0). Bright: transforming a sample changes it as much as another sample would. Both models share one scale. "
+    "The bars are layer means with 95 % intervals. The difference compares equal units or, where units are sorted, "
+    f"equal ranks. {BIAS}",
+    "layers": "Layer means of NV over finite units, with 95 % intervals over samples. At 1 (grey line), transforming a "
+    f"sample matters as much as exchanging it. Below: TV and SV in units of the activations. {BIAS}",
+    "overview": f"Accuracy on test samples rotated by an angle, and the layer means of NV with 95 % intervals. {BIAS}",
+    "class-layers": "Layer means of NV, one row per class. Where rows differ, invariance depends on the class; a class "
+    "has fewer samples, so its means are less certain.",
+    "classes": "Layer means of NV over the samples of one class at a time. Dashed: the mean over classes.",
     "class-units": "NV of each unit of the last layer over the samples of each class.",
-    "units": "The most and the least invariant units of a layer, the images that drive each of them most, and their "
+    "units": "The most and the least invariant units of a layer, the images that activate each of them most, and their "
     "activation under the transformation.",
     "depth": "Layer means of NV of each network against depth, from its first layer (0 %) to its last (100 %), "
-    "with 95 % intervals.",
-    "angles": "Accuracy when all test samples are turned by an angle: both models, and each by class.",
+    f"with 95 % intervals. {BIAS}",
+    "angles": "Accuracy on test samples rotated by an angle, for both models and for each class.",
     "accuracy": "Accuracy of both models on upright and on randomly rotated test samples.",
-    "training": "Loss and accuracy on the training samples, as they were seen, epoch by epoch.",
+    "training": "Loss and accuracy on the training samples, epoch by epoch, as measured during training.",
 }
-"""How to read the figures of each kind, in the order in which they are shown."""
+"""How to read the figures of each kind, in the order of the page."""
 
 
 TURNS = "rotation", "rotation-disc"
-"""Transformations that accuracy against the angle is laid beside."""
+"""Transformations for which accuracy against the angle is comparable."""
 
 LONGEST_LABEL = 60
-"""Letters of a name of many in that of a file."""
+"""Longest part of a file name, in characters."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """How figures are drawn.
+    """How to draw figures.
 
     Attributes:
-        width: In inches; None: what each needs.
+        width: Width in inches; None: as each figure needs.
         sort: Whether heatmaps sort the units of each layer.
     """
 
@@ -104,7 +108,7 @@ class Plot:
 
 
 def plan(found: Findings, look: Look) -> list[Plot]:
-    """List every figure of what was found: what belongs together stands together."""
+    """List every figure of the results, grouped by subject."""
     figures = [figure for trained in found.trained.values() for figure in _of_training(trained)]
     for measured in found.measured:
         controls = [] if measured.pair.control else found.controls(measured.pair)
@@ -113,19 +117,19 @@ def plan(found: Findings, look: Look) -> list[Plot]:
 
 
 def subject(pair: VariancePair) -> dict[str, str]:
-    """What all figures of a measurement are of."""
+    """Return the subject of all figures of a measurement."""
     names = ("model", "dataset", "transformation", "aggregation", "control")
     return {name: getattr(pair, name) for name in names if getattr(pair, name)}
 
 
 def place(pair: VariancePair, *parts: str) -> str:
-    """Where a figure of a measurement stands in the folder of figures, without suffix."""
+    """Return the path of a figure of a measurement in the folder of figures, without suffix."""
     name = "_".join(filter(None, (pair.transformation, pair.aggregation, pair.control, *parts)))
     return f"{pair_name(pair.model, pair.dataset)}/{name}"
 
 
 def group_label(group: str, classes: list[str]) -> str:
-    """Name a group in a file name: ``all``, ``stratified``, or a class with its number and no odd characters.
+    """Name a group in a file name: ``all``, ``stratified``, or a class with its number and safe characters.
 
     >>> group_label("T-shirt/top", ["T-shirt/top", "Trouser"])
     'class0_T-shirt_top'
@@ -134,7 +138,7 @@ def group_label(group: str, classes: list[str]) -> str:
 
 
 def file_label(name: str) -> str:
-    """A name without odd characters, short enough to be part of that of a file; of a long one its beginning.
+    """Shorten a name to safe characters for a file name.
 
     >>> file_label("layer1.0.relu#2"), file_label("T-shirt/top"), len(file_label("x" * 300))
     ('layer1.0.relu#2', 'T-shirt_top', 60)
@@ -146,7 +150,7 @@ def file_label(name: str) -> str:
 def _of_measurement(
     measured: Measured, controls: list[Measured], scaled_as: Measured | None, look: Look
 ) -> Iterator[Plot]:
-    """List the figures of a measurement: beside its controls, or of a control in the colours of what it controls."""
+    """List the figures of a measurement with its controls, or of a control on the colour scale of its pair."""
     pair, result = measured.pair, measured.pair.any_result
     of, sources = subject(pair), (measured.digest,)
     coloured_by = (*sources, scaled_as.digest) if scaled_as else sources
@@ -192,7 +196,7 @@ def _of_training(trained: Trained) -> Iterator[Plot]:
 
 
 def _of_networks(found: Findings, look: Look) -> Iterator[Plot]:
-    """One figure for each data set, transformation and aggregation, of all networks measured so."""
+    """List one figure of all networks for each data set, transformation and aggregation."""
     together: dict[tuple, list[Measured]] = {}
     for measured in found.measured:
         pair = measured.pair
@@ -210,5 +214,5 @@ def _of_networks(found: Findings, look: Look) -> Iterator[Plot]:
 
 
 def _ambiguous(together: dict[tuple, list[Measured]], pair: VariancePair) -> bool:
-    """Whether networks on a data set were measured under several numbers of steps."""
+    """Whether networks on a data set were measured with several numbers of steps."""
     return sum(same[:3] == (pair.dataset, pair.transformation, pair.aggregation) for same in together) > 1

@@ -1,4 +1,4 @@
-"""Where the numbers come from, in a table: a row for each training and each measurement."""
+"""Table of where the numbers come from, with one row per training and measurement."""
 
 from pytorch.experiments.summary import samples_used
 from pytorch.experiments.trained_model import TrainedModel
@@ -9,7 +9,7 @@ from pytorch.report.published import COPIES, COPY_NOTE
 from pytorch.report.table import Row, Table, table_of_rows
 
 CAPTION = (
-    "Minutes are wall time: of a training all epochs of both models, without their evaluation; of a measurement all "
+    "Minutes are wall time. A training counts all epochs of both models, without evaluation. A measurement counts all "
     "models and aggregations of its command together."
 )
 

@@ -1,4 +1,4 @@
-"""Figures of the units themselves, which need the trained models and the images that they were measured on."""
+"""List figures of single units, which need the trained models and the measured images."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -19,26 +19,26 @@ from pytorch.report.gallery import Plot, file_label, place, subject
 from pytorch.transformations import transformation_set
 
 SMOOTH = 36
-"""Rotations of a curve over the whole turn."""
+"""Number of rotations in the curve of a full turn."""
 
 UNITS_SHOWN = 3
-"""Shown of the most and of the least invariant ones."""
+"""Number of most and of least invariant units in a figure."""
 
 
 def plan_units(
     found: Findings, layers: Sequence[str], data_dir: Path | None, device: torch.device, batch_size: int
 ) -> list[Plot]:
-    """List a figure for each of some layers and each measurement that has it and aggregates.
+    """List a figure for each given layer of each measurement with aggregation.
 
     Args:
-        found: What was measured, and the models.
-        layers: Their names.
-        data_dir: Where downloads are kept.
-        device: Where to compute.
-        batch_size: Images at once.
+        found: Measurements and models.
+        layers: Names of layers.
+        data_dir: Folder of downloads.
+        device: Device to compute on.
+        batch_size: Images per batch.
 
     Raises:
-        InputError: No measurement has such a layer.
+        InputError: No measurement has the layer.
     """
     pairs = [each for each in found.measured if each.pair.control is None and each.pair.aggregation != "none"]
     known = list(dict.fromkeys(layer for each in pairs for layer in each.pair.any_result.layer_names))
@@ -64,15 +64,15 @@ def plan_units(
 def _draw(
     found: Findings, pair: VariancePair, layer: str, data_dir: Path | None, device: torch.device, batch_size: int
 ) -> Figure:
-    """Find what drives the units, and draw it.
+    """Find the images that activate the units most, and draw them.
 
     Raises:
-        FileError: The models are not those that were measured, or not there.
-        InputError: The data set is another one.
+        FileError: The models are missing, or are not the measured ones.
+        InputError: The models were trained on another data set.
     """
     trained = found.trained.get((pair.model, pair.dataset))
     if trained is None or found.outdated(pair):
-        state = "not there" if trained is None else "others than those that were measured"
+        state = "missing" if trained is None else "not the measured ones"
         raise FileError(f"units of {pair.model} on {pair.dataset} cannot be shown: its models are {state}")
     models = {name: load_model(trained.folder / f"{name}.pt") for name in pair.results}
     dataset = load_dataset(pair.source, data_dir)

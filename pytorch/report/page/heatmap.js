@@ -141,7 +141,7 @@ function describe(panel, { layer, unit }) {
   const name = panel.layers[layer];
   if (unit < 0) return describeLayer(panel, layer);
   const place = panel.starts[layer] + unit, head = `layer ${name}, ${panel.ranked ? "rank" : "unit"} ${unit}`;
-  if (panel.marks[place] === BOTH_ROUNDING) return `${head}\n${panel.kinds[BOTH_ROUNDING].name}: NV says nothing`;
+  if (panel.marks[place] === BOTH_ROUNDING) return `${head}\n${panel.kinds[BOTH_ROUNDING].name}: NV means nothing`;
   if (panel.difference) {
     const [minuend, subtrahend] = [panel.first, panel.second].map((model) => describeTerm(model, layer, unit, panel.ranked));
     return `${head}\nNV ${minuend} − ${subtrahend} = ${signed(panel.values[place])}`;
