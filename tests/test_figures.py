@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from matplotlib import colormaps
 from matplotlib.collections import PathCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 from test_heatmaps import of_both, texts
@@ -36,6 +37,7 @@ from pytorch.figures import (
 from pytorch.figures.cells import pair_scales
 from pytorch.figures.layer_axis import name_blocks
 from pytorch.figures.saving import write_png
+from pytorch.figures.style import class_colour
 from pytorch.report.findings import Findings, Measured
 from pytorch.report.gallery import Look, plan
 
@@ -453,3 +455,30 @@ def test_names_of_blocks_do_not_run_into_each_other():
     axes = Figure(figsize=(6, 3)).subplots()
     assert name_blocks(axes, [f"a_long_name_{place}.conv" for place in range(4)], pitch=0.12)
     assert [text.get_text() for text in axes.texts] == ["a_long_name_0", "a_long_name_2"]
+
+
+def perceived(colours, sight):
+    """Colours in Oklab (Ottosson 2020), (n, 3), as ``sight`` maps linear RGB (Machado et al. 2009)."""
+    rgb = np.array([to_rgb(colour) for colour in colours])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ np.transpose(sight)
+    cones = [[0.4122, 0.5363, 0.0514], [0.2119, 0.6807, 0.1074], [0.0883, 0.2817, 0.6300]]
+    axes = [[0.2105, 0.7936, -0.0041], [1.9780, -2.4286, 0.4506], [0.0259, 0.7828, -0.8087]]
+    return np.cbrt(np.clip(linear, 0, 1) @ np.transpose(cones)) @ np.transpose(axes)
+
+
+@pytest.mark.parametrize(
+    "sight",
+    [
+        np.eye(3),
+        [[0.1523, 1.0526, -0.2049], [0.1145, 0.7863, 0.0992], [-0.0039, -0.0481, 1.0521]],
+        [[0.3673, 0.8606, -0.2280], [0.2801, 0.6725, 0.0474], [-0.0118, 0.0429, 0.9689]],
+        [[1.2555, -0.0767, -0.1788], [-0.0784, 0.9308, 0.1476], [0.0047, 0.6914, 0.3039]],
+    ],
+    ids=["normal", "protanopia", "deuteranopia", "tritanopia"],
+)
+def test_colours_of_classes_can_be_distinguished(sight):
+    """Also from the black line of their mean; 0.02 is just noticeable in large patches."""
+    found = perceived([*(class_colour(index, 10) for index in range(10)), "black"], sight)
+    distance = np.linalg.norm(found[:, None] - found, axis=-1)
+    assert distance[~np.eye(11, dtype=bool)].min() > 0.085
+    assert np.diag(distance, 1)[:9].min() > 0.18

@@ -20,12 +20,12 @@ NETWORK_COLOURS, NETWORK_MARKERS = ("#009E73", "#CC79A7", "#000000", "#E69F00", 
 """Colours and markers of networks: the colours of Okabe & Ito that no model of a pair has."""
 
 CLASS_COLOURS = (
-    "#D21E78", "#B4C300", "#0F5A4B", "#E1A5D2", "#780000", "#2D87FF", "#4B004B", "#3CD2A5", "#002DFF", "#876900",
+    "#004BFF", "#00D2C3", "#5A2D00", "#A596FF", "#69781E", "#3C0F5A", "#C39678", "#005A4B", "#B4C300", "#D24B87",
 )  # fmt: skip
 """Colours of up to ten classes, chosen numerically to differ from each other, from black and from white.
 
-The least CIEDE2000 difference is 26, and 16 for colour-blind readers as Machado et al. (2009) simulate them. Classes
-next to each other in a legend differ by at least 46 and 32.
+The least CIEDE2000 difference is 25, and 16 for colour-blind readers as simulated by Machado et al. (2009). Classes
+next to each other in a legend differ by at least 46 and 24.
 """
 
 SCALE_COLOURS, DIFFERENCE_COLOURS = "viridis", "RdBu_r"
