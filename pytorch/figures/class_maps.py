@@ -26,6 +26,9 @@ from pytorch.figures.style import (
 
 MOST_ROWS_NAMED = 60
 
+TITLE_SIZE = 9
+"""Font size of the title of a panel, in points."""
+
 MARGINS = 1.8
 """Width outside the columns, in inches."""
 
@@ -52,19 +55,20 @@ def class_layers_figure(pair: VariancePair, width: float | None = None) -> Figur
     known = [table[np.isfinite(table)] for table in tables.values()]
     norm = Normalize(0, max((float(values.max()) for values in known if values.size), default=0) or 1)
     for panel, (name, table) in zip(axes, tables.items(), strict=False):
-        _draw_table(panel, table, norm, _wrapped(model_title(pair, name, TITLE_ROOM), width))
+        _draw_table(panel, table, norm, wrap(model_title(pair, name, TITLE_ROOM), TITLE_SIZE, width - 1))
     _add_scale(figure, axes[: len(tables)], norm, "NV, layer mean")
     if pair.has_both:
         difference = tables[ROTATED] - tables[UNROTATED]
         top = robust_top(np.abs(difference))
         colours = colormaps[DIFFERENCE_COLOURS].with_extremes(bad=MARKS[CONSTANT])
         image = axes[-1].imshow(np.ma.masked_invalid(difference), cmap=colours, vmin=-top, vmax=top, aspect="auto")
-        axes[-1].set_title(_wrapped(" ".join(difference_title(pair)), width), fontsize=9, loc="left")
+        title = wrap(" ".join(difference_title(pair)), TITLE_SIZE, width - 1)
+        axes[-1].set_title(title, fontsize=TITLE_SIZE, loc="left")
         bar = figure.colorbar(image, ax=axes[-1], extend="both", pad=0.02, fraction=0.03, aspect=12)
         finish_scale(bar, "difference")
     pitch = (width - MARGINS) / (layers + 1)
     if name_blocks(axes[0], result.layer_names, pitch):
-        axes[0].set_title(axes[0].get_title("left"), fontsize=9, loc="left", pad=15)
+        axes[0].set_title(axes[0].get_title("left"), fontsize=TITLE_SIZE, loc="left", pad=15)
     name_layers(axes[-1], result.layer_names, pitch)
     for panel in axes[:-1]:
         panel.set_xticks([])
@@ -96,7 +100,8 @@ def class_units_figure(pair: VariancePair, width: float | None = None) -> Figure
     for panel, (name, rows) in zip(axes, tables.items(), strict=True):
         picture = [colour_cells(*row, norm, colormaps[SCALE_COLOURS])[0] for row in rows]
         panel.imshow(np.stack(picture), aspect="auto", interpolation="nearest")
-        panel.set_title(_wrapped(model_title(pair, name, TITLE_ROOM), width / len(tables)), fontsize=9, loc="left")
+        title = wrap(model_title(pair, name, TITLE_ROOM), TITLE_SIZE, width / len(tables) - 0.4)
+        panel.set_title(title, fontsize=TITLE_SIZE, loc="left")
         if outputs:
             panel.set_xticks(range(units), outputs, rotation=90, fontsize=7)
         panel.set_xlabel(f"{'output' if outputs else 'unit'} of {plain(layer)}", fontsize=8)
@@ -112,15 +117,10 @@ def _height(classes: int, row: float = 0.16) -> float:
     return min(8.0, max(1.2, row * classes))
 
 
-def _wrapped(title: str, width: float) -> str:
-    """Break the title of a panel to fit its width in inches."""
-    return wrap(title, size=9, inches=width - 1)
-
-
 def _draw_table(axes: Axes, table: np.ndarray, norm: Normalize, title: str) -> None:
     colours = colormaps[SCALE_COLOURS].with_extremes(over=MARKS[ABOVE], bad=MARKS[UNDEFINED])
     axes.imshow(np.ma.masked_invalid(table), cmap=colours, norm=norm, aspect="auto", interpolation="nearest")
-    axes.set_title(title, fontsize=9, loc="left")
+    axes.set_title(title, fontsize=TITLE_SIZE, loc="left")
 
 
 def _name_classes(axes: Axes, classes: list[str]) -> None:
