@@ -48,10 +48,10 @@ MARGINS = 1.0
 def layers_figure(pair: VariancePair, controls: Sequence[VariancePair] = (), width: float | None = None) -> Figure:
     """Draw the layer means of NV (over all samples, stratified), TV and SV of both models, with controls.
 
-    A band is the 95 % confidence interval of a mean, over samples. It is corrected for the bias of NV and the mean is
-    not, so a mean of few samples may be at the upper edge of its band. A hollow marker means that some units of the
-    layer are constant or vary by rounding alone, so their NV is no ratio. TV and SV, over all samples, are in units of
-    the activations, on logarithmic axes.
+    A band is the 95 % confidence interval of a mean, over samples. The band is corrected for the bias of NV and the
+    mean is not, so it may be at the upper edge of its band. A hollow marker means that some units of the layer are
+    constant or vary by rounding alone, so their NV is no ratio. TV and SV, over all samples, are in units of the
+    activations, on logarithmic axes.
 
     Args:
         pair: Measurement.

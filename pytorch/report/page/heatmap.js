@@ -2,7 +2,7 @@
 
 const LONG = 70, EXTREMES = 5;
 
-const shown = { panels: [], cursor: null, told: null };
+const shown = { panels: [], cursor: null, active: null };
 
 function modelPanel(part, model, group, scale, sorted) {
   const found = model.groups[part.groups.indexOf(group)], units = unitsOf(found, part.sizes);
@@ -87,11 +87,11 @@ function showPanels(panels) {
     const top = Math.max(0, ...alike.flatMap(ends)) || 1;
     alike.forEach((panel) => { panel.stripTop = top; });
   }
-  Object.assign(shown, { panels, cursor: null, told: null });
+  Object.assign(shown, { panels, cursor: null, active: null });
   tooltip.hidden = true;
   box.classList.toggle("long", panels.some((panel) => panel.layers.length > LONG));
   box.replaceChildren(...panels.map(panelElement));
-  tell(null);
+  announce(null);
   resizePanels();
 }
 
@@ -192,7 +192,7 @@ function colouredHeading(panel) {
 }
 
 // Show the text for the cursor, which the given panel has; null: none has it.
-function tell(panel) {
+function announce(panel) {
   const text = panel ? describe(panel, shown.cursor) : "";
   document.getElementById("readout").textContent = text
     ? `${panel.title}: ${text}` : shown.panels.length ? "Point at a cell, or tab to a heatmap and use the arrow keys." : "";

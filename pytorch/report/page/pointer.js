@@ -13,14 +13,14 @@ function listen(panel) {
   });
   canvas.addEventListener("keydown", (event) => step(panel, event));
   canvas.addEventListener("blur", () => {
-    if (shown.told === panel) leave();
+    if (shown.active === panel) leave();
   });
 }
 
 function leave() {
   shown.cursor = null;
   tooltip.hidden = true;
-  tell(null);
+  announce(null);
 }
 
 function pointAt(panel, event) {
@@ -33,8 +33,8 @@ function pointAt(panel, event) {
 }
 
 function showTooltip(panel, x, y) {
-  shown.told = panel;
-  tooltip.textContent = tell(panel);
+  shown.active = panel;
+  tooltip.textContent = announce(panel);
   tooltip.hidden = false;
   const { width, height } = tooltip.getBoundingClientRect();
   const right = document.documentElement.clientWidth;
