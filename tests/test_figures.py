@@ -34,7 +34,7 @@ from pytorch.figures import (
     save_figure,
     training_figure,
 )
-from pytorch.figures.cells import pair_scales
+from pytorch.figures.cells import MARKS, pair_scales
 from pytorch.figures.layer_axis import name_blocks
 from pytorch.figures.saving import write_png
 from pytorch.figures.style import class_colour
@@ -245,11 +245,13 @@ def test_a_figure_is_saved_by_a_path_in_any_form(pair, tmp_path):  # noqa: F811
 
 
 def test_a_picture_has_few_colours_near_its_own_and_keeps_its_texts(tmp_path):
-    """A picture of far more colours than a palette has, with a rare red pixel."""
-    pixels = np.full((200, 300, 3), 255, dtype=np.uint8)
-    pixels[50:150] = 255 * colormaps["viridis"](np.linspace(0, 1, 300))[:, :3]
-    pixels[100:150, ::2] = pixels[100:150, ::2] // 2
-    pixels[0, 0] = 255, 0, 0
+    """A picture of two colour maps, in more shades than a palette has, with rare pixels in the colours of marks."""
+    pixels = np.full((200, 600, 3), 255, dtype=np.uint8)
+    for top, name in ((50, "viridis"), (100, "RdBu_r")):
+        pixels[top : top + 50] = 255 * colormaps[name](np.linspace(0, 1, 600))[:, :3]
+        pixels[top + 25 : top + 50, ::2] //= 2
+    marks = (255 * np.array([to_rgb(colour) for colour in MARKS.values()])).astype(np.uint8)
+    pixels[0, : len(marks)] = marks
     given = Image.fromarray(pixels)
     given.text = {"Software": "matplotlib"}
     for name in "ab":
@@ -260,9 +262,8 @@ def test_a_picture_has_few_colours_near_its_own_and_keeps_its_texts(tmp_path):
         assert (image.mode, image.text) == ("P", given.text)
         found = np.asarray(image.convert("RGB")).astype(int)
     off = np.abs(found - pixels)
-    assert off.max() <= 4
-    assert (found[0, 0] == pixels[0, 0]).all()
-    assert not off[1:50].any()
+    assert off.max() <= 5
+    assert not off[:50].any()
 
 
 def test_a_transparent_picture_stays_transparent(pair, tmp_path):  # noqa: F811
