@@ -58,12 +58,15 @@ def write_png(image: Image.Image, file: BinaryIO) -> None:
 def few_colours(image: Image.Image) -> Image.Image:
     """Reduce an image to the ``COLOURS`` colours that serve it best, without dithering.
 
-    Each colour of the palette is the one where log(1 + pixels) · distance² to the palette so far is largest: the
-    logarithm keeps a place for rare colours. Heatmaps stay within 15 of 255, and nine tenths of their pixels within 2.
+    Each next colour of the palette is the one with the largest log(1 + pixels) · distance² to the palette so far. The
+    logarithm keeps a place for rare colours. In our heatmaps the error is at most 21 of 255, and 0.4 on average.
     """
     image = image.convert("RGBA")
-    found, places, counts = np.unique(np.asarray(image).view("<u4"), return_inverse=True, return_counts=True)
-    colours, weights = found.view(np.uint8).reshape(-1, 4), np.log1p(counts)
+    pixels = np.asarray(image).view("<u4").ravel()
+    starts = np.flatnonzero(np.diff(pixels, prepend=~pixels[:1]))  # of runs, which are faster to sort than pixels
+    lengths = np.diff(starts, append=pixels.size)
+    found, places = np.unique(pixels[starts], return_inverse=True)
+    colours, weights = found.view(np.uint8).reshape(-1, 4), np.log1p(np.bincount(places, lengths))
     palette, nearest = [], np.empty(len(found), dtype=np.uint8)
     distance = np.full(len(found), np.inf)
     for index in range(min(COLOURS, len(found))):
@@ -71,6 +74,6 @@ def few_colours(image: Image.Image) -> Image.Image:
         away = np.square(colours - palette[-1].astype(float)).sum(axis=1)
         nearest[away < distance] = index
         distance = np.minimum(distance, away)
-    few = Image.frombytes("P", image.size, nearest[places].tobytes())
+    few = Image.frombytes("P", image.size, np.repeat(nearest[places], lengths).tobytes())
     few.putpalette(np.concatenate(palette).tobytes(), "RGBA" if colours[:, 3].min() < 255 else "RGBX")
     return few
