@@ -3,38 +3,42 @@
 
     python experiment_rotation.py resnet cifar10
 
-Both are evaluated on the test set: upright, rotated (a fixed angle for each image), and turned by every 15°. On a CPU
-that takes as long as an epoch or two, which --test-samples 2000 shortens.
-They are written to <results-dir>/models/<model>_<dataset>/{unrotated,rotated}.pt; the training curves, the four
-accuracies and accuracy against angle are drawn into <plots-dir>/<model>_<dataset>/.
+Evaluates both on the test set: upright, rotated (a fixed angle per image), and at every multiple of 15°. On a CPU
+this takes as long as an epoch or two; --test-samples 2000 shortens it.
+Writes the models to <results-dir>/models/<model>_<dataset>/{unrotated,rotated}.pt. Draws the training curves, the four
+accuracies and accuracy against angle into <plots-dir>/<model>_<dataset>/.
 
-A checkpoint follows each epoch: after an interruption, of whatever kind, the same command continues and, on a CPU,
-ends with the weights that it would have had. A model that is already there is not trained again.
+Every epoch ends with a checkpoint. After any interruption the same command continues; on a CPU the final weights are
+the same as without the interruption. Existing models are not trained again.
 
 Expect the unrotated model to fail on rotated data, and the rotated one to do nearly as well on both. On two CPU
-cores simple_conv takes a minute on digits and eight on mnist; deeper models on cifar10 want a GPU.
+cores simple_conv takes one minute on digits and eight on mnist; deeper models on cifar10 need a GPU.
 """
-
-from pytorch.scripts.interruption import leave_when_interrupted
-from pytorch.scripts.thread_waits import wait_briefly
-
-if __name__ == "__main__":
-    leave_when_interrupted()
-    wait_briefly()
 
 import argparse
 from pathlib import Path
 
 from pytorch.datasets import dataset_name, load_dataset
+from pytorch.files.lock import sole_run
+from pytorch.scripts.options import Parser, add_training_options, check_writable, experiment_parser, parse
+from pytorch.scripts.script import run, start
+
+
+def _parser() -> Parser:
+    parser = experiment_parser(__doc__.splitlines()[0])
+    add_training_options(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    start(_parser())
+
 from pytorch.experiments.pair_replacement import run_pairs, settle
 from pytorch.experiments.pair_training import PairTraining
 from pytorch.experiments.recipes import recipe_for
 from pytorch.experiments.storage import model_folder, pair_name
 from pytorch.experiments.summary import print_accuracies
 from pytorch.figures import accuracy_figure, angle_figure, save_figure, training_figure
-from pytorch.files.lock import sole_run
-from pytorch.scripts.options import add_training_options, check_writable, experiment_parser, parse
-from pytorch.scripts.script import run
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -50,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _train(options: argparse.Namespace, folder: Path, plots: Path) -> None:
-    """Train the pairs that are asked for, as far as they are not there, and draw what they came to."""
+    """Train the requested pairs that are missing, and draw the figures of all."""
     dataset = load_dataset(options.dataset, options.data_dir, options.samples, options.seed, options.test_samples)
     recipe = recipe_for(options.model, dataset.name).with_options(
         options.epochs, options.rotated_epochs, options.batch_size
@@ -82,12 +86,6 @@ def _train(options: argparse.Namespace, folder: Path, plots: Path) -> None:
     for name, figure in figures.items():
         print(f"figure: {save_figure(figure, plots / f'{name}.png')}")
     settle(folder)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = experiment_parser(__doc__.splitlines()[0])
-    add_training_options(parser)
-    return parser
 
 
 if __name__ == "__main__":

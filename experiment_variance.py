@@ -3,23 +3,16 @@
 
     python experiment_variance.py resnet cifar10
 
-Every test sample goes through both networks under every transformation; for each unit that gives its
-transformation variance, its sample variance and their ratio, the normalized variance: over all samples, for each
-class, and stratified; and for each layer an error bar. Written to
-<results-dir>/values/<model>_<dataset>_<transformation>_<aggregation>.pickle, a file for each aggregation.
+Runs every test sample through both networks under every transformation. For each unit this gives the transformation
+variance, the sample variance and their ratio, the normalized variance: over all samples, per class, and stratified.
+Each layer gets an error bar. Writes one file per aggregation,
+<results-dir>/values/<model>_<dataset>_<transformation>_<aggregation>.pickle.
 
-Expect the rotated model to vary less with rotations than the unrotated one. Two controls keep that honest:
---control random-weights measures the network as it was before training, --control shuffled the trained ones with
-the samples permuted across transformations. On two CPU cores simple_conv on the 10,000 test images of mnist takes
-three minutes. What was measured already, with the same options, is not measured again.
+Expect the rotated model to vary less with rotations than the unrotated one. Two controls check this:
+--control random-weights measures the network before training; --control shuffled measures the trained networks with
+the samples permuted across transformations. On two CPU cores, simple_conv on the 10,000 test images of mnist takes
+three minutes. Existing measurements with the same options are not repeated.
 """
-
-from pytorch.scripts.interruption import leave_when_interrupted
-from pytorch.scripts.thread_waits import wait_briefly
-
-if __name__ == "__main__":
-    leave_when_interrupted()
-    wait_briefly()
 
 import argparse
 import shlex
@@ -30,12 +23,36 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pytorch.datasets import dataset_name, dataset_source, load_dataset
+from pytorch.errors import FileError, InputError
+from pytorch.experiments.provenance import command_line, machine, now, running_commit, versions
+from pytorch.experiments.vocabulary import PAIR, RANDOM_WEIGHTS, SHUFFLED, UNROTATED, UNTRAINED
+from pytorch.files.lock import sole_run
+from pytorch.scripts.options import (
+    PLOTS_DIR,
+    RESULTS_DIR,
+    Parser,
+    add_measuring_options,
+    check_writable,
+    experiment_parser,
+    parse,
+)
+from pytorch.scripts.script import run, start
+
+
+def _parser() -> Parser:
+    parser = experiment_parser(__doc__.splitlines()[0])
+    add_measuring_options(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    start(_parser())
+
 from torch import nn
 
-from pytorch.datasets import Dataset, dataset_name, dataset_source, load_dataset
-from pytorch.errors import FileError, InputError
+from pytorch.datasets.dataset import Dataset
 from pytorch.experiments.pair_replacement import check_settled
-from pytorch.experiments.provenance import command_line, machine, now, running_commit, versions
 from pytorch.experiments.storage import (
     load_model,
     load_values,
@@ -48,17 +65,6 @@ from pytorch.experiments.storage import (
 from pytorch.experiments.summary import print_summary
 from pytorch.experiments.trained_model import TrainedModel, check_pair, weights_digest
 from pytorch.experiments.variance_pair import VariancePair
-from pytorch.experiments.vocabulary import PAIR, RANDOM_WEIGHTS, SHUFFLED, UNROTATED, UNTRAINED
-from pytorch.files.lock import sole_run
-from pytorch.scripts.options import (
-    PLOTS_DIR,
-    RESULTS_DIR,
-    add_measuring_options,
-    check_writable,
-    experiment_parser,
-    parse,
-)
-from pytorch.scripts.script import run
 from pytorch.transformations import transformation_set
 from pytorch.variance import measure_variances
 
@@ -87,11 +93,11 @@ def _measure(
     further_seed: int | None,
     command: str,
 ) -> None:
-    """Measure a pair as far as it was not, and write what was found to a file for each aggregation."""
+    """Measure what is missing of a pair, and write one file per aggregation."""
     folder = model_folder(options.results_dir, options.model, dataset_name(options.dataset))
     check_settled(folder)
     models = {trained_on: _load(options, trained_on, further_seed) for trained_on in PAIR}
-    check_settled(folder)  # nor have they been replaced meanwhile
+    check_settled(folder)  # again: another process may have begun to replace them
     dataset = load()
     check_pair(models, dataset)
     transformations = transformation_set(options.transformation, options.steps)
@@ -143,12 +149,6 @@ def _measure(
         print(f"values: {path}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = experiment_parser(__doc__.splitlines()[0])
-    add_measuring_options(parser)
-    return parser
-
-
 def _load(options: argparse.Namespace, trained_on: str, further_seed: int | None) -> TrainedModel:
     """Load a model of the pair."""
     dataset = dataset_name(options.dataset)
@@ -167,11 +167,11 @@ def _load(options: argparse.Namespace, trained_on: str, further_seed: int | None
     found = trained.model, trained.dataset, trained.trained_on
     if found != (options.model, dataset, trained_on) or further_seed not in (None, trained.seed):
         raise FileError(
-            f"{path} holds the {trained.trained_on} {trained.model} of {trained.dataset}, seed {trained.seed}: it was "
-            "moved there"
+            f"{path} contains the {trained.trained_on} {trained.model} of {trained.dataset}, seed {trained.seed}: the "
+            "file was moved there"
         )
     if options.seeds > 1 and further_seed is None and trained.seed != options.seed:
-        raise InputError(f"--seeds counts from the first pair that was trained, {path}: --seed {trained.seed}")
+        raise InputError(f"--seeds counts from the first trained pair, {path}: use --seed {trained.seed}")
     return trained
 
 
@@ -183,7 +183,7 @@ def _networks(models: dict[str, TrainedModel], control: str | None) -> dict[str,
 
 
 def _origin(models: dict[str, TrainedModel], control: str | None) -> dict[str, dict[str, Any]]:
-    """How well the networks that are measured classify, and how they were trained."""
+    """Accuracies and training settings of the measured networks."""
     if control == RANDOM_WEIGHTS:
         settings = {**models[UNROTATED].settings, "epochs": 0}
         return {"accuracy": {}, "angle_curves": {}, "training": {UNTRAINED: settings}}
@@ -197,18 +197,18 @@ def _origin(models: dict[str, TrainedModel], control: str | None) -> dict[str, d
 def _is_measured(
     path: Path, aggregation: str, options: argparse.Namespace, samples: int, weights: dict[str, str]
 ) -> bool:
-    """Tell whether a file holds the measurement that is asked for already; of all samples whatever the seed.
+    """Whether a file already contains the requested measurement; with all samples, the seed does not matter.
 
     Raises:
-        InputError: It holds one of other samples, steps or precision, which would be lost.
-        FileError: It holds another one altogether.
+        InputError: The file has other samples, steps or precision, and would be lost.
+        FileError: The file contains a different measurement.
     """
     if not path.exists():
         return False
     old = load_values(path)
     place = old.model, old.dataset, old.transformation, old.control, old.aggregation
     if place != (options.model, dataset_name(options.dataset), options.transformation, options.control, aggregation):
-        raise FileError(f"{path} holds another measurement, it was moved there: remove it, or name it as it was")
+        raise FileError(f"{path} contains another measurement, which was moved there: remove it, or restore its name")
     result = old.any_result
     found = {
         "samples": result.samples_offered,
@@ -223,11 +223,11 @@ def _is_measured(
     differences = [f"{name} {found[name]}, not {asked[name]}" for name in found if found[name] != asked[name]]
     if differences:
         raise InputError(
-            f"{path} was measured with {'; '.join(differences)}: --overwrite replaces it, "
-            "a copy of the trained models in another --results-dir keeps both"
+            f"{path} was measured with {'; '.join(differences)}: replace it with --overwrite, "
+            "or keep both by copying the trained models to another --results-dir"
         )
     if old.weights != weights:
-        print(f"{path} is of models that were since replaced: it will be, too")
+        print(f"{path} belongs to models that have been replaced: measuring the new ones")
         return False
     print_summary(old)
     print(f"already measured: {path}")

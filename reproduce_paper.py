@@ -3,34 +3,24 @@
 
     python reproduce_paper.py
 
-Trains both models of every pair, measures them under 16 rotations with the aggregations mean and max, and the same
-network before its training; then draws everything, and writes the tables and the page, first of all the claims of the
-paper and what the measurements say of them. Only what is missing is done, so that it can be ended and called again; a
-step that fails does not stop the others.
+Trains both models of every pair, and measures them under 16 rotations with the aggregations mean and max. Measures the
+same networks before training too. Then draws everything and writes the tables and the page, which begin with the claims
+of the paper and what the measurements say about them. Only missing steps are run, so the script can be stopped and
+started again. A failed step does not stop the others.
 
-On a GPU this takes minutes for each pair; on two CPU cores MNIST takes some hours, and CIFAR-10 wants a shorter
-schedule (--schedule 0.1), which the tables tell.
+On a GPU this takes minutes per pair. On two CPU cores MNIST takes several hours, and CIFAR-10 needs a shorter schedule
+(--schedule 0.1), which the tables state.
 """
-
-from pytorch.scripts.interruption import leave_when_interrupted
-from pytorch.scripts.thread_waits import wait_briefly
-
-if __name__ == "__main__":
-    leave_when_interrupted()
-    wait_briefly()
 
 import argparse
 import sys
 import time
 import traceback
 
-import experiment_rotation
-import experiment_variance
-import plot_variances_models
 from pytorch.datasets import DATASETS, dataset_name, load_dataset
 from pytorch.errors import InputError, one_line
 from pytorch.experiments.provenance import command_line
-from pytorch.experiments.reproduction import DRAW, MEASURE, TRAIN, Combination, Step
+from pytorch.names import PRECISIONS
 from pytorch.scripts.options import (
     Parser,
     add_data_options,
@@ -43,17 +33,52 @@ from pytorch.scripts.options import (
     number_that,
     parse,
 )
-from pytorch.scripts.script import run, told
-from pytorch.variance.precision import PRECISIONS
+from pytorch.scripts.script import error_line, run, start
 
 PAPER_MODELS = ["simple_conv", "all_convolutional", "vgg16", "resnet"]
 PAPER_DATASETS = ["mnist", "cifar10"]
+
+
+def _parser() -> Parser:
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--models", nargs="+", type=model_argument, default=PAPER_MODELS, help="(default: all four of the paper)"
+    )
+    parser.add_argument(
+        "--datasets",
+        nargs="+",
+        type=dataset_argument,
+        default=PAPER_DATASETS,
+        help="names or folders (default: mnist cifar10)",
+    )
+    parser.add_argument("--seeds", type=at_least(1, 1000), default=1, help="number of trainings per pair (default: 1)")
+    parser.add_argument(
+        "--schedule", type=number_that(lambda number: 0 < number <= 1, "above 0 and at most 1"), default=1.0,
+        help="fraction of each recipe's epochs to train for (default: 1)",
+    )  # fmt: skip
+    parser.add_argument("--samples", type=at_least(1), help="maximum number of samples per split (default: all)")
+    add_test_samples(parser)
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="fp32", help="number format of the measurement (default: fp32)"
+    )
+    add_folders(parser)
+    add_data_options(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    start(_parser())
+
+import experiment_rotation
+import experiment_variance
+import plot_variances_models
+from pytorch.experiments.reproduction import DRAW, MEASURE, TRAIN, Combination, Step
 
 SCRIPTS = {TRAIN: experiment_rotation, MEASURE: experiment_variance, DRAW: plot_variances_models}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do what is missing; return 1 if a step failed."""
+    """Run the missing steps; return 1 if a step failed."""
     parser = _parser()
     options = parse(parser, arguments)
     names = [dataset_name(dataset) for dataset in options.datasets]
@@ -66,30 +91,30 @@ def main(arguments: list[str] | None = None) -> int:
     done = {step.title: step.is_done() for step in steps}
     for title, is_done in done.items():
         print(f"{'done' if is_done else 'to do':<7}{title}")
-    failed, left_out = [], []
+    failed, skipped = [], []
     for number, step in enumerate(steps, 1):
         title = f"step {number} of {len(steps)}: {step.title}"
         if done[step.title]:
             continue
         if step.needs in failed:
-            print(f"\n== {title}: left out, as its models were not trained as asked")
-            left_out.append(step.title)
+            print(f"\n== {title}: skipped, because its models were not trained as requested")
+            skipped.append(step.title)
         elif not _succeeds(step, title):
             failed.append(step.title)
     before = sum(done.values())
     counts = {
-        "were done before": before,
-        "done now": len(steps) - before - len(failed) - len(left_out),
+        "done before": before,
+        "done now": len(steps) - before - len(failed) - len(skipped),
         "failed": len(failed),
-        "left out": len(left_out),
+        "skipped": len(skipped),
     }
-    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "failed")
-    print(f"{len(steps)} steps: {told}; {time.perf_counter() - begun:.0f} s")
+    summary = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "failed")
+    print(f"{len(steps)} steps: {summary}; {time.perf_counter() - begun:.0f} s")
     return int(bool(failed))
 
 
 def _succeeds(step: Step, title: str) -> bool:
-    """Run a step; tell an error of it and go on."""
+    """Run a step and print its error, if any; return whether it succeeded."""
     print(f"\n== {title}\n{command_line(f'{step.script}.py', step.arguments)}", flush=True)
     try:
         return not SCRIPTS[step.script].main(step.arguments)
@@ -97,18 +122,18 @@ def _succeeds(step: Step, title: str) -> bool:
         raise
     except (Exception, SystemExit) as error:
         try:
-            line = told(error)
+            line = error_line(error)
         except (Exception, SystemExit) as unknown:
             traceback.print_exception(unknown)
-            line = "an error of the program, whose story stands above"
+            line = "a bug in the program; see the traceback above"
         print(f"error: {step.title}: {one_line(line)}", file=sys.stderr)
         if "--overwrite" in line:
-            print("nothing is replaced unasked: the command above with --overwrite does it", file=sys.stderr)
+            print("to replace existing results, run the command above with --overwrite", file=sys.stderr)
         return False
 
 
 def _steps(options: argparse.Namespace) -> list[Step]:
-    """All steps, those of one data set together, and the drawing, which is never done before."""
+    """All steps, grouped by data set, then the drawing, which always runs."""
     places = _places(options)
     steps = [
         step
@@ -124,7 +149,7 @@ def _steps(options: argparse.Namespace) -> list[Step]:
 
 
 def _places(options: argparse.Namespace) -> list[str]:
-    """Folders and device, where they are others than the scripts take by themselves: commands end up in tables."""
+    """Options for the folders and the device, without those that equal the defaults: tables quote the commands."""
     parser = Parser()
     add_folders(parser)
     add_data_options(parser)
@@ -135,30 +160,11 @@ def _places(options: argparse.Namespace) -> list[str]:
 
 
 def _fingerprint(dataset: str) -> str:
-    """Tell a folder by its content; empty for a known data set, and for a folder that cannot be read."""
+    """Digest of a folder's content; empty for a known data set, and for a folder that cannot be read."""
     try:
         return "" if dataset_name(dataset) in DATASETS else load_dataset(dataset, data_dir=None).source.fingerprint
-    except InputError:  # which its training tells
+    except InputError:  # its training reports it
         return ""
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", type=model_argument, default=PAPER_MODELS, help="(default: the four)")
-    parser.add_argument(
-        "--datasets", nargs="+", type=dataset_argument, default=PAPER_DATASETS, help="names or folders (default: both)"
-    )
-    parser.add_argument("--seeds", type=at_least(1, 1000), default=1, help="trainings of each pair (default: 1)")
-    parser.add_argument(
-        "--schedule", type=number_that(lambda number: 0 < number <= 1, "above 0 and at most 1"), default=1.0,
-        help="what part of the epochs of each recipe to train for (default: 1)",
-    )  # fmt: skip
-    parser.add_argument("--samples", type=at_least(1), help="at most so many of each split (default: all)")
-    add_test_samples(parser)
-    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the measurement (default: fp32)")
-    add_folders(parser)
-    add_data_options(parser)
-    return parser
 
 
 if __name__ == "__main__":

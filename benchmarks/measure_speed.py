@@ -18,8 +18,8 @@ from tqdm import tqdm
 from workload import Workload, ratio, rounds, table_head
 
 from pytorch.models import MODELS
+from pytorch.names import PRECISIONS
 from pytorch.scripts.allocation import keep_freed_memory
-from pytorch.variance.precision import PRECISIONS
 
 DEFAULT_MODELS = ["simple_conv", "all_convolutional", "vgg16", "resnet"]
 

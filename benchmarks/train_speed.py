@@ -22,14 +22,16 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 from workload import Workload, ratio, rounds, table_head
 
-from pytorch.datasets import Normalization, Split
+from pytorch.datasets.dataset import Split
+from pytorch.datasets.normalization import Normalization
 from pytorch.experiments.evaluation import model_inputs, random_degrees
 from pytorch.experiments.recipes import recipe_for
 from pytorch.experiments.training import Training
 from pytorch.models import MODELS
+from pytorch.names import PRECISIONS
 from pytorch.scripts.allocation import keep_freed_memory
 from pytorch.torchvision_import import import_torchvision
-from pytorch.variance.precision import PRECISIONS, autocast
+from pytorch.variance.precision import autocast
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pytorch.datasets import Normalization, load_dataset
+from pytorch.datasets import load_dataset
+from pytorch.datasets.normalization import Normalization
 from pytorch.models import build_model
 from pytorch.transformations import rotations
 from pytorch.variance import measure_variance

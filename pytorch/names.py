@@ -1,13 +1,34 @@
-"""Finding what a user means by a name."""
+"""The names that a user can give, and how to find the one that is meant.
 
-from collections.abc import Iterable
+Importing this module imports no torch: the scripts read their options with it first.
+"""
+
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from pytorch.errors import InputError
 
+TRANSFORMATIONS = {
+    "rotation": "pytorch.transformations:rotations",
+    "rotation-disc": "pytorch.transformations.rotation:disc_rotations",
+    "translation": "pytorch.transformations:translations",
+    "scale": "pytorch.transformations:scalings",
+    "brightness": "pytorch.transformations:brightness",
+}
+"""Name of a set of transformations to the function that builds it from a number of steps."""
+
+AGGREGATIONS = ("mean", "max", "sum", "none")
+"""Ways to reduce the positions of an activation; with ``"none"`` every position is a unit."""
+
+PRECISIONS = ("fp32", "bf16")
+"""Number formats of convolutions and matrix products; ``"fp32"`` keeps the model's own dtype."""
+
+FORMATS = ("png", "pdf", "svg")
+"""File formats of figures."""
+
 
 def match_name(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that ``name`` stands for, or None; letter case, ``-`` and ``_`` do not matter.
+    """Return the known name that equals ``name`` but for letter case, ``-`` and ``_``; None if there is none.
 
     >>> match_name("AllConvolutional", ["all_convolutional", "resnet"])
     'all_convolutional'
@@ -16,10 +37,10 @@ def match_name(name: str, known: Iterable[str]) -> str | None:
 
 
 def find_name(name: str, known: Iterable[str], kind: str) -> str:
-    """Return the known name that ``name`` stands for, as ``match_name``.
+    """Return the known name that ``match_name`` finds.
 
     Raises:
-        InputError: None of them; the message lists them, the nearest first.
+        InputError: No known name matches; the message suggests the nearest and lists all.
 
     >>> find_name("resnt", ["all_convolutional", "resnet"], "model")
     Traceback (most recent call last):
@@ -32,6 +53,24 @@ def find_name(name: str, known: Iterable[str], kind: str) -> str:
     nearest = get_close_matches(_key(name), map(_key, known), n=1)
     hint = f"did you mean {match_name(nearest[0], known)}? " if nearest else ""
     raise InputError(f"unknown {kind} {name!r}: {hint}There are {', '.join(known)}")
+
+
+def aggregation_names(aggregation: str | Sequence[str]) -> list[str]:
+    """Return the aggregations in a name, in a list with commas, or in a sequence of names.
+
+    >>> aggregation_names("mean,max")
+    ['mean', 'max']
+
+    Raises:
+        InputError: A name is unknown or repeated, or there is none.
+    """
+    names = [name.strip() for name in aggregation.split(",")] if isinstance(aggregation, str) else list(aggregation)
+    for name in names:
+        if name not in AGGREGATIONS:
+            raise InputError(f"unknown aggregation {name!r}: choose from {', '.join(AGGREGATIONS)}")
+    if not names or len(set(names)) < len(names):
+        raise InputError("name each aggregation once, and at least one")
+    return names
 
 
 def _key(name: str) -> str:

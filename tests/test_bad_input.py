@@ -70,11 +70,11 @@ def errors(text):
         (("resnet", "digits", "--samples", "-1"), 2, "--samples: -1 must be at least 1"),
         (("resnet", "digits", "--seed", "-1"), 2, "--seed: -1 must be in 0 to"),
         (("resnet", "digits", "--device", "cuda:7"), 2, "CUDA devices"),
-        (("resnet", "digits", "--device", "tpu"), 2, "'tpu' is no device"),
+        (("resnet", "digits", "--device", "tpu"), 2, "'tpu' is not a device"),
         (("resnet", "digits", "--device", "mps"), 2, "only cpu and cuda have the float64"),
-        (("resnet", "digits", "--results-dir", ""), 2, "--results-dir: an empty name is no folder"),
+        (("resnet", "digits", "--results-dir", ""), 2, "--results-dir: the folder's name is empty"),
         (("resnet", "digits", "--results-dir", "/proc/results"), 1, "cannot be written to"),
-        (("resnet", "digits", "--results-dir", "a_file/results"), 1, "a_file is no folder"),
+        (("resnet", "digits", "--results-dir", "a_file/results"), 1, "a_file is not a folder"),
         (("resnet", "digits", "--results-dir", "long" * 100), 1, "File name too long"),
     ],
 )
@@ -129,7 +129,7 @@ def test_a_folder_of_models_that_cannot_be_read_stops_no_drawing(script, image_f
     code, told, out = script("draw", "--only", "layers")
     assert (code, len(errors(told))) == (1, 1)
     assert "variance_results/models cannot be read: Not a directory" in told
-    assert "1 figure, 1 of them drawn anew" in out
+    assert "1 figure, 1 of them new" in out
 
 
 def frames(path):

@@ -11,9 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from pytorch.datasets import Normalization, dataset_name, load_dataset
+from pytorch.datasets import dataset_name, load_dataset
 from pytorch.datasets.dataset import balanced_subset
 from pytorch.datasets.digits import FILE
+from pytorch.datasets.normalization import Normalization
 from pytorch.errors import InputError
 from pytorch.torchvision_import import import_torchvision
 

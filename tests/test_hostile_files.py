@@ -17,7 +17,7 @@ import pytest
 import torch
 from test_storage import pair, trained  # noqa: F401
 
-from pytorch.datasets import Normalization
+from pytorch.datasets.normalization import Normalization
 from pytorch.errors import FileError, InputError
 from pytorch.experiments.storage import (
     CHECKPOINT_FORMAT,

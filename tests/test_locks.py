@@ -148,7 +148,7 @@ def test_an_interruption_at_the_start(tmp_path, delay):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == INTERRUPTED
-    assert errors == "\ninterrupted: nothing was under way, and every file that is there is whole\n"
+    assert errors == "\ninterrupted: no work was in progress, and every file is complete\n"
 
 
 def test_an_interruption_of_the_work(tmp_path):
@@ -159,7 +159,7 @@ def test_an_interruption_of_the_work(tmp_path):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == INTERRUPTED
-    assert errors == "\ninterrupted: the files that are there are whole; the same command goes on from them\n"
+    assert errors == "\ninterrupted: every file is complete; run the same command again to continue\n"
     files = {path.name for path in tmp_path.rglob("*") if path.is_file()}
     assert files == {"unrotated.checkpoint"}
     again = begin(tmp_path, "experiment_rotation.py", "simple_conv", "digits", "--samples", "200", "--epochs", "99")

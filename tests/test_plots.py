@@ -62,7 +62,7 @@ def test_everything_is_drawn_and_put_on_a_page(folders, tmp_path, pair, capsys):
     page = (tmp_path / "plots" / "index.html").read_text(encoding="utf-8")
     assert "simple_conv" in page
     assert {"results.csv", "results.md", "results.tex"} <= {path.name for path in (tmp_path / "plots").iterdir()}
-    assert "11 figures, 11 of them drawn anew" in capsys.readouterr().out
+    assert "11 figures, 11 of them new" in capsys.readouterr().out
 
 
 def test_tables_that_cannot_be_made_stop_no_others(folders, tmp_path, monkeypatch, capsys):
@@ -71,7 +71,7 @@ def test_tables_that_cannot_be_made_stop_no_others(folders, tmp_path, monkeypatc
 
     monkeypatch.setattr(plot_variances_models, "claims_tables", fail)
     assert draw(folders, "--only", "layers") == 1
-    assert capsys.readouterr().err == "error: tables of claims cannot be made: ZeroDivisionError, of nothing\n"
+    assert capsys.readouterr().err == "error: the tables of claims cannot be made: ZeroDivisionError, of nothing\n"
     assert "Global mean" in (tmp_path / "plots" / "results.md").read_text()
 
 
@@ -234,9 +234,7 @@ def test_it_is_said_when_models_were_trained_anew(folders, trained, tmp_path, ca
         path = model_file(tmp_path / "results", "simple_conv", "digits", trained_on)
         save_model(path, replace(trained, trained_on=trained_on))
     draw(folders, "--only", "layers")
-    assert (
-        "simple_conv on digits, rotation, mean: measured before its models were trained anew" in capsys.readouterr().out
-    )
+    assert "simple_conv on digits, rotation, mean: measured before its models were replaced" in capsys.readouterr().out
 
 
 def test_one_bad_file_stops_nothing_else(folders, tmp_path, capsys):

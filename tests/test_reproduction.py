@@ -46,9 +46,13 @@ def test_what_is_missing_is_done_and_a_failing_data_set_stops_no_other(reproduce
     broken = tmp_path / "broken"
     (broken / "train" / "cat").mkdir(parents=True)
     code, told, errors = reproduce("--datasets", str(broken), "digits")
-    assert (code, errors.count("error: "), told.count("left out, as its models were not trained as asked")) == (1, 1, 2)
+    assert (code, errors.count("error: "), told.count("skipped, because its models were not trained as requested")) == (
+        1,
+        1,
+        2,
+    )
     assert "error: train simple_conv on folder-broken: " in errors
-    assert "7 steps: 4 done now, 1 failed, 2 left out" in told
+    assert "7 steps: 4 done now, 1 failed, 2 skipped" in told
     results = tmp_path / "results"
     assert (load_model(results / "models" / "simple_conv_digits" / "rotated.pt").epochs) == 2
     second = load_values(results / "values" / "seed1" / "simple_conv_digits_rotation_max.pickle")
@@ -61,12 +65,12 @@ def test_what_is_missing_is_done_and_a_failing_data_set_stops_no_other(reproduce
     assert len(made) == 4 + 2 * 4
     code, told, errors = reproduce("--datasets", "digits")
     assert (code, errors) == (0, "")
-    assert "4 steps: 3 were done before, 1 done now, 0 failed" in told
+    assert "4 steps: 3 done before, 1 done now, 0 failed" in told
     assert times(results) == made
     (results / "values" / "seed1" / "simple_conv_digits_rotation_max.pickle").unlink()
     (results / "models" / "simple_conv_digits" / "seed1" / "rotated.pt").write_bytes(b"no model")
     code, told, errors = reproduce("--datasets", "digits")
-    assert "4 steps: 2 failed, 2 left out" in told
+    assert "4 steps: 2 failed, 2 skipped" in told
     assert "seed1/rotated.pt cannot be read as a trained model" in errors
 
 
@@ -105,7 +109,7 @@ def test_a_step_without_memory_stops_no_other(reproduce, monkeypatch):
     monkeypatch.setitem(reproduce_paper.SCRIPTS, TRAIN, SimpleNamespace(main=fail))
     code, told, errors = reproduce("--datasets", "digits")
     assert (code, errors.count("out of memory: ")) == (1, 1)
-    assert "4 steps: 1 done now, 1 failed, 2 left out" in told
+    assert "4 steps: 1 done now, 1 failed, 2 skipped" in told
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -118,7 +122,7 @@ def test_a_fault_of_the_program_stops_no_other_step_and_is_shown(reproduce, monk
     code, told, errors = reproduce("--datasets", "digits")
     shown = f"{type(error).__name__}: {error}"
     assert (code, errors.count(shown), errors.count("error: train ")) == (1, 1, 1)
-    assert "4 steps: 1 done now, 1 failed, 2 left out" in told
+    assert "4 steps: 1 done now, 1 failed, 2 skipped" in told
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -126,7 +130,7 @@ def test_folders_of_one_name_are_told_apart_by_their_content(reproduce, image_fo
     other = shutil.copytree(image_folder, tmp_path / "elsewhere" / image_folder.name)
     small = ("--samples", "4", "--seeds", "1", "--schedule", "0.01")
     assert reproduce("--datasets", str(image_folder), *small)[0] == 0
-    assert "4 steps: 3 were done before" in reproduce("--datasets", str(other), *small)[1]
+    assert "4 steps: 3 done before" in reproduce("--datasets", str(other), *small)[1]
     Image.new("RGB", (32, 32)).save(other / "test" / "cat" / "0.png")
     code, told, errors = reproduce("--datasets", str(other), *small)
     assert (code, "4 steps: 1 done now" in told) == (1, True)
@@ -142,8 +146,8 @@ def test_a_measurement_under_the_name_of_another_is_not_taken_for_it(reproduce, 
     values = tmp_path / "results" / "values"
     shutil.copy(values / "simple_conv_digits_rotation_mean.pickle", values / "simple_conv_digits_rotation_max.pickle")
     code, told, errors = reproduce("--datasets", "digits", "--seeds", "1")
-    assert (code, "4 steps: 2 were done before, 1 done now, 1 failed" in told) == (1, True)
-    assert "rotation_max.pickle holds another measurement, it was moved there" in errors
+    assert (code, "4 steps: 2 done before, 1 done now, 1 failed" in told) == (1, True)
+    assert "rotation_max.pickle contains another measurement, which was moved there" in errors
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -151,7 +155,7 @@ def test_the_epochs_of_a_schedule_and_the_precision_count(reproduce):
     assert reproduce("--datasets", "digits", "--seeds", "1")[0] == 0
     code, told, _ = reproduce("--datasets", "digits", "--seeds", "1", "--precision", "bf16")
     assert code == 1
-    assert "4 steps: 1 were done before, 1 done now, 2 failed" in told
+    assert "4 steps: 1 done before, 1 done now, 2 failed" in told
     code, _, errors = reproduce("--datasets", "digits", "--seeds", "1", "--schedule", "0.3")
     assert code == 1
     assert "was trained with number of epochs = 1, not 2" in errors
@@ -185,16 +189,16 @@ def test_fewer_samples_may_be_evaluated_and_measured_than_trained_on(reproduce, 
 
     assert reproduce(*small, "--test-samples", "23")[0] == 0
     assert samples() == (40, 23, 23)
-    assert "4 steps: 3 were done before" in reproduce(*small, "--test-samples", "23")[1]
+    assert "4 steps: 3 done before" in reproduce(*small, "--test-samples", "23")[1]
     code, told, errors = reproduce(*small, "--test-samples", "12")
-    assert (code, "4 steps: 1 were done before" in told, errors.count("samples 23, not 12: ")) == (1, True, 2)
+    assert (code, "4 steps: 1 done before" in told, errors.count("samples 23, not 12: ")) == (1, True, 2)
     code, _, errors = reproduce(*small)
     assert (code, "was trained with test samples = 23, not 40: --overwrite" in errors) == (1, True)
     shutil.rmtree(results)
     assert reproduce(*small)[0] == 0
     assert samples() == (40, 40, 40)
     code, told, errors = reproduce(*small, "--test-samples", "23")
-    assert (code, "4 steps: 1 were done before" in told) == (1, True)
+    assert (code, "4 steps: 1 done before" in told) == (1, True)
     assert errors.count("samples 40, not 23: --overwrite") == 2
     shutil.rmtree(results / "values")
     assert reproduce("--datasets", "digits", "--seeds", "2", "--test-samples", "23")[0] == 0

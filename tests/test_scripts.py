@@ -17,7 +17,8 @@ from PIL import Image
 import experiment_rotation
 import experiment_variance
 import plot_variances_models
-from pytorch.datasets import Normalization, load_dataset
+from pytorch.datasets import load_dataset
+from pytorch.datasets.normalization import Normalization
 from pytorch.errors import InputError
 from pytorch.experiments.evaluation import Evaluator
 from pytorch.experiments.storage import load_model, load_values, save_model
@@ -287,7 +288,7 @@ def test_several_seeds(home, tmp_path, capsys):
     found = 100 * np.array([pair[1].accuracy["rotated"] for pair in pairs])
     table = capsys.readouterr().out
     assert f"{found.mean():.2f} ± {found.std(ddof=1):.2f} %" in table
-    with pytest.raises(InputError, match=r"counts from the first pair that was trained, .*: --seed 0$"):
+    with pytest.raises(InputError, match=r"counts from the first trained pair, .*: use --seed 0$"):
         experiment_variance.main(["simple_conv", "digits", *folders, "--seed", "1", "--seeds", "2"])
 
 
@@ -424,11 +425,11 @@ def test_the_measure_normalizes_by_the_training_split(image_folder, tmp_path, mo
         (
             ("experiment_rotation.py", "resnet", "digits", "--epochs", "many"),
             2,
-            ["--epochs", "'many' is no whole number"],
+            ["--epochs", "'many' is not a whole number"],
         ),
         (("experiment_rotation.py", "resnet", "digits", "--seed", "9" * 20), 2, ["must be in 0 to 4294967295"]),
         (("experiment_rotation.py", "resnet", "digits", "--results-dir", "~no-such-user/x"), 2, ["begins with ~"]),
-        (("experiment_rotation.py", "resnet", "digits", "--device", "gpu"), 2, ["'gpu' is no device"]),
+        (("experiment_rotation.py", "resnet", "digits", "--device", "gpu"), 2, ["'gpu' is not a device"]),
         (("experiment_rotation.py", "resnet", "digits", "--device", "cuda:99"), 2, ["CUDA devices"]),
         (("experiment_rotation.py", "simple_conv", "digits", "--samples", "3"), 1, ["3 samples of 10 classes"]),
         (

@@ -10,7 +10,7 @@ import pytest
 import torch
 from test_result import result
 
-from pytorch.datasets import Normalization
+from pytorch.datasets.normalization import Normalization
 from pytorch.errors import FileError, InputError
 from pytorch.experiments.evaluation import AngleCurve
 from pytorch.experiments.provenance import versions

@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from pytorch.datasets import DATASETS, Normalization, Split
+from pytorch.datasets import DATASETS
+from pytorch.datasets.dataset import Split
+from pytorch.datasets.normalization import Normalization
 from pytorch.errors import InputError, TrainingError
 from pytorch.experiments.evaluation import Evaluator
 from pytorch.experiments.recipes import OPTIMIZERS, Recipe, recipe_for

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pytorch.datasets import Normalization
+from pytorch.datasets.normalization import Normalization
 from pytorch.errors import InputError
 from pytorch.transformations import (
     Brightness,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from pytorch.claims.claim import NO, UNCLEAR, YES, Case, Claim, range_text
 from pytorch.claims.learning import AT_CHANCE, chance, has_learned, proportion_error
@@ -65,8 +65,8 @@ class Loss:
     def half_width(self) -> float:
         """Half the width of the confidence interval."""
         upper = (1 + CONFIDENCE) / 2
-        of_trainings = stats.t.ppf(upper, self.trainings - 1) * self.over_trainings if self.trainings > 1 else 0.0
-        return math.hypot(stats.norm.ppf(upper) * self.over_images, of_trainings)
+        of_trainings = special.stdtrit(self.trainings - 1, upper) * self.over_trainings if self.trainings > 1 else 0.0
+        return math.hypot(special.ndtri(upper) * self.over_images, of_trainings)
 
 
 def collapse(found: Findings) -> tuple[Claim | None, Table]:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from pytorch.datasets import Normalization, Split
+from pytorch.datasets.dataset import Split
+from pytorch.datasets.normalization import Normalization
 from pytorch.transformations import Rotation, rotate
 from pytorch.variance.precision import autocast
 from pytorch.variance.recording.left_as_found import evaluation_mode

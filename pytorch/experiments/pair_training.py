@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pytorch.datasets import Dataset
+from pytorch.datasets.dataset import Dataset
 from pytorch.errors import FileError, InputError, TrainingError
 from pytorch.experiments.evaluation import Evaluator
 from pytorch.experiments.provenance import machine, now, running_commit, versions
@@ -18,7 +18,8 @@ from pytorch.experiments.summary import epoch_line
 from pytorch.experiments.trained_model import TrainedModel, initial_network
 from pytorch.experiments.training import Training
 from pytorch.experiments.vocabulary import PAIR, ROTATED
-from pytorch.variance.precision import PRECISIONS, usual_precision
+from pytorch.names import PRECISIONS
+from pytorch.variance.precision import usual_precision
 
 Pair = dict[str, TrainedModel]
 

@@ -9,13 +9,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 def versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
+    import numpy as np
+    import torch
+
     return {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}
 
 
@@ -68,8 +72,10 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def machine(device: torch.device) -> str:
+def machine(device: "torch.device") -> str:
     """Name the processor that computes."""
+    import torch  # not above: scripts ask for the commit before they need torch
+
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{_processor()}, {torch.get_num_threads()} threads"

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pytorch.datasets import Dataset, Normalization
+from pytorch.datasets.dataset import Dataset
+from pytorch.datasets.normalization import Normalization
 from pytorch.errors import InputError
 from pytorch.experiments.evaluation import AngleCurve
 from pytorch.experiments.recipes import Recipe

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pytorch.datasets import Normalization, Split
+from pytorch.datasets.dataset import Split
+from pytorch.datasets.normalization import Normalization
 from pytorch.errors import TrainingError
 from pytorch.experiments.evaluation import model_inputs, random_degrees
 from pytorch.experiments.progress import EpochBar

@@ -8,12 +8,11 @@ from pytorch.figures.class_maps import class_layers_figure, class_units_figure
 from pytorch.figures.comparisons import accuracy_and_layers_figure, depth_figure
 from pytorch.figures.heatmaps import heatmap_figure
 from pytorch.figures.layer_plots import classes_figure, layers_figure
-from pytorch.figures.saving import FORMATS, save_figure
+from pytorch.figures.saving import save_figure
 from pytorch.figures.training_plots import accuracy_figure, angle_figure, training_figure
 from pytorch.figures.unit_plots import units_figure
 
 __all__ = [
-    "FORMATS",
     "accuracy_and_layers_figure",
     "accuracy_figure",
     "angle_figure",

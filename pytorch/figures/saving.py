@@ -12,13 +12,12 @@ from PIL.PngImagePlugin import PngInfo
 
 from pytorch.errors import InputError
 from pytorch.files.whole_file import whole_file
+from pytorch.names import FORMATS
 
 DOTS_PER_INCH = 150
 
 COLOURS = 256
 """Size of the palette of a PNG, which makes the file a third as large."""
-
-FORMATS = ("png", "pdf", "svg")
 
 UNDATED = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
 """Metadata without a date, so that the same figure makes the same file."""

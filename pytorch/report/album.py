@@ -15,8 +15,9 @@ from tqdm import tqdm
 import pytorch
 from pytorch.errors import FileError, ReportedError
 from pytorch.experiments.provenance import file_digest
-from pytorch.figures import FORMATS, save_figure
+from pytorch.figures import save_figure
 from pytorch.files.whole_file import whole_file
+from pytorch.names import FORMATS
 from pytorch.report.gallery import CAPTIONS, Look, Plot
 
 VERSION = 1

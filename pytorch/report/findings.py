@@ -18,8 +18,8 @@ from pytorch.experiments.storage import (
 from pytorch.experiments.trained_model import TrainedModel, check_same_settings, weights_digest
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.experiments.vocabulary import CONTROLS, PAIR, UNROTATED
+from pytorch.names import AGGREGATIONS
 from pytorch.report.controls import controls_of
-from pytorch.variance.recording.aggregation import AGGREGATIONS
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""What the scripts share: ``options``, ``script`` (errors in one line), ``interruption`` and process settings."""
+"""What the scripts share: ``options``, ``script`` (errors in one line), ``interruption``, and process settings."""

@@ -1,4 +1,4 @@
-"""Keeping the memory that tensors leave behind, instead of handing it back to the system at every step."""
+"""Keeping freed memory for the next tensors instead of returning it to the system at every step."""
 
 import ctypes
 
@@ -7,14 +7,14 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> bool:
-    """Let the process keep freed memory for its next tensors; it goes back to the system when the process ends.
+    """Let the process keep freed memory for its next tensors, until it ends.
 
-    By default glibc maps each large array anew and unmaps it when it is freed. Activations are freed in every forward
-    pass, and for small networks clearing the pages of the next ones takes a fifth of the time. Does nothing where the
-    C library is another one.
+    By default glibc maps each large array afresh and unmaps it when it is freed. Every forward pass frees its
+    activations, and for small networks clearing the pages of the next ones takes a fifth of the time. Other C
+    libraries are left alone.
 
     Returns:
-        Whether the C library took it.
+        Whether the C library accepted the settings.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,7 +1,6 @@
-"""Ctrl-C while a script starts or ends: it leaves at once, with a line instead of a traceback.
+"""Ctrl-C while a script starts or ends: it exits at once, with one line instead of a traceback.
 
-Importing torch alone takes seconds, in which nothing has been begun. This module imports nothing but the standard
-library, so that a script can call it first.
+Importing torch alone takes seconds, and no work has begun by then.
 """
 
 import os
@@ -11,21 +10,21 @@ from types import FrameType
 from typing import NoReturn
 
 INTERRUPTED = 130
-"""Exit code: 128 and the number of the signal, as shells have it."""
+"""Exit code: 128 plus the signal's number, as in shells."""
 
 
 def leave_when_interrupted() -> None:
-    """From now on leave at Ctrl-C without unwinding, until ``raise_when_interrupted``; for scripts alone."""
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in the background of a shell
+    """Exit at Ctrl-C without unwinding, until ``raise_when_interrupted`` is called; for scripts only."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # a shell ignores it in background jobs
         signal.signal(signal.SIGINT, _leave)
 
 
 def raise_when_interrupted() -> None:
-    """From now on raise KeyboardInterrupt at Ctrl-C, as Python usually does."""
+    """Raise KeyboardInterrupt at Ctrl-C, which is Python's default."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _leave(signum: int, frame: FrameType | None) -> NoReturn:
-    os.write(sys.__stderr__.fileno(), b"\ninterrupted: nothing was under way, and every file that is there is whole\n")
+    os.write(sys.__stderr__.fileno(), b"\ninterrupted: no work was in progress, and every file is complete\n")
     os._exit(INTERRUPTED)

@@ -1,11 +1,11 @@
-"""How long a thread that waits for the others keeps its core, where other programs want it too.
+"""How long a waiting thread keeps its core, which matters when other programs use the cores too.
 
-PyTorch splits each operation among the cores, and whoever is done first waits for the rest. The OpenMP library of GCC,
-which PyTorch on Linux brings, lets it wait awake for milliseconds. On a core that another program shares that may be
-the very core that the missing part needs: then each of the thousands of operations of a forward pass takes
-milliseconds, and a run becomes several times slower. Awake for a tenth of a millisecond, threads miss nothing
-that counts where the cores are idle (measured). This module imports nothing but the standard library, so that a script
-can call it before it imports torch: the OpenMP library looks once, when it is loaded.
+PyTorch splits each operation among the cores, and threads that finish first wait for the rest. On Linux it brings the
+OpenMP library of GCC, which by default lets them spin for milliseconds. On a shared core, a spinning thread may block
+the very thread it waits for. Each of the thousands of operations in a forward pass then takes milliseconds, and a run
+becomes several times slower. Spinning for a tenth of a millisecond costs nothing measurable on idle cores.
+
+The OpenMP library reads the setting once, when it is loaded: a script must call this before it imports torch.
 
 Source:
     GNU libgomp, chapter 4, Environment Variables: GOMP_SPINCOUNT, OMP_WAIT_POLICY.
@@ -14,13 +14,13 @@ Source:
 import os
 
 SPINS = 10_000
-"""Some 0.1 ms; the library's own choice is 300,000."""
+"""About 0.1 ms; the library's default is 300,000."""
 
 
 def wait_briefly() -> None:
-    """From now on let threads that wait fall asleep soon; whoever has chosen otherwise by these variables is heard.
+    """Let waiting threads fall asleep soon, unless the user has set one of the two environment variables.
 
-    For scripts alone, before they import torch. Children inherit it. Other OpenMP libraries do not know the variable.
+    For scripts only, before they import torch. Child processes inherit the setting; other OpenMP libraries ignore it.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))

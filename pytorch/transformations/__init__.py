@@ -15,13 +15,12 @@ not reach a pixel leaves it 0 (black).
 
 from pytorch.transformations.composition import Composition, compositions
 from pytorch.transformations.lighting import Brightness, brightness
-from pytorch.transformations.registry import TRANSFORMATIONS, transformation_set
+from pytorch.transformations.registry import transformation_set
 from pytorch.transformations.rotation import DiscMask, Rotation, rotate, rotations
 from pytorch.transformations.scaling import Scaling, scalings
 from pytorch.transformations.translation import Translation, translations
 
 __all__ = [
-    "TRANSFORMATIONS",
     "Brightness",
     "Composition",
     "DiscMask",

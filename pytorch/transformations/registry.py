@@ -1,34 +1,23 @@
 """The sets that the command line offers, by name."""
 
 from collections.abc import Callable
+from pkgutil import resolve_name
 
 from torch import Tensor
 
 from pytorch.errors import InputError
-from pytorch.transformations.lighting import brightness
-from pytorch.transformations.rotation import rotations
-from pytorch.transformations.scaling import scalings
-from pytorch.transformations.translation import translations
-
-TRANSFORMATIONS: dict[str, Callable[[int], list]] = {
-    "rotation": rotations,
-    "rotation-disc": lambda steps: rotations(steps, disc=True),
-    "translation": translations,
-    "scale": scalings,
-    "brightness": brightness,
-}
-"""Name to a function of the number of steps."""
+from pytorch.names import TRANSFORMATIONS
 
 
 def transformation_set(name: str, steps: int) -> list[Callable[[Tensor], Tensor]]:
     """Build a set with its default range.
 
     Raises:
-        InputError: There is none of that name, or none of so many steps.
+        InputError: The name is unknown, or the set cannot have that number of steps.
 
     >>> [str(scaling) for scaling in transformation_set("scale", 2)]
     ['scaling by 1', 'scaling by 0.5']
     """
     if name not in TRANSFORMATIONS:
         raise InputError(f"unknown transformation {name!r}: there are {', '.join(TRANSFORMATIONS)}")
-    return TRANSFORMATIONS[name](steps)
+    return resolve_name(TRANSFORMATIONS[name])(steps)

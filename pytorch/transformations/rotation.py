@@ -85,6 +85,11 @@ def rotations(steps: int, degrees: float = 360, disc: bool = False) -> list[Call
     return [Composition((turn, DiscMask())) for turn in turns] if disc else turns
 
 
+def disc_rotations(steps: int) -> list[Callable[[Tensor], Tensor]]:
+    """``rotations`` over the full turn, each masked to the inscribed disc."""
+    return rotations(steps, disc=True)
+
+
 def rotate(images: Tensor, degrees: Tensor) -> Tensor:
     """Turn each image by an angle of its own, bilinearly, 0 where the turned image does not reach.
 

@@ -12,10 +12,9 @@ from torch.nn.parameter import UninitializedParameter
 from tqdm import tqdm
 
 from pytorch.errors import InputError
+from pytorch.names import PRECISIONS, aggregation_names
 from pytorch.variance.batches import in_batches
 from pytorch.variance.outcome import results
-from pytorch.variance.precision import PRECISIONS
-from pytorch.variance.recording.aggregation import aggregation_names
 from pytorch.variance.recording.layers import ChannelAxis, LayerChoice, named_modules
 from pytorch.variance.recording.left_as_found import Keeper, left_as_found
 from pytorch.variance.recording.recorder import ActivationRecorder

@@ -5,20 +5,16 @@ from contextlib import contextmanager
 
 import torch
 
-PRECISIONS: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16}
-"""Dtype of convolutions and matrix products; ``"fp32"`` keeps the model's own dtype."""
-
 
 @contextmanager
 def autocast(precision: str, device: torch.device) -> Iterator[None]:
     """Let networks compute in the given precision; a nested context overrides it.
 
     Args:
-        precision: A key of ``PRECISIONS``.
+        precision: One of ``pytorch.names.PRECISIONS``.
         device: Device of the networks.
     """
-    dtype = PRECISIONS[precision]
-    with whole_mantissas(), torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
+    with whole_mantissas(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
         yield
 
 

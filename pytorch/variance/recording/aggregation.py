@@ -7,11 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pytorch.errors import InputError
-
-AGGREGATIONS = ("mean", "max", "sum", "none")
-"""Ways to reduce the positions of an activation; with ``"none"`` every position is a unit."""
-
 EXACT_ENOUGH = (torch.float32, torch.float64)
 """Types that are aggregated without conversion; the sum of a feature map in a shorter type would lose digits."""
 
@@ -27,24 +22,6 @@ FEW_POSITIONS = 16
 
 IN_SEQUENCE = 128
 """Values to add in sequence: in a longer sum, rounding errors would grow."""
-
-
-def aggregation_names(aggregation: str | Sequence[str]) -> list[str]:
-    """Split and check aggregation names: one name, several separated by commas, or a sequence.
-
-    >>> aggregation_names("mean,max")
-    ['mean', 'max']
-
-    Raises:
-        InputError: A name is unknown or occurs twice, or there is none.
-    """
-    names = [name.strip() for name in aggregation.split(",")] if isinstance(aggregation, str) else list(aggregation)
-    for name in names:
-        if name not in AGGREGATIONS:
-            raise InputError(f"unknown aggregation {name!r}: choose from {', '.join(AGGREGATIONS)}")
-    if not names or len(set(names)) < len(names):
-        raise InputError("name each aggregation once, and at least one")
-    return names
 
 
 def unit_shapes(

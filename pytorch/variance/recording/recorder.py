@@ -15,8 +15,8 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.parameter import is_lazy
 
 from pytorch.errors import one_line
+from pytorch.names import aggregation_names
 from pytorch.variance.fast.reader import Reader
-from pytorch.variance.recording.aggregation import aggregation_names
 from pytorch.variance.recording.finding import LayerFinder, not_per_sample
 from pytorch.variance.recording.layers import (
     ChannelAxis,
