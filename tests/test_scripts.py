@@ -488,12 +488,25 @@ def test_a_bad_file_does_not_stop_the_others(home, tmp_path):
     assert (tmp_path / "plots" / "simple_conv_digits" / "rotation_mean_heatmap_all.png").exists()
 
 
-@pytest.mark.parametrize("script", ["experiment_rotation.py", "experiment_variance.py", "plot_variances_models.py"])
+SCRIPTS = ["experiment_rotation.py", "experiment_variance.py", "plot_variances_models.py", "reproduce_paper.py"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_help(tmp_path, script):
     process = run(tmp_path, script, "--help")
     assert process.returncode == 0
     assert "--results-dir" in process.stdout
     assert "default: None" not in process.stdout
+
+
+@pytest.mark.parametrize("argument", ["--help", "--no-such-option"])
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_and_wrong_usage_wait_for_no_slow_import(script, argument):
+    command = [sys.executable, "-X", "importtime", ROOT / script, argument]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    imported = {line.rpartition("|")[2].strip() for line in process.stderr.splitlines()}
+    assert "pytorch.scripts.options" in imported
+    assert not imported & {"torch", "numpy", "scipy", "matplotlib", "torchvision", "PIL", "typeguard"}
 
 
 def test_importing_does_no_work():

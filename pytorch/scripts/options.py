@@ -150,13 +150,11 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data-dir", type=folder_argument, help="folder for downloads (default: data in the results folder)"
     )
-    parser.add_argument(
-        "--device", type=_device, default="auto", help="cpu, cuda, cuda:1, ... (default: cuda if available)"
-    )
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda if available)")
 
 
 def parse(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
-    """Parse, expand ``~`` in the folders, and give ``--data-dir`` its default."""
+    """Parse, expand ``~`` in the folders, give ``--data-dir`` its default, and find the device."""
     options = parser.parse_args(arguments)
     try:
         options.results_dir = options.results_dir.expanduser()
@@ -165,6 +163,11 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argpa
             options.data_dir = (options.data_dir or options.results_dir / "data").expanduser()
     except RuntimeError as error:
         parser.error(f"a folder starts with ~: {error}")
+    try:
+        if "device" in options:
+            options.device = _device(options.device)
+    except InputError as error:
+        parser.error(f"argument --device: {error}")
     return options
 
 
@@ -247,15 +250,15 @@ def _as_argument(function: Callable[..., Any], *arguments: object) -> Any:
 
 
 def _device(name: str) -> "torch.device":
-    import torch  # not above: --help and most errors do without it
+    import torch  # not above: --help and most wrong usage does without it
 
     cuda = torch.cuda.is_available()
     try:
         device = torch.device(("cuda" if cuda else "cpu") if name == "auto" else name)
     except RuntimeError as error:
-        raise argparse.ArgumentTypeError(f"{name!r} is not a device: use cpu, cuda, cuda:1, ...") from error
+        raise InputError(f"{name!r} is not a device: use cpu, cuda, cuda:1, ...") from error
     if device.type not in ("cpu", "cuda"):
-        raise argparse.ArgumentTypeError(f"{name}: only cpu and cuda have the float64 that the measure needs")
+        raise InputError(f"{name}: only cpu and cuda have the float64 that the measure needs")
     if device.type == "cuda" and (not cuda or (device.index or 0) >= torch.cuda.device_count()):
-        raise argparse.ArgumentTypeError(f"{name}: this machine has {torch.cuda.device_count()} CUDA devices")
+        raise InputError(f"{name}: this machine has {torch.cuda.device_count()} CUDA devices")
     return device
