@@ -1,4 +1,4 @@
-"""How much memory this process may still take."""
+"""How much memory this process may use."""
 
 import os
 from contextlib import suppress
@@ -10,7 +10,7 @@ GIB = 2**30
 
 
 def available_memory(device: torch.device) -> float:
-    """Bytes of memory that the device has in all, for this process; infinite where the system does not tell."""
+    """Total memory of the device for this process, in bytes; infinite if the system does not report it."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     try:
@@ -21,11 +21,11 @@ def available_memory(device: torch.device) -> float:
 
 
 def granted_memory(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float:
-    """Bytes of memory that a container or a batch system grants this process; infinite where there is no limit.
+    """Memory limit that a container or a batch system sets for this process, in bytes; infinite without a limit.
 
     Args:
-        root: Where control groups are found (Linux, cgroups(7)); of version 1 those of memory are in a folder of it.
-        own: A line for each hierarchy: number, controllers, path of the process's group.
+        root: Folder of the control groups (Linux, cgroups(7)); version 1 keeps those for memory in a subfolder.
+        own: File with one line per hierarchy: number, controllers, path of the process's group.
     """
     limits = [float("inf")]
     with suppress(OSError, ValueError):
@@ -35,8 +35,8 @@ def granted_memory(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/
                 continue
             top, name = (root, "memory.max") if controllers == "" else (root / "memory", "memory.limit_in_bytes")
             group = top / path.lstrip("/")
-            for folder in (group, *group.parents):  # inside a container the path may be that outside of it
+            for folder in (group, *group.parents):  # inside a container this may be the path outside it
                 if folder.is_relative_to(top):
-                    with suppress(OSError, ValueError):  # "max": none
+                    with suppress(OSError, ValueError):  # "max": no limit
                         limits.append(float(int((folder / name).read_text())))
     return min(limits)

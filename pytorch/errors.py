@@ -1,10 +1,10 @@
-"""The exceptions that a user's input or machine can cause; the scripts report them in one line."""
+"""Exceptions caused by a user's input or machine; the scripts report them in one line."""
 
 LONGEST_LINE = 2000
 
 
 def one_line(text: object, longest: int = LONGEST_LINE) -> str:
-    r"""Write a text so that it is one line on a terminal and nothing else, whatever names from files are in it.
+    r"""Escape a text so that a terminal shows one plain line, even if it contains names from files.
 
     >>> one_line("a\nb\x1b[2J, 4 × 4")
     'a\\nb\\x1b[2J, 4 × 4'
@@ -15,16 +15,16 @@ def one_line(text: object, longest: int = LONGEST_LINE) -> str:
 
 
 class ReportedError(Exception):
-    """Something went wrong that a person can mend; the message says what, and what to do, in one line."""
+    """An error that a user can fix; the message says in one line what is wrong and what to do."""
 
 
 class InputError(ReportedError, ValueError):
-    """Something the user gave cannot be used."""
+    """The user's input cannot be used."""
 
 
 class TrainingError(ReportedError, RuntimeError):
-    """A training run came to nothing."""
+    """A training run failed."""
 
 
 class FileError(ReportedError, RuntimeError):
-    """A file of the results folder is missing, damaged, or not what it should be."""
+    """A file of the results folder is missing, damaged or unexpected."""

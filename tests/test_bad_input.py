@@ -159,9 +159,9 @@ UNUSABLE = {
     "cut off": (lambda path: path.write_bytes(path.read_bytes()[:60]), "1.png cannot be read as an image"),
     "16 bits": (lambda path: Image.new("I;16", (32, 32)).save(path), "1.png: images of mode I;16 are not supported"),
     "floating": (lambda path: Image.new("F", (32, 32)).save(path, format="TIFF"), "1.png: images of mode F"),
-    "animated": (frames, "1.png has 3 frames, and a sample is one: keep one, or remove it"),
-    "bomb": (bomb, "1.png claims more than 90000000 pixels; make it smaller, or remove it"),
-    "a pipe": (lambda path: (path.unlink(), os.mkfifo(path)), "1.png is no file"),
+    "animated": (frames, "1.png has 3 frames, but a sample is one image: keep one frame, or remove the file"),
+    "bomb": (bomb, "1.png claims more than 90000000 pixels; shrink it, or remove it"),
+    "a pipe": (lambda path: (path.unlink(), os.mkfifo(path)), "1.png is not a file"),
     "a program": (lambda path: path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0"), "1.png cannot be read as an image"),
     "a folder": (lambda path: (path.unlink(), path.mkdir()), "no images in the classes ['cat']"),
     "a class in test alone": (lambda path: (path.parents[1] / "newt").mkdir(), "no images in the classes ['newt']"),
@@ -315,11 +315,11 @@ def test_what_is_not_named_as_an_image_is_counted(script, image_folder):
     (image_folder / "test" / "loop").symlink_to(image_folder / "test" / "cat")
     (image_folder / "train" / "loop").symlink_to(image_folder / "train" / "cat")
     _, told, _ = script("train", "simple_conv", image_folder, *ONE_EPOCH)
-    assert f"{image_folder / 'train'}: files left out that are in no class or not named as images: 2" in told
+    assert f"{image_folder / 'train'}: files skipped that are in no class or not named as images: 2" in told
     os.mkfifo(image_folder / "train" / "dog" / "pipe.png")
     code, told, _ = script("train", "simple_conv", image_folder, *ONE_EPOCH)
     assert (code, len(errors(told))) == (1, 1)
-    assert "pipe.png is no file" in told
+    assert "pipe.png is not a file" in told
 
 
 def test_names_that_a_terminal_cannot_show_stop_nothing(tmp_path):

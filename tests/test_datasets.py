@@ -181,7 +181,7 @@ def test_files_that_are_no_images_are_left_out_and_it_is_said(image_folder, caps
     (image_folder / "train" / "cat" / "notes.txt").write_text("mine")
     shutil.copy(image_folder / "train" / "cat" / "0.png", image_folder / "train")
     assert len(load_dataset(str(image_folder), None).train) == 12
-    assert "train: files left out that are in no class or not named as images: 2" in capsys.readouterr().err
+    assert "train: files skipped that are in no class or not named as images: 2" in capsys.readouterr().err
 
 
 def test_what_is_hidden_is_skipped_and_counted(image_folder, tmp_path, capsys):

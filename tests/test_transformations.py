@@ -164,9 +164,9 @@ def test_brightness_and_compositions():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: translations(15), "15 translations form no square grid"),
-        (lambda: translations(16, spacing=1), "not of whole pixels"),
-        (lambda: scalings(1), "1 scalings: at least two"),
+        (lambda: translations(15), "15 translations do not form a square grid"),
+        (lambda: translations(16, spacing=1), "are not whole pixels"),
+        (lambda: scalings(1), "1 scalings: use at least two"),
         (lambda: scalings(4, smallest=-1), "two different numbers above 0"),
         (lambda: brightness(4, 1, 1), "two different numbers"),
         (lambda: transformation_set("shear", 4), "unknown transformation 'shear': there are rotation, rotation-disc"),

@@ -32,13 +32,13 @@ class Split:
 
 @dataclass(frozen=True)
 class Source:
-    """Where the samples of a data set come from; each pair is of the training split and of the test split.
+    """Where the samples of a data set come from; pairs are for the training split and the test split.
 
     Attributes:
-        classes: Their names.
-        labels: For each split (N,) int64.
-        read: For each split a function of indices, (n,) int64, that returns those images, (n, C, 32, 32) uint8.
-        fingerprint: Tells data sets of one name apart; empty where the name says it all.
+        classes: Names of the classes.
+        labels: (N,) int64 per split.
+        read: Per split, a function from indices, (n,) int64, to their images, (n, C, 32, 32) uint8.
+        fingerprint: Distinguishes data sets of the same name; empty if the name suffices.
     """
 
     classes: list[str]
@@ -49,14 +49,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training and a test split; the images of a split are read when it is first asked for.
+    """A training and a test split; the images of a split are read on first use.
 
     Attributes:
-        name: By which results are kept.
+        name: Name under which results are kept.
         source: Where the samples come from.
-        samples: At most so many of each split, equally many of each class; None: all.
-        seed: Of the choice of samples.
-        test_samples: Of the test split at most so many, likewise; None: as ``samples``.
+        samples: Maximum number of samples per split, balanced over the classes; None: all.
+        seed: Random seed for the choice of samples.
+        test_samples: Maximum number of test samples, likewise; None: as ``samples``.
     """
 
     name: str
@@ -72,12 +72,12 @@ class Dataset:
 
     @cached_property
     def train(self) -> Split:
-        """What models are trained on."""
+        """The split for training."""
         return self._split(0, self.samples)
 
     @cached_property
     def test(self) -> Split:
-        """What models are evaluated and measured on."""
+        """The split for evaluating and measuring."""
         return self._split(1, self.test_samples or self.samples)
 
     @cached_property
@@ -92,16 +92,16 @@ class Dataset:
 
 
 def balanced_subset(labels: Tensor, classes: int, samples: int | None, seed: int) -> Tensor:
-    """Choose at most ``samples`` samples, equally many of each class or one more of the first classes.
+    """Choose at most ``samples`` samples, equally many per class, or one more of the first classes.
 
     Args:
         labels: (N,) int64.
-        classes: K; each needs a sample at least.
-        samples: How many; None for all. Fewer are chosen where a class has not its share.
-        seed: Of the draw; the same seed draws the same samples.
+        classes: Number of classes, K; each needs at least one sample.
+        samples: Number of samples; None: all. Classes with too few samples give fewer.
+        seed: Random seed; the same seed draws the same samples.
 
     Returns:
-        Their indices in increasing order, (n,) int64.
+        Indices of the samples in increasing order, (n,) int64.
 
     Raises:
         InputError: ``samples`` is below the number of classes.
@@ -112,7 +112,7 @@ def balanced_subset(labels: Tensor, classes: int, samples: int | None, seed: int
     if samples is None:
         return torch.arange(len(labels))
     if samples < classes:
-        raise InputError(f"{samples} samples of {classes} classes: ask for at least {classes}, one of each")
+        raise InputError(f"{samples} samples for {classes} classes: use at least {classes}, one per class")
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(labels), generator=generator)
     chosen = [order[labels[order] == label][:share] for label, share in enumerate(_shares(classes, samples))]
@@ -120,7 +120,7 @@ def balanced_subset(labels: Tensor, classes: int, samples: int | None, seed: int
 
 
 def subset_size(counts: Sequence[int], samples: int) -> int:
-    """How many samples ``balanced_subset`` chooses of classes that have so many.
+    """How many samples ``balanced_subset`` chooses from classes of these sizes.
 
     >>> subset_size([5, 1, 5], 6)
     5

@@ -10,18 +10,17 @@ from pytorch.datasets.dataset import SIZE, Source
 
 FILE = Path(__file__).with_name("digits.csv.gz")
 ENLARGED = 24
-"""The side to which 8 × 8 images are enlarged: its diagonal, 34, leaves almost nothing to be cut off by a turn
-within 32 × 32."""
+"""Side of the enlarged 8 × 8 images, in pixels. Its diagonal is 34: rotating within 32 × 32 cuts off almost nothing."""
 
 
 def read_digits(data_dir: Path | None) -> Source:
     """Read the digits, 1 × 32 × 32; no download.
 
-    The 8 × 8 images of values 0 to 16 are enlarged threefold, bilinearly, brought to 0 to 255, and padded with
-    black to 32 × 32. Of each class every fifth sample is a test sample: 1,442 for training, 355 for testing.
+    The 8 × 8 images with values 0 to 16 are enlarged threefold (bilinear), scaled to 0 to 255 and padded with black
+    to 32 × 32. Every fifth sample of a class is a test sample: 1,442 for training, 355 for testing.
 
     Args:
-        data_dir: Unused: nothing is downloaded.
+        data_dir: Unused; nothing is downloaded.
     """
     table = torch.from_numpy(np.loadtxt(FILE, delimiter=",", dtype=np.int64))
     small = table[:, :-1].reshape(-1, 1, 8, 8).float()

@@ -18,35 +18,34 @@ from pytorch.errors import InputError
 from pytorch.variance.result import check_class_names
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-"""How a file is named that counts as an image, in either letter case."""
+"""Suffixes of image files, in either letter case."""
 
 FORMATS = ("PNG", "JPEG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
-"""What a file may hold, however it is called; of others PIL may start programs to decode them."""
+"""Formats to decode, whatever a file is called; for others PIL may start external programs."""
 
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
-"""Modes of PIL that become RGB without losing depth."""
+"""Modes of PIL that convert to RGB without losing depth."""
 
 MAX_PIXELS = 90_000_000
-"""A small file can claim any number of them, and so ask for all memory."""
+"""Largest size to decode: a small file can claim any number of pixels, and so take all memory."""
 
 
 def read_image_folder(folder: Path) -> Source:
-    """List the images of a folder; they are decoded, as 3 × 32 × 32, once it is known which are wanted.
+    """List the images of a folder; only selected ones are decoded, as 3 × 32 × 32.
 
-    Grey images get three equal channels, and photographs are turned as their camera noted. Images of another size
-    are resized; files of other kinds, and hidden files and folders (``.*`` and ``__MACOSX``), are left out. All of
-    this is said.
+    Grey images get three equal channels, and photographs are turned as their camera recorded. Images of another size
+    are resized. Files of other kinds, and hidden files and folders (``.*`` and ``__MACOSX``), are skipped. Messages on
+    stderr count what is resized and skipped.
 
     Args:
-        folder: With ``train/<class>/*`` and ``test/<class>/*``; the classes are those of ``train``.
+        folder: Folder with ``train/<class>/*`` and ``test/<class>/*``; ``train`` defines the classes.
 
     Raises:
-        InputError: A split is missing, a class has no image in it, the splits have not the same classes, or a class
-            cannot be called what it is called.
+        InputError: A split is missing, a class has no images or an unusable name, or the splits have different classes.
     """
     for split in ("train", "test"):
         if not (folder / split).is_dir():
-            raise InputError(f"{folder} has no folder {split}/: train/<class>/* and test/<class>/* are needed")
+            raise InputError(f"{folder} has no folder {split}/: it needs train/<class>/* and test/<class>/*")
     classes, train_files, train_labels, train_hidden = _list(folder / "train")
     test_classes, test_files, test_labels, test_hidden = _list(folder / "test")
     if hidden := train_hidden + test_hidden:
@@ -57,7 +56,7 @@ def read_image_folder(folder: Path) -> Source:
     check_class_names(classes)
     for name in classes:
         if not all(map(str.isprintable, name)):
-            raise InputError(f"{folder}: the class {name!r} has letters that cannot be printed; rename it")
+            raise InputError(f"{folder}: the class {name!r} has unprintable characters; rename it")
     return Source(
         classes=classes,
         labels=(train_labels, test_labels),
@@ -67,11 +66,11 @@ def read_image_folder(folder: Path) -> Source:
 
 
 def _fingerprint(folder: Path, files: list[Path]) -> str:
-    """A number that tells the files of a folder, by name and content, from those of another, wherever it lies."""
+    """Digest of the names and contents of the files of a folder, independent of its path."""
     digest = hashlib.sha256()
     for path in tqdm(files, desc="checking images", unit=" files", disable=None):
-        if not path.is_file():  # a pipe would be waited for
-            raise InputError(f"{path} is no file")
+        if not path.is_file():  # reading a pipe would block
+            raise InputError(f"{path} is not a file")
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         digest.update(f"{path.relative_to(folder)} {content}\n".encode("utf-8", "surrogateescape"))
@@ -79,7 +78,7 @@ def _fingerprint(folder: Path, files: list[Path]) -> str:
 
 
 def _list(folder: Path) -> tuple[list[str], list[Path], Tensor, int]:
-    """Return the classes, the image files, their labels, and how many names were skipped because they are hidden."""
+    """Return the classes, the image files, their labels, and the number of hidden names skipped."""
     classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
     images: dict[str, list[Path]] = {name: [] for name in classes}
     hidden = others = 0
@@ -92,11 +91,11 @@ def _list(folder: Path) -> tuple[list[str], list[Path], Tensor, int]:
         if chosen:
             images[parts[0]] += chosen
     if others:
-        print(f"{folder}: files left out that are in no class or not named as images: {others}", file=sys.stderr)
+        print(f"{folder}: files skipped that are in no class or not named as images: {others}", file=sys.stderr)
     if not classes:
-        raise InputError(f"{folder} has no folder of a class in it: <class>/* is needed")
+        raise InputError(f"{folder} has no class folders: it needs <class>/*")
     if empty := [name for name, files in images.items() if not files]:
-        raise InputError(f"{folder}: no images in the classes {empty} (named {', '.join(SUFFIXES)}; not hidden)")
+        raise InputError(f"{folder}: no images in the classes {empty} (visible files named {', '.join(SUFFIXES)})")
     labels = torch.tensor([label for label, name in enumerate(classes) for _ in images[name]])
     return classes, [file for files in images.values() for file in files], labels, hidden
 
@@ -122,24 +121,26 @@ def _decode(files: list[Path], split: str, indices: Tensor) -> Tensor:
 
 def _open(file: Path) -> Image.Image:
     found = Image.MAX_IMAGE_PIXELS
-    # PIL refuses twice its limit; below that it only warns, and for a WebP file it has taken the memory by then.
+    # PIL raises above twice its limit; below, it only warns, and for WebP only after allocating the memory.
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
     quiet = warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning)
     try:
         if not file.is_file():
-            raise InputError(f"{file} is no file")
+            raise InputError(f"{file} is not a file")
         with quiet, Image.open(file, formats=FORMATS) as image:
-            # Cameras put a preview after the picture, and call it a JPEG all the same.
+            # Cameras append a preview to the picture and still call it a JPEG.
             if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-                raise InputError(f"{file} has {image.n_frames} frames, and a sample is one: keep one, or remove it")
+                raise InputError(
+                    f"{file} has {image.n_frames} frames, but a sample is one image: keep one frame, or remove the file"
+                )
             if image.mode not in EIGHT_BIT_MODES:
                 raise InputError(f"{file}: images of mode {image.mode} are not supported; convert it to 8-bit RGB")
             return ImageOps.exif_transpose(image).convert("RGB")
     except InputError:
         raise
     except Image.DecompressionBombError as error:
-        raise InputError(f"{file} claims more than {MAX_PIXELS} pixels; make it smaller, or remove it") from error
-    except Exception as error:  # decoders raise whatever a damaged file makes them
-        raise InputError(f"{file} cannot be read as an image ({error}); remove it or repair it") from error
+        raise InputError(f"{file} claims more than {MAX_PIXELS} pixels; shrink it, or remove it") from error
+    except Exception as error:  # decoders raise all kinds of errors for damaged files
+        raise InputError(f"{file} cannot be read as an image ({error}); repair it, or remove it") from error
     finally:
         Image.MAX_IMAGE_PIXELS = found

@@ -1,4 +1,4 @@
-"""The constants that normalise images: those of the training split, for every split and every class."""
+"""Normalising images, always with the constants of the training split, for every split and class."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,8 +14,8 @@ class Normalization:
     """(image / 255 - mean) / std, channel by channel.
 
     Attributes:
-        mean: Of the training pixels / 255, one for each channel.
-        std: Their standard deviation.
+        mean: Mean of the training pixels / 255, one per channel.
+        std: Standard deviation of the same, one per channel.
     """
 
     mean: tuple[float, ...]
@@ -23,10 +23,10 @@ class Normalization:
 
     @classmethod
     def of(cls, images: Tensor) -> "Normalization":
-        """Compute the constants of training images exactly, from a count of each pixel value.
+        """Compute the exact constants of training images, by counting pixel values.
 
         Args:
-            images: (N, C, H, W) uint8. A channel of one value throughout gets the deviation 1.
+            images: (N, C, H, W) uint8. A constant channel gets the deviation 1.
 
         >>> Normalization.of(torch.tensor([[[[0, 255]]]], dtype=torch.uint8))
         Normalization(mean=(0.5,), std=(0.5,))
@@ -43,7 +43,7 @@ class Normalization:
         return cls(tuple(means), tuple(stds))
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Normalise images on the scale 0 to 255, (B, C, H, W) of any type; the result is floating point."""
+        """Normalise images on the scale 0 to 255, (B, C, H, W) of any dtype; returns floating point."""
         images = as_floating(images)
         mean, std = _constants(self.mean, self.std, images.dtype, images.device)
         return (images - mean).div_(std)
@@ -53,7 +53,7 @@ class Normalization:
 def _constants(
     mean: tuple[float, ...], std: tuple[float, ...], dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Mean and deviation on the scale 0 to 255, (C, 1, 1) each; kept, as every batch needs them."""
-    with torch.inference_mode(False):  # what is kept must serve in any mode
+    """Mean and deviation on the scale 0 to 255, (C, 1, 1) each; cached for the next batches."""
+    with torch.inference_mode(False):  # cached tensors must work in any mode
         constants = 255 * torch.tensor([mean, std], dtype=dtype)
         return constants.to(device).reshape(2, -1, 1, 1).unbind()

@@ -1,8 +1,8 @@
-"""All-CNN-C: convolutions only, strides instead of poolings.
+"""All-CNN-C: only convolutions, with strides instead of pooling.
 
 Source:
     Springenberg, Dosovitskiy, Brox, Riedmiller (2014), Striving for Simplicity: The All Convolutional Net, table 1
-    (model C) and table 2 (strides for poolings); dropout as in section 3.1.
+    (model C) and table 2 (strides instead of pooling); dropout as in section 3.1.
 """
 
 from collections import OrderedDict
@@ -15,13 +15,13 @@ from pytorch.models.log_softmax import LogSoftmax
 def all_convolutional(channels: int, classes: int) -> nn.Sequential:
     """Build All-CNN-C.
 
-    As in the paper, the seventh convolution is not padded (8 × 8 to 6 × 6), and the 1 × 1 convolutions, which
-    need no padding, have none. Unlike there, no ReLU follows the last convolution: the log-softmax after the
-    average needs scores of either sign, and a class whose scores were all cut to 0 would stop learning. Weights
-    are drawn as He et al. (2015) propose for ReLU, without which nine layers lacking normalisation hardly start.
+    As in the paper, the seventh convolution is not padded (8 × 8 to 6 × 6), nor are the 1 × 1 convolutions. Unlike
+    in the paper, no ReLU follows the last convolution. The log-softmax after the average needs scores of either sign,
+    and a class whose scores were all cut to 0 would stop learning. Weights are initialised as He et al. (2015)
+    propose for ReLU; otherwise nine layers without normalisation hardly begin to learn.
 
     Args:
-        channels: Of the input, (B, channels, 32, 32).
+        channels: Channels of the input, (B, channels, 32, 32).
         classes: Number of log-probabilities.
     """
     model = nn.Sequential(

@@ -1,8 +1,8 @@
 """Residual networks with the CIFAR stem: one 3 × 3 convolution of stride 1, no pooling before the first stage.
 
-torchvision's residual blocks add with ``+=`` and use one in-place ReLU for several layers; here every step of a
-block is a module of its own, so that it has a name and is measured. An identity shortcut is none: it would be a
-copy of the block's input, which is measured already.
+torchvision's residual blocks add with ``+=`` and reuse one in-place ReLU for several layers. Here every step of a block
+is a separate module, with a name, so that it is measured. An identity shortcut is not: it would copy the block's input,
+which is measured already.
 
 Source:
     He, Zhang, Ren, Sun (2015), Deep Residual Learning for Image Recognition, table 1; the stem as in section 4.2;
@@ -17,7 +17,7 @@ from pytorch.models.log_softmax import LogSoftmax
 
 
 class Sum(nn.Module):
-    """The sum of a residual and its shortcut, as a module, so that it can be measured."""
+    """The sum of a residual and its shortcut, as a module to be measured."""
 
     def forward(self, residual: Tensor, shortcut: Tensor) -> Tensor:
         """Add two activations of the same shape."""
@@ -25,12 +25,12 @@ class Sum(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """relu(residual + shortcut), the residual of two 3 × 3 convolutions.
+    """relu(residual + shortcut), where the residual is two 3 × 3 convolutions.
 
     Args:
-        inputs: Channels that come in.
-        filters: Of both convolutions; the channels that go out.
-        stride: Of the first convolution and of the shortcut.
+        inputs: Number of input channels.
+        filters: Filters of both convolutions, and output channels.
+        stride: Stride of the first convolution and of the shortcut.
     """
 
     widening = 1
@@ -54,12 +54,12 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """relu(residual + shortcut), the residual of a 1 × 1, a 3 × 3 and a widening 1 × 1 convolution.
+    """relu(residual + shortcut), where the residual is a 1 × 1, a 3 × 3 and a widening 1 × 1 convolution.
 
     Args:
-        inputs: Channels that come in.
-        filters: Of the first two convolutions; four times as many channels go out.
-        stride: Of the 3 × 3 convolution and of the shortcut.
+        inputs: Number of input channels.
+        filters: Filters of the first two convolutions; there are four times as many output channels.
+        stride: Stride of the 3 × 3 convolution and of the shortcut.
     """
 
     widening = 4
@@ -88,14 +88,14 @@ class Bottleneck(nn.Module):
 
 
 def shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
-    """The identity, or a normalised 1 × 1 convolution where the residual has another shape than its input."""
+    """Build the identity, or a normalised 1 × 1 convolution if the residual's shape differs from its input's."""
     if stride == 1 and inputs == outputs:
         return nn.Identity()
     return nn.Sequential(OrderedDict(conv=convolution(inputs, outputs, 1, stride), norm=nn.BatchNorm2d(outputs)))
 
 
 def convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
-    """A convolution that keeps the image's size but for its stride; its bias is left to the normalisation."""
+    """Build a convolution that only its stride makes smaller; the normalisation supplies its bias."""
     layer = nn.Conv2d(inputs, outputs, size, stride=stride, padding=size // 2, bias=False)
     nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     return layer
@@ -105,10 +105,10 @@ def resnet(channels: int, classes: int, block: type[BasicBlock | Bottleneck], de
     """Build a residual network.
 
     Args:
-        channels: Of the input, (B, channels, 32, 32).
+        channels: Channels of the input, (B, channels, 32, 32).
         classes: Number of log-probabilities.
-        block: What it is made of.
-        depths: Number of blocks of each stage; each stage after the first halves the image and doubles the filters.
+        block: Class of its blocks.
+        depths: Number of blocks per stage; each stage after the first halves the image and doubles the filters.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         conv=convolution(channels, 64, 3), norm=nn.BatchNorm2d(64), relu=nn.ReLU()
@@ -128,15 +128,15 @@ def resnet(channels: int, classes: int, block: type[BasicBlock | Bottleneck], de
 
 
 def resnet18(channels: int, classes: int) -> nn.Sequential:
-    """Build ResNet-18; arguments as ``resnet``."""
+    """Build ResNet-18; arguments as in ``resnet``."""
     return resnet(channels, classes, BasicBlock, [2, 2, 2, 2])
 
 
 def resnet34(channels: int, classes: int) -> nn.Sequential:
-    """Build ResNet-34; arguments as ``resnet``."""
+    """Build ResNet-34; arguments as in ``resnet``."""
     return resnet(channels, classes, BasicBlock, [3, 4, 6, 3])
 
 
 def resnet50(channels: int, classes: int) -> nn.Sequential:
-    """Build ResNet-50; arguments as ``resnet``."""
+    """Build ResNet-50; arguments as in ``resnet``."""
     return resnet(channels, classes, Bottleneck, [3, 4, 6, 3])

@@ -1,4 +1,4 @@
-"""A simple convolutional network: five 3 × 3 convolutions, two poolings, two linear layers."""
+"""A simple convolutional network: five 3 × 3 convolutions, two pooling layers, two linear layers."""
 
 from collections import OrderedDict
 
@@ -11,7 +11,7 @@ def simple_conv(channels: int, classes: int, filters: int = 32) -> nn.Sequential
     """Build the network; its five convolutions have 1, 1, 2, 2 and 4 times ``filters`` filters.
 
     Args:
-        channels: Of the input, (B, channels, 32, 32).
+        channels: Channels of the input, (B, channels, 32, 32).
         classes: Number of log-probabilities.
         filters: Filters of the first convolution.
     """

@@ -1,4 +1,4 @@
-"""VGG16 with batch normalisation, its classifier sized for 32 × 32 images.
+"""VGG16 with batch normalisation, and a classifier for 32 × 32 images.
 
 Source:
     Simonyan, Zisserman (2014), Very Deep Convolutional Networks for Large-Scale Image Recognition, table 1, column D.
@@ -11,21 +11,21 @@ from torch import nn
 from pytorch.models.log_softmax import LogSoftmax
 
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-"""Filters of the convolutions of each block; a max-pooling ends a block."""
+"""Filters of the convolutions in each block; max-pooling ends a block."""
 
 
 def vgg16(channels: int, classes: int) -> nn.Sequential:
-    """Build VGG16: 13 convolutions, each normalised, five poolings and three linear layers of width 512.
+    """Build VGG16: 13 normalised convolutions, five pooling layers and three linear layers of width 512.
 
     Args:
-        channels: Of the input, (B, channels, 32, 32).
+        channels: Channels of the input, (B, channels, 32, 32).
         classes: Number of log-probabilities.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     inputs = channels
     for block, filters in enumerate(BLOCKS, start=1):
         for index, outputs in enumerate(filters, start=1):
-            # The normalisation that follows has a bias of its own and takes away any other.
+            # The next normalisation has a bias and would cancel this one.
             layers[f"conv{block}_{index}"] = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
             layers[f"norm{block}_{index}"] = nn.BatchNorm2d(outputs)
             layers[f"relu{block}_{index}"] = nn.ReLU()

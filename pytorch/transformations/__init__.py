@@ -1,8 +1,8 @@
 """Finite, ordered, deterministic sets of image transformations, on tensors.
 
-A transformation is a callable on a batch (B, C, H, W); a set is a sequence of them. The values stay on the scale
-they come in; the result is floating point, also for uint8 images, because interpolation makes fractions. What does
-not reach a pixel leaves it 0 (black).
+A transformation is a callable on a batch (B, C, H, W); a set is a sequence of them. Values keep their scale. The
+result is floating point, even for uint8 images, because interpolation makes fractions. Pixels that the transformed
+image does not cover are 0 (black).
 
 | set | grid of i = 0 ... n - 1 | interpolation | identity |
 |---|---|---|---|

@@ -11,7 +11,7 @@ class Composition:
     """Apply transformations one after another.
 
     Attributes:
-        parts: The first is applied first.
+        parts: The transformations, in the order of application.
     """
 
     parts: tuple[Callable[[Tensor], Tensor], ...]
@@ -29,9 +29,7 @@ class Composition:
 def compositions(
     first: Sequence[Callable[[Tensor], Tensor]], second: Sequence[Callable[[Tensor], Tensor]]
 ) -> list[Composition]:
-    """Compose every transformation of one set with every one of another.
-
-    The order is that of ``first``, and for each of those that of ``second``.
+    """Compose every transformation of one set with every one of another, in the order of ``first``, then ``second``.
 
     >>> from pytorch.transformations import brightness, rotations
     >>> [str(both) for both in compositions(rotations(2), brightness(2, darkest=0.5))][:2]

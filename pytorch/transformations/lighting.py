@@ -10,10 +10,10 @@ from pytorch.transformations.warping import as_floating
 
 @dataclass(frozen=True)
 class Brightness:
-    """Multiply the values of every image; nothing is clipped, since what is white on their scale is not known.
+    """Multiply the values of every image, without clipping, because the value of white is unknown.
 
     Attributes:
-        factor: 0.5 halves them.
+        factor: Multiplier; 0.5 halves the values.
 
     >>> import torch
     >>> Brightness(0.5)(torch.tensor([[[[100]]]])).item()
@@ -33,12 +33,12 @@ class Brightness:
 def brightness(steps: int, darkest: float = 0.25, brightest: float = 1.0) -> list[Brightness]:
     """Factors brightest · (darkest / brightest)^(i / (steps - 1)), the brightest first.
 
-    With the default range the identity comes first, and no image leaves its scale.
+    With the default range the identity comes first, and no value leaves its scale.
 
     >>> [darker.factor for darker in brightness(3)]
     [1.0, 0.5, 0.25]
 
     Raises:
-        InputError: ``steps`` is below 2, or the range is none.
+        InputError: ``steps`` is below 2, or the range is invalid.
     """
     return [Brightness(factor) for factor in geometric(steps, brightest, darkest, "levels of brightness")]

@@ -1,4 +1,4 @@
-"""Turning images about their centre."""
+"""Rotating images about their centre."""
 
 import math
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from pytorch.transformations.warping import as_floating, warp, warp_alike
 
 @dataclass(frozen=True)
 class Rotation:
-    """Turn every image about its centre.
+    """Rotate every image about its centre.
 
-    Bilinear interpolation; 0 (black) where the turned image does not reach. Multiples of 90° on square images,
-    and of 180° on any, move pixels only and are exact.
+    Bilinear interpolation; 0 (black) where the rotated image does not reach. Multiples of 90° on square images, and
+    of 180° on any, only move pixels and are exact.
 
     Attributes:
-        degrees: Counter-clockwise.
+        degrees: Angle, counter-clockwise.
 
     >>> Rotation(90)(torch.tensor([[[[1, 2], [3, 4]]]])).tolist()
     [[[[2.0, 4.0], [1.0, 3.0]]]]
@@ -29,7 +29,7 @@ class Rotation:
     degrees: float
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Turn ``images``, (B, C, H, W)."""
+        """Rotate ``images``, (B, C, H, W)."""
         images = as_floating(images)
         quarters, rest = divmod(self.degrees, 90)
         if rest == 0 and (images.shape[2] == images.shape[3] or quarters % 2 == 0):
@@ -43,10 +43,10 @@ class Rotation:
 
 @dataclass(frozen=True)
 class DiscMask:
-    """Keep what lies in the disc inscribed in the image, and set the rest to 0, so that corners cannot speak.
+    """Keep the disc inscribed in the image, and set the rest to 0, to exclude the corners.
 
-    A pixel is kept if its centre is at most (min(H, W) - 1) / 2 away from the image's: whatever the turn, its value
-    then comes from within the image.
+    A pixel is kept if its centre is at most (min(H, W) - 1) / 2 away from the image's centre. Under any rotation its
+    value then comes from inside the image.
 
     >>> DiscMask()(torch.ones(1, 1, 5, 5))[0, 0].int().tolist()
     [[0, 0, 1, 0, 0], [0, 1, 1, 1, 0], [1, 1, 1, 1, 1], [0, 1, 1, 1, 0], [0, 0, 1, 0, 0]]
@@ -65,13 +65,13 @@ class DiscMask:
 
 
 def rotations(steps: int, degrees: float = 360, disc: bool = False) -> list[Callable[[Tensor], Tensor]]:
-    """Rotations by ``degrees`` · i / ``steps`` for i = 0 ... ``steps`` - 1: the identity first, the end left out.
+    """Rotations by ``degrees`` · i / ``steps`` for i = 0 ... ``steps`` - 1: the identity first, without the end.
 
     Args:
-        steps: How many.
-        degrees: The range that they divide.
-        disc: Whether to mask each turned image, the first one too, to its inscribed disc; then no pixel that a turn
-            brings in or loses is left.
+        steps: Number of rotations.
+        degrees: Range that they divide.
+        disc: Whether to mask every image, rotated or not, to its inscribed disc: no remaining pixel enters or leaves
+            the image.
 
     >>> [rotation.degrees for rotation in rotations(4)]
     [0.0, 90.0, 180.0, 270.0]
@@ -80,7 +80,7 @@ def rotations(steps: int, degrees: float = 360, disc: bool = False) -> list[Call
         InputError: ``steps`` is below 1.
     """
     if steps < 1:
-        raise InputError(f"{steps} rotations: at least one is needed")
+        raise InputError(f"{steps} rotations: use at least one")
     turns = [Rotation(degrees * step / steps) for step in range(steps)]
     return [Composition((turn, DiscMask())) for turn in turns] if disc else turns
 
@@ -91,19 +91,19 @@ def disc_rotations(steps: int) -> list[Callable[[Tensor], Tensor]]:
 
 
 def rotate(images: Tensor, degrees: Tensor) -> Tensor:
-    """Turn each image by an angle of its own, bilinearly, 0 where the turned image does not reach.
+    """Rotate each image by its own angle, bilinearly; 0 where the rotated image does not reach.
 
     A pixel at (x, y) from the centre, y downwards, takes the value found at
-    (x cos a - y sin a, x sin a + y cos a): a turn by the angle a, counter-clockwise.
+    (x cos a - y sin a, x sin a + y cos a): a rotation by the angle a, counter-clockwise.
 
     Args:
         images: (B, C, H, W).
-        degrees: (B,), counter-clockwise; on any device.
+        degrees: Angles (B,), counter-clockwise; on any device.
 
     Returns:
         (B, C, H, W), floating point.
     """
-    # Without waiting for the device, should the angles come from elsewhere.
+    # Angles from another device are copied without waiting.
     radians = degrees.to(images.device, non_blocking=True).double() * (math.pi / 180)
     cosine, sine = torch.cos(radians), torch.sin(radians)
     maps = torch.stack([torch.stack([cosine, -sine], dim=-1), torch.stack([sine, cosine], dim=-1)], dim=-2)

@@ -1,4 +1,4 @@
-"""Making what an image shows larger or smaller."""
+"""Scaling the content of images."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ from pytorch.transformations.warping import as_floating, warp_alike
 
 @dataclass(frozen=True)
 class Scaling:
-    """Scale what every image shows about its centre; the image keeps its size.
+    """Scale the content of every image about its centre; the image keeps its size.
 
-    Bilinear interpolation, without a filter against aliasing; 0 (black) where the scaled image does not reach. A
-    factor of 1 changes nothing.
+    Bilinear interpolation without antialiasing; 0 (black) where the scaled image does not reach. A factor of 1
+    changes nothing.
 
     Attributes:
-        factor: 0.5 halves lengths, 2 doubles them.
+        factor: Multiplier of lengths; 0.5 halves them, 2 doubles them.
 
     >>> import torch
     >>> Scaling(0.5)(torch.full((1, 1, 4, 4), 8.0))[0, 0].tolist()
@@ -45,22 +45,22 @@ def scalings(steps: int, smallest: float = 0.5, largest: float = 1.0) -> list[Sc
     [1.0, 0.5, 0.25]
 
     Raises:
-        InputError: ``steps`` is below 2, or the range is none.
+        InputError: ``steps`` is below 2, or the range is invalid.
     """
     return [Scaling(factor) for factor in geometric(steps, largest, smallest, "scalings")]
 
 
 def geometric(steps: int, first: float, last: float, what: str) -> list[float]:
-    """Return ``steps`` numbers from ``first`` to ``last``, both included, each the same multiple of the one before.
+    """Return ``steps`` numbers in geometric progression from ``first`` to ``last``, both included.
 
     >>> geometric(3, 1, 4, "scalings")
     [1.0, 2.0, 4.0]
 
     Raises:
-        InputError: Fewer than two, or an end that is not above 0, or both ends the same; ``what`` names them.
+        InputError: There are fewer than two, an end is not above 0, or both ends are equal; ``what`` names them.
     """
     if steps < 2:
-        raise InputError(f"{steps} {what}: at least two are needed to reach from {first:g} to {last:g}")
+        raise InputError(f"{steps} {what}: use at least two to reach from {first:g} to {last:g}")
     if not (first > 0 and last > 0 and first != last):
-        raise InputError(f"{what} cannot reach from {first:g} to {last:g}: two different numbers above 0 are needed")
+        raise InputError(f"{what} cannot reach from {first:g} to {last:g}: use two different numbers above 0")
     return [first * (last / first) ** (step / (steps - 1)) for step in range(steps)]

@@ -15,8 +15,8 @@ class Translation:
     """Shift every image by whole pixels, without interpolation; 0 (black) where the shifted image does not reach.
 
     Attributes:
-        right: Pixels to the right; negative to the left.
-        down: Pixels down; negative up.
+        right: Pixels to the right; negative: to the left.
+        down: Pixels down; negative: up.
 
     >>> import torch
     >>> Translation(1, 0)(torch.tensor([[[[1, 2], [3, 4]]]])).tolist()
@@ -30,7 +30,7 @@ class Translation:
         """Shift ``images``, (B, C, H, W)."""
         height, width = images.shape[-2:]
         right, down = (max(-size, min(size, by)) for size, by in ((width, self.right), (height, self.down)))
-        # A negative padding crops.
+        # Negative padding crops.
         return F.pad(as_floating(images), (right, -right, down, -down))
 
     def __str__(self) -> str:
@@ -40,23 +40,23 @@ class Translation:
 def translations(steps: int, spacing: int = 2) -> list[Translation]:
     """Shifts on a square grid about 0, row by row from the upper left.
 
-    With k = √steps, by ``spacing`` · (j - (k - 1) / 2) pixels for j = 0 ... k - 1, down and right; 16 steps with the
-    default spacing shift by -3, -1, 1 and 3. The identity is among them if k is odd.
+    With k = √steps, shifts are ``spacing`` · (j - (k - 1) / 2) pixels for j = 0 ... k - 1, down and right. 16 steps
+    with the default spacing shift by -3, -1, 1 and 3. If k is odd, one shift is the identity.
 
     Args:
-        steps: How many, a square number.
-        spacing: Pixels between neighbours; even where k is.
+        steps: Number of shifts, a square number.
+        spacing: Pixels between neighbouring shifts; even if k is even.
 
     >>> [(shift.right, shift.down) for shift in translations(4)]
     [(-1, -1), (1, -1), (-1, 1), (1, 1)]
 
     Raises:
-        InputError: ``steps`` is no square, or the shifts would not be whole pixels.
+        InputError: ``steps`` is not a square number, or the shifts would not be whole pixels.
     """
     side = math.isqrt(max(steps, 0))
     if steps < 1 or side * side != steps:
-        raise InputError(f"{steps} translations form no square grid: ask for 4, 9, 16, 25, ...")
+        raise InputError(f"{steps} translations do not form a square grid: use 4, 9, 16, 25, ...")
     if spacing < 1 or spacing * (side - 1) % 2:
-        raise InputError(f"a grid of {side} × {side} shifts, {spacing} pixels apart about 0, is not of whole pixels")
+        raise InputError(f"{side} × {side} shifts, {spacing} pixels apart and centred on 0, are not whole pixels")
     shifts = [spacing * step - spacing * (side - 1) // 2 for step in range(side)]
     return [Translation(right, down) for down in shifts for right in shifts]

@@ -7,30 +7,30 @@ import torch.nn.functional as F
 from torch import Tensor
 
 PLANES_TOGETHER = 6
-"""Channels, of one image or of several, that are sampled together on a CPU, at most. To sample 64 images of 224 × 224
-pixels and three channels all at once takes more than three times as long, on two cores."""
+"""Most channels, of one or several images, to sample together on a CPU. On two cores, sampling 64 images of
+3 × 224 × 224 all at once takes more than three times as long."""
 
 COARSE = (torch.float16, torch.bfloat16)
-"""Types too coarse to say where a pixel comes from."""
+"""Types too coarse for the coordinates of pixels."""
 
 
 def as_floating(images: Tensor) -> Tensor:
-    """Floating-point images as they are, others as float32 on the same scale."""
+    """Return floating-point images unchanged, others as float32 on the same scale."""
     return images if images.is_floating_point() else images.float()
 
 
 def warp(images: Tensor, maps: Tensor) -> Tensor:
-    """Move the pixels of each image: the one at (x, y) takes the value found at M (x, y).
+    """Resample each image: the pixel at (x, y) gets the value at M (x, y).
 
     Positions are in pixels from the centre of the image, x to the right, y downwards. Bilinear interpolation; 0 outside
-    of the image.
+    the image.
 
     Args:
         images: (B, C, H, W), floating point.
         maps: M, (B, 2, 2) float64.
 
     Returns:
-        (B, C, H, W), of the type of ``images``.
+        (B, C, H, W), with the dtype of ``images``.
     """
     if images.dtype in COARSE:
         return warp(images.float(), maps).to(images.dtype)
@@ -38,7 +38,7 @@ def warp(images: Tensor, maps: Tensor) -> Tensor:
 
 
 def warp_alike(images: Tensor, matrix: tuple[tuple[float, float], tuple[float, float]]) -> Tensor:
-    """Move the pixels of all images by the same map, as ``warp`` does; ``matrix`` is M, row by row."""
+    """Resample all images with the same map, as ``warp`` does; ``matrix`` is M, row by row."""
     if images.dtype in COARSE:
         return warp_alike(images.float(), matrix).to(images.dtype)
     batch, _, height, width = images.shape
@@ -49,7 +49,7 @@ def warp_alike(images: Tensor, matrix: tuple[tuple[float, float], tuple[float, f
 
 
 def _grids(maps: Tensor, height: int, width: int, dtype: torch.dtype) -> Tensor:
-    """Where each pixel comes from, in the units of ``grid_sample``, (B, H, W, 2)."""
+    """Source position of each pixel, in the units of ``grid_sample``, (B, H, W, 2)."""
     x = torch.arange(width, dtype=torch.float64, device=maps.device) - (width - 1) / 2
     y = torch.arange(height, dtype=torch.float64, device=maps.device) - (height - 1) / 2
     places = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
@@ -65,16 +65,16 @@ def _grid_alike(
     dtype: torch.dtype,
     device: torch.device,
 ) -> Tensor:
-    """``_grids`` of one map, kept, as every batch needs those of the same few maps."""
-    with torch.inference_mode(False):  # what is kept must serve in any mode
+    """``_grids`` of one map, cached because every batch uses the same few maps."""
+    with torch.inference_mode(False):  # cached tensors must work in any mode
         return _grids(torch.tensor([matrix], dtype=torch.float64, device=device), height, width, dtype)
 
 
 def _sampled_together(images: Tensor, grid: Tensor) -> Tensor:
     """``_sampled`` of all images by one grid, (1, H, W, 2), on a CPU.
 
-    The weights of a position serve all channels of an image: several images are laid out as channels of one, as few as
-    stay in the cache, as each thread takes whole images.
+    The weights of a position are shared by all channels of an image, so several images become channels of one. Few
+    enough fit in the cache, and each thread takes whole images.
     """
     batch, channels, height, width = images.shape
     together = next(count for count in range(PLANES_TOGETHER, 0, -1) if batch * channels % count == 0)
