@@ -4,17 +4,18 @@
     pip install timm transformers e2cnn efficientnet-lite-pytorch
     PYTHONPATH=. python benchmarks/check_architectures.py --only "swin|torchvision resnet"
 
-Networks have random weights and compute in float64. They are checked by a method that knows nothing of modules:
+Networks have random weights and compute in float64. An independent method, which does not inspect modules, checks:
 
-- **Axes.** A network is run on images of two sizes, built twice where it wants to know the size (and the number of its
-  windows and queries, which grow along). Axes of an activation that grow are positions; the one that stays holds the
-  channels; one of length 1 may be either. Where several stay the layer is *undecided*, unless ``BY_HAND`` names them.
-- **NV**, by NumPy from the table of the units of all samples under all transformations, recorded by hooks of its own.
-  Units that vary by rounding errors alone are not compared; a layer of nothing else is *constant*.
-- **Missed** is what a module returned, with the samples first, that is neither measured nor in ``not_measured``, though
-  it has values that nothing had that the module was given or called: it computed them.
+- **Axes.** Each network runs on images of two sizes; one that depends on the size (or on the number of windows or
+  queries, which grow with it) is built twice. Axes of an activation that grow are positions, and the one that does not
+  holds the channels; an axis of length 1 may be either. If several do not grow, the layer is *undecided*, unless
+  ``BY_HAND`` names its axes.
+- **NV.** NumPy computes it from the table of units for all samples and transformations, which separate hooks record.
+  Units that vary only by rounding errors are not compared; a layer with no others is *constant*.
+- **Missed.** A module returned the tensor, with the samples first, and computed it: some values appear in none of its
+  inputs or submodules' outputs. Yet the tensor is neither measured nor in ``not_measured``.
 
-Exit status 1: a network was refused, or a layer disagrees or was missed, other than those in ``DEBATABLE``.
+Exit status 1: a network was refused, or a layer outside ``DEBATABLE`` disagrees or was missed.
 """
 
 import argparse
@@ -41,20 +42,20 @@ from pytorch.transformations import rotations
 from pytorch.variance import measure_variance
 
 SAMPLES, OTHER_SAMPLES, BATCH, STEPS, CLASSES = 6, 2, 4, 3, 10
-RELATIVE, NOISE = 1e-6, 1e-9  # how far NV may be off; what part of the largest unit of a layer is a rounding error
-WINDOW = {64: 2, 128: 8}  # of images of a size, so that both the length and the number of windows differ
+RELATIVE, NOISE = 1e-6, 1e-9  # tolerance for NV; rounding error, relative to the largest unit of a layer
+WINDOW = {64: 2, 128: 8}  # by image size, so that both the length and the number of windows differ
 
 Options = Mapping[str, Any] | Callable[[int], Mapping[str, Any]]
-"""Arguments of a builder; a function of the size of the images where it must know it."""
+"""Arguments of a builder, or a function from the image size to them."""
 
 
 def each(names: str, options: Options) -> dict[str, Options]:
-    """The same options for each name."""
+    """Repeat the same options for each name."""
     return dict.fromkeys(names.split(), options)
 
 
 def sized(name: str = "img_size", **others: Any) -> Options:
-    """Options one of which is the size."""
+    """Options that include the image size."""
     return lambda size: {name: size, **others}
 
 
@@ -132,7 +133,7 @@ SIZES = {
     "inception_v3": (96, 128), "levit_128s": (96, 192), "Levit": (96, 192), "crossvit_9_240": (120, 240),
     **dict.fromkeys(["twins_svt_small", "davit_tiny", "efficientvit_m0", "tiny_vit_5m_224"], tuple(WINDOW)),
 }  # fmt: skip
-"""Of images, where not 64 and 96 pixels."""
+"""Image sizes other than 64 and 96 pixels."""
 
 BY_HAND = [
     ("alexnet|TextNet", "avgpool|pooler", (1,)),  # adaptive, (B, C, 6, 6)
@@ -141,19 +142,19 @@ BY_HAND = [
     ("nest_tiny", r"levels\.\d\.transformer_encoder", (3,)),  # (B, blocks, L, D), always as many blocks
     ("efficientvit_b0|coat_lite|mvitv2", r"kernel_func|crpe\d(#\d+)?$|attn\.norm_[qkv]", (1, 3)),  # (B, heads, L, d)
 ]
-"""Of networks and their layers (regular expressions) the axes of channels, where the size of images cannot tell."""
+"""Channel axes of layers that two image sizes cannot decide: network and layer (regular expressions), axes."""
 
 DEBATABLE = [
-    ("mixer", r"mlp_tokens\.(fc1|act|fc2)"),  # (B, C, L), and hidden ones in the place of L
+    ("mixer", r"mlp_tokens\.(fc1|act|fc2)"),  # (B, C, L), with hidden units in the place of L
     ("resmlp", "linear_tokens"),
     ("gmlp", r"gate\.proj"),
-    ("lambda_resnet", "conv_lambda"),  # Conv3d on (B, d, H, W, values): the values are no places
+    ("lambda_resnet", "conv_lambda"),  # Conv3d on (B, d, H, W, values): the values are not positions
 ]
-"""Networks and layers that mix positions as if they were channels, or have channels where positions should be."""
+"""Networks and layers that mix positions like channels, or have channels in the place of positions."""
 
 
 def build(name: str, size: int) -> nn.Module:
-    """Build a network for images of a size."""
+    """Build a network for images of a given size."""
     torchvision = import_torchvision()  # before timm, which imports it
     import timm
     import transformers
@@ -195,7 +196,7 @@ def build(name: str, size: int) -> nn.Module:
 
 @torch.no_grad()
 def prepared(name: str, size: int, images: Tensor) -> nn.Module:
-    """Build a network in float64 whose activations vary: no parameter is constant, and batch norms fit the images."""
+    """Build a float64 network with varying activations: no constant parameters, batch norms fitted to the images."""
     torch.manual_seed(0)
     torch.set_default_dtype(torch.float64)
     try:
@@ -216,7 +217,7 @@ def prepared(name: str, size: int, images: Tensor) -> nn.Module:
 
 
 def tensors(name: str, output: Any) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of an output, by the names that results have for them."""
+    """The tensors of an output, under their names in results."""
     if isinstance(output, Tensor):
         yield name, output
     elif isinstance(output, Mapping | tuple | list):
@@ -228,7 +229,7 @@ def tensors(name: str, output: Any) -> Iterator[tuple[str, Tensor]]:
 
 @torch.no_grad()
 def listen(model: nn.Module, images: Tensor, hear: Callable[..., None]) -> None:
-    """Run a model; ``hear`` every module, the name and tensor it returns, and copies of what it got and called."""
+    """Run a model; call ``hear`` for each output with module, name, tensor, and copies of inputs and inner outputs."""
     calls: Counter[str] = Counter()
     known: list[list[Tensor]] = [[]]
 
@@ -250,14 +251,14 @@ def listen(model: nn.Module, images: Tensor, hear: Callable[..., None]) -> None:
 
 
 def computed(tensor: Tensor, known: list[Tensor]) -> bool:
-    """Whether one of sixteen values of a tensor, the least and the greatest among them, is in no known one."""
+    """Whether any of sixteen values of a tensor, including its extremes, appears in no known tensor."""
     values = tensor.flatten()
     values = torch.cat([values[:: len(values) // 14 + 1], values.aminmax().min[None], values.aminmax().max[None]])
     return not all(any((other == value).any() for other in known) for value in values)
 
 
 def true_axes(network: str, name: str, here: tuple[int, ...], there: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The axes of channels that are longer than 1, by the shapes at both sizes of images; None: undecided."""
+    """The channel axes longer than 1, from the shapes at both image sizes; None: undecided."""
     for networks, layers, axes in BY_HAND:
         if re.search(networks, network) and re.search(layers, name):
             return tuple(axis for axis in axes if here[axis] > 1)
@@ -268,7 +269,7 @@ def true_axes(network: str, name: str, here: tuple[int, ...], there: tuple[int, 
 
 
 def compare(table: np.ndarray, measured: np.ndarray) -> str:
-    """What is wrong with the NV of a layer whose units are (T, N, ...); nothing if nothing is."""
+    """Describe how the NV of a layer, with units (T, N, ...), disagrees; empty if it agrees."""
     if table.ndim < 2 or table[0, 0].size != measured.size:
         return f"has {measured.shape} units for {table.shape[2:]}"
     tv, sv = table.std(0, ddof=1).mean(0), table.std(1, ddof=1).mean(0)
@@ -280,7 +281,7 @@ def compare(table: np.ndarray, measured: np.ndarray) -> str:
 
 
 def check(name: str) -> tuple[list[object], dict[str, list[str]]]:
-    """Measure a network and check it; the first cells of its row, and the layers of which there is something to say."""
+    """Measure a network and check it; return the first cells of its row, and its remarkable layers."""
     size, other_size = SIZES.get(name.split()[1], (64, 96))
     coarse = torch.rand(SAMPLES, 3, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     images, others = (nn.functional.interpolate(coarse, (side, side), mode="bilinear") for side in (size, other_size))
@@ -327,7 +328,7 @@ def check(name: str) -> tuple[list[object], dict[str, list[str]]]:
 
 
 def checked(name: str) -> tuple[list[object], dict[str, list[str]]]:
-    """Check a network, whatever happens; its row, and what there is to say."""
+    """Check a network, catching all errors; return its row, and its remarkable layers."""
     warnings.simplefilter("ignore")  # of other libraries
     torch.set_num_threads(1)  # with two, convolutions of single channels in float64 take 15 times as long
     start = time.monotonic()
@@ -341,10 +342,10 @@ def checked(name: str) -> tuple[list[object], dict[str, list[str]]]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Check every network, print a row for each, and then what is wrong."""
+    """Check every network and print a row for each, then list what is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help="regular expression of networks, as 'timm swin'")
-    parser.add_argument("--lines", type=int, default=3, help="of a kind and a network, in the list below the table")
+    parser.add_argument("--only", default="", help="regular expression for networks, as 'timm swin'")
+    parser.add_argument("--lines", type=int, default=3, help="lines per network and kind in the list below the table")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args(arguments)
     chosen = [name for name in NETWORKS if re.search(options.only, name)]

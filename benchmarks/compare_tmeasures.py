@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""The measure beside tmeasures, on the same model, images and transformations.
+"""Compare the measure with tmeasures, on the same model, images and transformations.
 
     pip install tmeasures==1.2.11 statsmodels
     PYTHONPATH=. python benchmarks/compare_tmeasures.py
 
-tmeasures computes the plain measure of every activation without aggregation, TV and SV in a pass of their own; so does
-the measure here, with the groups, the ratio and the error bars in the same single pass. It is handed our rotations: its
-own take degrees for radians. A row gives the ratio of the times, as the median of the rounds with the lowest and the
-highest, and the largest relative difference of TV and of SV, twice: in the batches that were timed, and in batches of
-one image. Its TV pass puts the transformations of a sample into a batch, where ours has samples, and a convolution
-rounds by the batch that an image is in; in batches of one, both see the same activations, to the bit.
+tmeasures computes the plain measure of every activation without aggregation, with one pass for TV and one for SV. Our
+measure computes groups, ratio and error bars too, in a single pass. tmeasures gets our rotations, because its own
+confuse degrees and radians. A row has the ratio of the times (median, lowest and highest of the rounds) and the largest
+relative difference of TV and SV. The difference is given twice: for the timed batches, and for batches of one image.
+For TV, a batch of tmeasures has the transformations of one sample, and ours has samples. The rounding of a convolution
+depends on the batch; with batches of one image, both tools see bitwise equal activations.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--steps", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=5, help="that count, after one that does not")
+    parser.add_argument("--rounds", type=int, default=5, help="timed rounds, after one warm-up round")
     parser.add_argument("--float64", action="store_true")
     options = parser.parse_args(arguments)
     try:
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def copy(work: Workload) -> Workload:
-    """The same workload with a network of its own, for hooks to stay on."""
+    """Copy a workload and its network, on which hooks will stay."""
     return replace(work, model=deepcopy(work.model))
 
 
@@ -75,7 +75,7 @@ class Theirs:
 
     Args:
         work: What to measure.
-        dtype: Of the images.
+        dtype: Type of the images.
     """
 
     def __init__(self, work: Workload, dtype: torch.dtype) -> None:
@@ -90,7 +90,7 @@ class Theirs:
                 return work.images[index]
 
         class Recorded(tm.ActivationsModule):
-            """Our network, with the activations of its leaf modules, as tmeasures asks for them."""
+            """Our network in the form that tmeasures expects: with the activations of its leaf modules."""
 
             def __init__(self) -> None:
                 super().__init__()
@@ -127,7 +127,7 @@ class Theirs:
 def difference(work: Workload, dtype: torch.dtype) -> float:
     """Largest difference of TV and of SV of a unit between the two tools, relative to the larger of the two.
 
-    Units whose values are below 1e-5 of the layer's largest, which rounding decides, are left out.
+    Ignores units below 1e-5 of the layer's largest value: rounding decides those.
     """
     theirs = Theirs(copy(work), dtype).measure()
     ours = work.measure(aggregation="none")

@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""Of what the measure takes beyond the bare forward passes, how much is transforming, recording, and statistics?
+"""How much time beyond the bare forward passes goes into transforming, recording and statistics?
 
     PYTHONPATH=. python benchmarks/measure_parts.py --models vgg16 --batch-size 64
 
-Each part is run by itself, over all batches and transformations, in turn with the floor (see ``measure_speed.py``) and
-with the whole measure; a cell is the median over the rounds of its time as a percentage of the floor's. By themselves
-statistics find their numbers in the cache, which between forward passes they do not: the parts come to less than the
-whole.
+Each part runs alone, over all batches and transformations, in turn with the floor (see ``measure_speed.py``) and the
+whole measure. A cell is the median over rounds of its time as a percentage of the floor's. The parts add up to less
+than the whole, because the statistics alone find their numbers in the cache, and between forward passes they do not.
 """
 
 import argparse
@@ -31,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--batches", type=int, default=2)
     parser.add_argument("--steps", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=5, help="that count, after one that does not")
+    parser.add_argument("--rounds", type=int, default=5, help="timed rounds, after one warm-up round")
     parser.add_argument("--aggregation", default="mean")
     options = parser.parse_args(arguments)
     keep_freed_memory()
@@ -80,7 +79,7 @@ def record(work: Workload, inputs: list[Tensor], aggregation: str) -> None:
 
 
 def accumulate(work: Workload, rows: list[Tensor], layers: list[int], wholes: list[list[int]]) -> None:
-    """Take in activations that were recorded before."""
+    """Accumulate recorded activations."""
     steps = len(work.transformations)
     accumulator = VarianceAccumulator(steps, layers, labels=range(CLASSES), wholes=wholes)
     for number, labels in enumerate(work.labels.split(work.batch_size)):

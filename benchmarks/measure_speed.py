@@ -4,10 +4,10 @@
     make bench
     PYTHONPATH=. python benchmarks/measure_speed.py --models simple_conv resnet --batch-sizes 64
 
-The floor is N·T forward passes of the same network under ``torch.inference_mode``, over batches of the same size that
-are already transformed and normalised, channels last. The measure is everything: transforming, normalising,
-recording, the statistics of all groups, and the error bars. Everything runs in turn, round by round; a cell is the
-median of the ratios of the rounds, with the lowest and the highest.
+The floor is N·T forward passes of the same network under ``torch.inference_mode``. Its batches have the same size, and
+are already transformed, normalised and in channels-last format. The measure includes everything: transforming,
+normalising, recording, the statistics of all groups, and the error bars. Both run in turn, round by round; a cell is
+the median of the ratios of the rounds, with the lowest and the highest.
 """
 
 import argparse
@@ -31,9 +31,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[64])
     parser.add_argument("--samples", type=int, default=256)
     parser.add_argument("--steps", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=5, help="that count, after one that does not")
-    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the networks, and of the floor")
-    parser.add_argument("--bf16", action="store_true", help="also in bf16, its floor likewise")
+    parser.add_argument("--rounds", type=int, default=5, help="timed rounds, after one warm-up round")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="fp32", help="number format of the networks, in the floor too"
+    )
+    parser.add_argument("--bf16", action="store_true", help="measure in bf16 too, against a bf16 floor")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args(arguments)
     keep_freed_memory()

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Peak memory of the measure against the number of samples, each in a process of its own.
+"""How does the peak memory of the measure depend on the number of samples?
 
     PYTHONPATH=. python benchmarks/peak_memory.py --models simple_conv --samples 1000 10000
 
-The images are made batch by batch, so that they are not in the figures, which are resident memory as the system counts
-it. It does not grow with the number of samples.
+Each case runs in a separate process and generates its images batch by batch, so the figures exclude them. The figures
+are resident memory as the system reports it. It does not grow with the number of samples.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def peak(model: str, samples: int, options: argparse.Namespace) -> str:
-    """Run one measurement in a process of its own and return what it prints."""
+    """Run one measurement in a separate process and return its output."""
     command = [
         sys.executable, __file__, "--alone", "--models", model, "--samples", str(samples),
         "--steps", str(options.steps), "--batch-size", str(options.batch_size), "--aggregation", options.aggregation,

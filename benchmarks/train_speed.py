@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""How much longer does training take than the bare steps it is made of, and how much less than with a data loader?
+"""How much longer does training take than its bare steps, and how much less than with a data loader?
 
     make bench
     PYTHONPATH=. python benchmarks/train_speed.py --models simple_conv resnet
 
-The floor is forward, loss, backward and step on batches that are already rotated, normalised and laid out. The loader
-is the usual one: torchvision's ``RandomRotation`` on PIL images in a ``DataLoader`` with two worker processes, which
-stay, feeding the same steps. Everything runs in turn, round by round, an epoch each; a cell is the median of the ratios
-of the rounds, with the lowest and the highest.
+The floor is forward, loss, backward and step on batches that are already rotated, normalised and in channels-last
+format. The loader is the usual one: torchvision's ``RandomRotation`` on PIL images in a ``DataLoader`` with two
+persistent worker processes, for the same steps. All run in turn, one epoch per round; a cell is the median of the
+ratios of the rounds, with the lowest and the highest.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=["simple_conv", "resnet"])
     parser.add_argument("--samples", type=int, default=1024)
-    parser.add_argument("--rounds", type=int, default=5, help="that count, after one that does not")
+    parser.add_argument("--rounds", type=int, default=5, help="timed rounds, after one warm-up round")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args(arguments)
@@ -92,7 +92,7 @@ def row(name: str, options: argparse.Namespace) -> list[str]:
 def bare_steps(
     training: Training, batches: Iterable[tuple[Tensor, Tensor]], precision: str, device: torch.device
 ) -> Callable[[], None]:
-    """Return a function that takes a step for each batch, with the model and the optimiser of a training."""
+    """Return a function that makes one step per batch, with the model and the optimiser of a training."""
     model, recipe = training.model, training.recipe
     optimizer = recipe.optimizer_for(model)
 
@@ -111,13 +111,13 @@ def bare_steps(
 
 
 def pil_loader(split: Split, normalization: Normalization, batch_size: int) -> DataLoader:
-    """The data loader of most training scripts: PIL images, rotated one by one in two worker processes."""
+    """Build the data loader of most training scripts: PIL images, rotated one by one in two worker processes."""
     samples = Rotated(split, normalization)
     return DataLoader(samples, batch_size, shuffle=True, num_workers=2, collate_fn=collate, persistent_workers=True)
 
 
 class Rotated(Dataset):
-    """PIL images of a split, each rotated when it is asked for."""
+    """PIL images of a split, each rotated when it is accessed."""
 
     def __init__(self, split: Split, normalization: Normalization) -> None:
         functional = import_torchvision().transforms.functional
@@ -136,13 +136,13 @@ class Rotated(Dataset):
 
 @cache
 def pil_rotation() -> tuple[Callable[[Image], Image], Callable[[Image], Tensor]]:
-    """Rotation by a random angle and the way to a tensor; of each worker its own, however it was started."""
+    """A random rotation and a conversion to a tensor; each worker creates its own, however it was started."""
     transforms = import_torchvision().transforms
     return transforms.RandomRotation(180, transforms.InterpolationMode.BILINEAR), transforms.functional.pil_to_tensor
 
 
 def collate(samples: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
-    """Put samples together to a batch, channels last."""
+    """Combine samples into a batch, channels last."""
     images, found = zip(*samples, strict=True)
     return torch.stack(images).contiguous(memory_format=torch.channels_last), torch.tensor(found)
 

@@ -1,4 +1,4 @@
-"""What the benchmarks work on: the project's networks, embedded images, rotations, and the bare forward passes."""
+"""The workload of the benchmarks: the project's networks, embedded images, rotations, and bare forward passes."""
 
 import statistics
 import time
@@ -25,7 +25,7 @@ class Workload:
 
     Attributes:
         model: In evaluation mode and ``channels_last``.
-        images: (N, 1, 32, 32) uint8, or float64 for a network of that type: digits, repeated as often as need be.
+        images: Digits, repeated as needed; (N, 1, 32, 32) uint8, or float64 for a float64 network.
         labels: (N,).
         normalization: Constants of the digits.
         transformations: Rotations.
@@ -49,7 +49,7 @@ class Workload:
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> "Workload":
-        """Make the workload; the same call makes the same one."""
+        """Build the workload; equal arguments give equal workloads."""
         torch.manual_seed(0)
         dataset = load_dataset("digits", data_dir=None)
         chosen = torch.arange(samples) % len(dataset.train)
@@ -59,7 +59,7 @@ class Workload:
         return cls(model, images, labels, dataset.normalization, rotations(steps), batch_size)
 
     def inputs(self) -> list[Tensor]:
-        """Every batch under every transformation, as the network takes it."""
+        """Every batch under every transformation, ready for the network."""
         return [
             self.normalization(transformation(batch)).contiguous(memory_format=torch.channels_last)
             for batch in self.images.split(self.batch_size)
@@ -81,7 +81,7 @@ class Workload:
 
 
 def rounds(works: dict[str, Callable[[], object]], count: int, device: str = "cpu") -> dict[str, list[float]]:
-    """Run the works in turn, once to warm up and then ``count`` times; seconds of each, round by round."""
+    """Run the works in turn, once to warm up and then ``count`` times; return the seconds of each, by round."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(count + 1):
         for name, work in works.items():
