@@ -64,6 +64,8 @@ def aggregation_names(aggregation: str | Sequence[str]) -> list[str]:
     Raises:
         InputError: A name is unknown or repeated, or there is none.
     """
+    if not isinstance(aggregation, Iterable):
+        raise InputError(f"aggregation is {aggregation!r}: choose from {', '.join(AGGREGATIONS)}")
     names = [name.strip() for name in aggregation.split(",")] if isinstance(aggregation, str) else list(aggregation)
     for name in names:
         if name not in AGGREGATIONS:

@@ -1,6 +1,7 @@
 """Bad input of every kind gets one clear line and an exit code, whichever script meets it."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -416,6 +417,39 @@ def no_such_thing():
 def test_batches_of_an_iterable_that_are_no_images(shape, message):
     with pytest.raises(InputError, match=message):
         measure_variance(small_model(), [(torch.rand(shape), None)], None, rotations(2))
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "message"),
+    [
+        ("images", 3, "images is 3: it must be a tensor"),
+        ("labels", None, "classes names labels, but labels is None: give labels, or omit classes"),
+        ("transformations", [lambda: None] * 2, "is no function of a batch"),
+        ("preprocess", lambda: None, "it must be a function of a batch, or None"),
+        ("aggregation", None, "aggregation is None: choose from mean, max"),
+        ("aggregation", 3, "aggregation is 3: choose from mean, max"),
+        ("batch_size", "4", "batch_size is '4': it must be a whole number"),
+        ("batch_size", 4.0, "batch_size is 4.0: it must be a whole number"),
+        ("device", "gpu", "device is 'gpu': it must be as 'cpu', 'cuda' or 'cuda:1', or None"),
+        ("device", 0.5, "device is 0.5: it must be as 'cpu'"),
+        ("layers", lambda name: True, "it must be names of layers, or a function of a name and a module"),
+        ("layers", 3, "layers is 3: it must be names of layers"),
+        ("channel_axis", lambda name: 1, "or a function of a name and a module"),
+        ("classes", [0, 1], "class 0 is not a string"),
+        ("classes", 2, "classes is 2: it must be the names of the labels"),
+        ("dispersion", [], "unknown dispersion []: choose one of std, variance"),
+        ("tolerance", "1", "tolerance is '1': it must be a number above 0"),
+        ("seed", None, "seed is None: it must be a whole number"),
+        ("seed", 2**70, "it must fit in 64 bits"),
+        ("reset", lambda batch: None, "it must be a function without arguments, or None"),
+    ],
+)
+def test_arguments_of_wrong_types(argument, value, message):
+    fine = {"images": torch.rand(4, 1, 8, 8), "labels": torch.tensor([0, 1, 0, 1]), "classes": ["no", "yes"]}
+    fine["transformations"] = rotations(2)
+    measure_variance(small_model(), **fine)
+    with pytest.raises(InputError, match=re.escape(message)):
+        measure_variance(small_model(), **{**fine, argument: value})
 
 
 def test_a_function_that_chooses_no_layer():

@@ -1,11 +1,14 @@
 """The measure: N·T forward passes give TV, SV and NV of every unit, for every class, stratified and all."""
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain
+from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
@@ -144,10 +147,14 @@ def measure_variances(
     Returns:
         What ``measure_variance`` returns, for each name.
     """
-    classes = None if classes is None else list(classes)
+    if classes is not None:
+        classes = _checked_classes(classes, labels, images)
     if isinstance(layers, Iterator):  # every model reads the names
         layers = list(layers)
-    check_class_names(classes or [])
+    if not (isinstance(images, Iterable) or hasattr(images, "__getitem__")):
+        raise InputError(f"images is {images!r}: it must be a tensor, an array, or an iterable of (images, labels)")
+    if not (layers is None or isinstance(layers, Iterable) or _takes(layers, "name", "module")):
+        raise InputError(f"layers is {layers!r}: it must be names of layers, or a function of a name and a module")
     if not isinstance(transformations, Iterable):
         raise InputError(f"transformations is {transformations!r}: it must be a sequence of functions, as rotations(4)")
     options = PassOptions(
@@ -163,9 +170,9 @@ def measure_variances(
         check=check,
     )
     _check(options, batch_size)
-    if reset is not None and not callable(reset):
+    if reset is not None and not _takes(reset):
         raise InputError(f"reset is {reset!r}: it must be a function without arguments, or None")
-    if not (channel_axis is None or callable(channel_axis) or isinstance(channel_axis, Mapping)):
+    if not (channel_axis is None or isinstance(channel_axis, Mapping) or _takes(channel_axis, "name", "module")):
         raise InputError(f"channel_axis is {channel_axis!r}: it must be as {{'layer': 1}}, or a function of a name and "
                          "a module")  # fmt: skip
     if not isinstance(models, Mapping) or not models:
@@ -222,18 +229,49 @@ def _check(options: PassOptions, batch_size: int) -> None:
             "the transformation variance of fewer is undefined"
         )
     for transformation in options.transformations:
-        if not callable(transformation):
+        if not _takes(transformation, "batch"):
             raise InputError(f"transformation {transformation!r} is no function of a batch; those of rotations(4) are")
-    if options.preprocess is not None and not callable(options.preprocess):
+    if options.preprocess is not None and not _takes(options.preprocess, "batch"):
         raise InputError(f"preprocess is {options.preprocess!r}: it must be a function of a batch, or None")
+    for what, value in (("batch_size", batch_size), ("seed", options.seed)):
+        if not isinstance(value, Integral):
+            raise InputError(f"{what} is {value!r}: it must be a whole number")
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}: it must be at least 1")
+    if not -(2**63) <= options.seed < 2**63:
+        raise InputError(f"seed is {options.seed}: it must fit in 64 bits")
     for what, known in (("dispersion", DISPERSIONS), ("precision", PRECISIONS)):
         name = getattr(options, what)
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise InputError(f"unknown {what} {name!r}: choose one of {', '.join(known)}")
-    if options.tolerance is not None and not 0 < options.tolerance < float("inf"):
-        raise InputError(f"tolerance is {options.tolerance}: it must be a number above 0")
+    tolerance = options.tolerance
+    if tolerance is not None and not (isinstance(tolerance, Real) and 0 < tolerance < float("inf")):
+        raise InputError(f"tolerance is {tolerance!r}: it must be a number above 0")
+
+
+def _takes(function: object, *arguments: str) -> bool:
+    """Whether an object can be called with as many arguments; yes for built-ins, which hide their signature."""
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True
+
+
+def _checked_classes(classes: Sequence[str], labels: Tensor | None, images: Images) -> list[str]:
+    """Return the class names as a list, if they are strings and name something."""
+    if not isinstance(classes, Iterable):
+        raise InputError(f"classes is {classes!r}: it must be the names of the labels 0, 1, ..., or None")
+    classes = list(classes)
+    for name in classes:
+        if not isinstance(name, str):
+            raise InputError(f"class {name!r} is not a string: use classes=[str(name) for name in ...]")
+    if classes and labels is None and isinstance(images, Tensor | np.ndarray):
+        raise InputError("classes names labels, but labels is None: give labels, or omit classes")
+    check_class_names(classes)
+    return classes
 
 
 def _check_place(model: nn.Module, device: torch.device | str | None) -> None:
@@ -241,10 +279,14 @@ def _check_place(model: nn.Module, device: torch.device | str | None) -> None:
     places = sorted({str(tensor.device) for tensor in chain(model.parameters(), model.buffers())})
     if len(places) > 1:
         raise InputError(f"the model is on several devices ({', '.join(places)}): move it to one of them")
-    for place in (device, *places):
-        if place is not None and torch.device(place).type not in ("cpu", "cuda"):
+    try:
+        wanted = None if device is None else torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"device is {device!r}: it must be as 'cpu', 'cuda' or 'cuda:1', or None") from error
+    for place in (wanted, *map(torch.device, places)):
+        if place is not None and place.type not in ("cpu", "cuda"):
             raise InputError(f"device {place}: only cpu and cuda have the float64 that the measure needs")
-    if device is not None and torch.device(device).type == "cuda" and not torch.cuda.is_available():
+    if wanted is not None and wanted.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"device {device}: there is no CUDA device, or PyTorch was built without CUDA")
 
 
