@@ -3,11 +3,11 @@
 
     python plot_variances_models.py
 
-Draws into <plots-dir>/<model>_<dataset>/. Each measurement gets heatmaps of every unit (over all samples, stratified,
-and per class), layer means with their controls, maps of classes against layers and units, and accuracy with variance.
-Each trained pair gets its training curves and accuracies; each data set gets all networks against depth. Also writes
-the tables results.csv, results.md and results.tex, and the page index.html. The page is one file with the figures, the
-tables and the numbers of every unit.
+Draws into <plots-dir>/<model>_<dataset>/. Each measurement gets heatmaps of every unit: over all samples, stratified,
+and per class. It also gets layer means with their controls, maps of classes against layers and units, and accuracy with
+variance. Each trained pair gets its training curves and accuracies; each data set gets all networks against depth.
+Also writes the tables results.csv, results.md and results.tex, and the page index.html. The page is one file with the
+figures, the tables and the numbers of every unit.
 
 Figures of unchanged results are not drawn again. The first run takes half a minute for a deep network.
 """

@@ -6,10 +6,10 @@
 
 Networks have random weights and compute in float64. An independent method, which does not inspect modules, checks:
 
-- **Axes.** Each network runs on images of two sizes; one that depends on the size (or on the number of windows or
-  queries, which grow with it) is built twice. Axes of an activation that grow are positions, and the one that does not
-  holds the channels; an axis of length 1 may be either. If several do not grow, the layer is *undecided*, unless
-  ``BY_HAND`` names its axes.
+- **Axes.** Each network runs on images of two sizes, and is built twice if it depends on the size. (Windows and
+  queries then grow in number.) Axes of an activation that grow are positions; the one that does not is the channel
+  axis; an axis of length 1 may be either. If several do not grow, the layer is *undecided*, unless ``BY_HAND`` names
+  its axes.
 - **NV.** NumPy computes it from the table of units for all samples and transformations, which separate hooks record.
   Units that vary only by rounding errors are not compared; a layer with no others is *constant*.
 - **Missed.** A module returned the tensor, with the samples first, and computed it: some values appear in none of its

@@ -5,7 +5,7 @@
 
 Each part runs alone, over all batches and transformations, in turn with the floor (see ``measure_speed.py``) and the
 whole measure. A cell is the median over rounds of its time as a percentage of the floor's. The parts add up to less
-than the whole, because the statistics alone find their numbers in the cache, and between forward passes they do not.
+than the whole: alone, the statistics find their numbers in the cache; between forward passes they do not.
 """
 
 import argparse

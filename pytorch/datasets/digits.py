@@ -16,8 +16,8 @@ ENLARGED = 24
 def read_digits(data_dir: Path | None) -> Source:
     """Read the digits, 1 × 32 × 32; no download.
 
-    The 8 × 8 images with values 0 to 16 are enlarged threefold (bilinear), scaled to 0 to 255 and padded with black
-    to 32 × 32. Every fifth sample of a class is a test sample: 1,442 for training, 355 for testing.
+    The 8 × 8 images have values 0 to 16. They are enlarged threefold (bilinear), scaled to 0 to 255 and padded with
+    black to 32 × 32. Every fifth sample of a class is a test sample: 1,442 for training, 355 for testing.
 
     Args:
         data_dir: Unused; nothing is downloaded.

@@ -93,8 +93,8 @@ def disc_rotations(steps: int) -> list[Callable[[Tensor], Tensor]]:
 def rotate(images: Tensor, degrees: Tensor) -> Tensor:
     """Rotate each image by its own angle, bilinearly; 0 where the rotated image does not reach.
 
-    A pixel at (x, y) from the centre, y downwards, takes the value found at
-    (x cos a - y sin a, x sin a + y cos a): a rotation by the angle a, counter-clockwise.
+    For the angle a, the pixel at (x, y) from the centre, y downwards, gets the value at
+    (x cos a - y sin a, x sin a + y cos a).
 
     Args:
         images: (B, C, H, W).

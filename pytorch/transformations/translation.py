@@ -40,8 +40,8 @@ class Translation:
 def translations(steps: int, spacing: int = 2) -> list[Translation]:
     """Shifts on a square grid about 0, row by row from the upper left.
 
-    With k = √steps, shifts are ``spacing`` · (j - (k - 1) / 2) pixels for j = 0 ... k - 1, down and right. 16 steps
-    with the default spacing shift by -3, -1, 1 and 3. If k is odd, one shift is the identity.
+    Shifts down and right: ``spacing`` · (j - (k - 1) / 2) pixels, j = 0 ... k - 1, k = √steps. 16 steps with the
+    default spacing shift by -3, -1, 1 and 3. If k is odd, one shift is the identity.
 
     Args:
         steps: Number of shifts, a square number.
