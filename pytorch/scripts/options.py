@@ -33,7 +33,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class _Once(argparse.Action):
-    """Stores the value of an option that takes only one, though two might look like a request for two measurements."""
+    """Stores the only value of an option; a second, different one would ask for a second measurement."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: Any, option: str | None = None
