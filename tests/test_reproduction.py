@@ -199,7 +199,7 @@ def test_fewer_samples_may_be_evaluated_and_measured_than_trained_on(reproduce, 
     assert samples() == (40, 40, 40)
     code, told, errors = reproduce(*small, "--test-samples", "23")
     assert (code, "4 steps: 1 done before" in told) == (1, True)
-    assert errors.count("samples 40, not 23: --overwrite") == 2
+    assert errors.count("samples 40, not 23: replace it with --overwrite") == 2
     shutil.rmtree(results / "values")
     assert reproduce("--datasets", "digits", "--seeds", "2", "--test-samples", "23")[0] == 0
     assert samples() == (40, 40, 23)

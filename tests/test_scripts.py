@@ -183,7 +183,7 @@ def test_controls_several_aggregations_and_other_transformations(home, tmp_path)
 def test_a_trial_does_not_replace_a_measurement(home):
     measure = ("experiment_variance.py", "simple_conv", "digits")
     process = run(home, *measure, "--samples", "20", "--steps", "2")
-    assert_one_line(process, 1, "was measured with samples 30, not 20; steps 4, not 2: --overwrite replaces it")
+    assert_one_line(process, 1, "was measured with samples 30, not 20; steps 4, not 2: replace it with --overwrite")
     process = run(home, *measure, "--samples", "30", "--steps", "4", "--seed", "1")
     assert_one_line(process, 1, "was measured with seed 0, not 1: ")
 
@@ -348,7 +348,7 @@ def test_models_that_are_no_pair_are_not_measured(home, tmp_path):
     save_model(folder / "rotated.pt", replace(rotated, seed=7))
     assert_one_line(run(tmp_path, *measure), 1, "no pair, their seed differs (0 and 7)")
     save_model(folder / "unrotated.pt", rotated)
-    assert_one_line(run(tmp_path, *measure), 1, "unrotated.pt holds the rotated simple_conv of digits")
+    assert_one_line(run(tmp_path, *measure), 1, "unrotated.pt contains the rotated simple_conv of digits")
 
 
 def test_another_folder_of_the_same_name_is_noticed(tmp_path, image_folder):
@@ -428,10 +428,10 @@ def test_the_measure_normalizes_by_the_training_split(image_folder, tmp_path, mo
             ["--epochs", "'many' is not a whole number"],
         ),
         (("experiment_rotation.py", "resnet", "digits", "--seed", "9" * 20), 2, ["must be in 0 to 4294967295"]),
-        (("experiment_rotation.py", "resnet", "digits", "--results-dir", "~no-such-user/x"), 2, ["begins with ~"]),
+        (("experiment_rotation.py", "resnet", "digits", "--results-dir", "~no-such-user/x"), 2, ["cannot expand ~"]),
         (("experiment_rotation.py", "resnet", "digits", "--device", "gpu"), 2, ["'gpu' is not a device"]),
         (("experiment_rotation.py", "resnet", "digits", "--device", "cuda:99"), 2, ["CUDA devices"]),
-        (("experiment_rotation.py", "simple_conv", "digits", "--samples", "3"), 1, ["3 samples of 10 classes"]),
+        (("experiment_rotation.py", "simple_conv", "digits", "--samples", "3"), 1, ["3 samples for 10 classes"]),
         (
             ("experiment_variance.py", "resnet", "digits", "--aggregation", "median"),
             2,

@@ -162,7 +162,7 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argpa
         if "data_dir" in options:
             options.data_dir = (options.data_dir or options.results_dir / "data").expanduser()
     except RuntimeError as error:
-        parser.error(f"a folder starts with ~: {error}")
+        parser.error(f"cannot expand ~ in the name of a folder: {error}")
     try:
         if "device" in options:
             options.device = _device(options.device)
