@@ -245,7 +245,7 @@ def test_samples_are_balanced_and_drawn_with_the_seed():
     assert torch.equal(chosen, balanced_subset(labels, 3, 20, seed=0))
     assert not torch.equal(chosen, balanced_subset(labels, 3, 20, seed=1))
     assert len(balanced_subset(labels, 3, None, seed=0)) == 73
-    with pytest.raises(InputError, match="2 samples of 3 classes"):
+    with pytest.raises(InputError, match="2 samples for 3 classes"):
         balanced_subset(labels, 3, 2, seed=0)
 
 

@@ -9,8 +9,8 @@ PACKAGE = Path(__file__).parents[1] / "pytorch"
 SMALL = {"available_memory", "errors", "names", "torchvision_import"}
 MAY_IMPORT = {
     "files": {"available_memory", "errors"},
-    "transformations": {"errors"},
-    "variance": {"available_memory", "errors"},
+    "transformations": {"errors", "names"},
+    "variance": {"available_memory", "errors", "names"},
     "models": SMALL,
     "datasets": SMALL | {"transformations", "variance"},
     "figures": SMALL | {"experiments", "files", "variance"},
