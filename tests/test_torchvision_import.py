@@ -62,5 +62,5 @@ def test_one_that_does_not_fit_is_reported(monkeypatch):
         raise RuntimeError("Detected that PyTorch and torchvision\nwere compiled with different CUDA major versions.")
 
     monkeypatch.setattr(importlib, "import_module", fail)
-    with pytest.raises(ReportedError, match=r"install the one made for this torch .Detected that PyTorch and torch"):
+    with pytest.raises(ReportedError, match=r"install the version for this torch .Detected that PyTorch and torch"):
         import_torchvision()
