@@ -152,7 +152,7 @@ def measure_variances(
     if isinstance(layers, Iterator):  # every model reads the names
         layers = list(layers)
     if not (isinstance(images, Iterable) or hasattr(images, "__getitem__")):
-        raise InputError(f"images is {images!r}: it must be a tensor, an array, or an iterable of (images, labels)")
+        raise InputError(f"images is {images!r}: it must be a tensor, an array, or an iterable of batches")
     if not (layers is None or isinstance(layers, Iterable) or _takes(layers, "name", "module")):
         raise InputError(f"layers is {layers!r}: it must be names of layers, or a function of a name and a module")
     if not isinstance(transformations, Iterable):
