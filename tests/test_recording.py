@@ -319,8 +319,6 @@ GOOD = {"images": torch.rand(4, 1, 6, 6), "labels": None, "transformations": rot
         ),
         (nn.ReLU(), {"images": torch.rand(1, 1, 6, 6)}, "1 samples: at least two"),
         (nn.ReLU(), {"images": []}, "0 samples: at least two"),
-        (nn.ReLU(), {"images": [torch.rand(4, 1, 6, 6)]}, r"must be \(images, labels\)"),
-        (nn.ReLU(), {"images": [(torch.rand(4, 1, 6, 6),)]}, r"must be \(images, labels\)"),
         (nn.ReLU(), {"labels": ["a", "b", "c", "d"]}, r"labels must be integers .*; name them with classes="),
         (nn.ReLU(), {"transformations": iter(rotations(1))}, "1 transformations: at least two"),
         (nn.ReLU(), {"transformations": [30, 60]}, "transformation 30 is no function of a batch"),
