@@ -1,10 +1,18 @@
-"""Small networks, small images."""
+"""Small networks, images, files and measurements."""
 
+import gzip
+import hashlib
+import struct
+
+import builders
 import numpy as np
 import pytest
 import torch
+from commands import DRAW, SMALL, run
 from PIL import Image
 from torch import nn
+
+from pytorch.torchvision_import import import_torchvision
 
 collect_ignore = ["fuzz_readers.py"]  # needs a fuzzer
 
@@ -76,3 +84,56 @@ def image_folder(tmp_path):
                 pixels = random.integers(low, high, (32, 32, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"{index}.png")
     return tmp_path / "pets"
+
+
+@pytest.fixture
+def png(tmp_path):
+    """The name of an image much wider than high."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 2200, 4), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "figure.png")
+    return "figure"
+
+
+@pytest.fixture
+def small_mnist(tmp_path, monkeypatch):
+    """Archives in MNIST's own format, with the checksums of these instead of the real ones."""
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    random, resources = np.random.default_rng(0), []
+    for prefix, count in (("train", 30), ("t10k", 20)):
+        images = random.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        labels = np.arange(count, dtype=np.uint8) % 10
+        for name, header, array in (
+            (f"{prefix}-images-idx3-ubyte.gz", struct.pack(">IIII", 2051, count, 28, 28), images),
+            (f"{prefix}-labels-idx1-ubyte.gz", struct.pack(">II", 2049, count), labels),
+        ):
+            content = gzip.compress(header + array.tobytes())
+            (raw / name).write_bytes(content)
+            resources.append((name, hashlib.md5(content).hexdigest()))
+    monkeypatch.setattr(import_torchvision().datasets.MNIST, "resources", resources)
+    return tmp_path
+
+
+@pytest.fixture
+def pair():
+    return builders.complete_pair()
+
+
+@pytest.fixture
+def trained():
+    return builders.trained_model()
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    """A home in which the three scripts were run on the digits, with their default folders; leave it as it is."""
+    home = tmp_path_factory.mktemp("home")
+    for script, *arguments in (
+        ("experiment_rotation.py", "Simple-Conv", "Digits", *SMALL),
+        ("experiment_variance.py", "simpleconv", "digits", "--samples", "30", "--steps", "4"),
+        DRAW,
+    ):
+        process = run(home, script, *arguments)
+        assert process.returncode == 0, process.stderr
+        (home / f"{script}.out").write_text(process.stdout)
+    return home

@@ -10,6 +10,7 @@ that what lies behind it is reached. A reader may return, or raise FileError; wh
 import sys
 import tempfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import atheris
@@ -44,12 +45,12 @@ def read(data: bytes) -> None:
 
 def write_first_inputs(corpus: Path) -> None:
     """Write what the readers take, small, into an empty folder."""
-    import test_storage
+    import builders
 
     files = {letter: FOLDER / letter.decode() for letter in READERS}
-    small = test_storage.trained.__wrapped__()
-    storage.save_values(files[b"v"], test_storage.pair.__wrapped__())
-    storage.save_model(files[b"m"], test_storage.replace(small, weights={"a": small.weights["conv1.bias"]}))
+    small = builders.trained_model()
+    storage.save_values(files[b"v"], builders.complete_pair())
+    storage.save_model(files[b"m"], replace(small, weights={"a": small.weights["conv1.bias"]}))
     storage.save_checkpoint(files[b"c"], {"seed": 1}, {"history": [{"loss": 1.0}], "weights": {}})
     corpus.mkdir(parents=True, exist_ok=True)
     for letter, file in files.items():

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFile, WebPImagePlugin
-from test_datasets import small_mnist  # noqa: F401
 from torch import nn
 
 import experiment_rotation
@@ -247,7 +246,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize(("what", "content", "message"), DAMAGED.values(), ids=DAMAGED.keys())
-def test_archives_that_say_what_is_not_so(script, small_mnist, what, content, message):  # noqa: F811
+def test_archives_that_say_what_is_not_so(script, small_mnist, what, content, message):
     load_dataset("mnist", small_mnist)  # unpacks the archives
     small_file(small_mnist, what, content)
     code, told, _ = script("train", "simple_conv", "mnist", "--data-dir", small_mnist, *ONE_EPOCH)

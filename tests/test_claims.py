@@ -6,10 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from builders import found_in, pair, result, rows, unlabelled, untrained
 from scipy import stats
-from test_result import result
-from test_storage import trained  # noqa: F401 (fixture)
-from test_tables import pair, rows, unlabelled, untrained
 
 from pytorch.claims import claims_tables
 from pytorch.claims.claim import NO, UNCLEAR, YES, Case, Claim, range_text
@@ -19,7 +17,7 @@ from pytorch.claims.trainings import all_trainings, training_text, uncounted
 from pytorch.claims.varying_layers import VaryingLayers
 from pytorch.experiments.evaluation import AngleCurve
 from pytorch.experiments.vocabulary import PAIR
-from pytorch.report.findings import Findings, Measured, Trained
+from pytorch.report.findings import Findings, Trained
 from pytorch.report.formats import latex, markdown
 from pytorch.report.table import Estimate
 
@@ -53,14 +51,6 @@ def measured(nv, errors=0.01, classes=None, class_errors=0.01):
         tv_classes=classes,
         sv_classes=np.ones_like(classes),
         errors=errors,
-    )
-
-
-def found_in(*pairs, repeats=(), trained_pairs=None):
-    return Findings(
-        [Measured(each, f"{place:016}") for place, each in enumerate(pairs)],
-        trained_pairs or {},
-        repeats=list(repeats),
     )
 
 
@@ -264,7 +254,7 @@ def test_a_copy_stands_in_for_its_data_set_where_the_original_is_not_there():
         ((0.99, 0.40), (0.11, 0.11), AT_CHANCE),
     ],
 )
-def test_accuracy_that_collapses(trained, unrotated, rotated, answer):  # noqa: F811
+def test_accuracy_that_collapses(trained, unrotated, rotated, answer):
     classes = [str(digit) for digit in range(10)]
     models = {
         name: replace(trained, trained_on=name, classes=classes, test_samples=1000, angle_curve=None,
@@ -282,7 +272,7 @@ def test_accuracy_that_collapses(trained, unrotated, rotated, answer):  # noqa: 
         assert loss.error == pytest.approx(np.std((drawn[0] - drawn[1]) / (drawn[0] - 0.1)), rel=0.03)
 
 
-def test_accuracy_counts_from_what_naming_the_largest_class_has(trained):  # noqa: F811
+def test_accuracy_counts_from_what_naming_the_largest_class_has(trained):
     curve = AngleCurve([0.0], [[800, 0, 0]], [800, 100, 100])
     models = {
         name: replace(trained, trained_on=name, test_samples=10**6, angle_curve=curve,
@@ -370,7 +360,7 @@ def test_what_was_not_published_is_compared_too():
     assert "further-comparisons" not in tables(found_in(published))
 
 
-def accuracies_of(trained, *rotated, samples=100):  # noqa: F811
+def accuracies_of(trained, *rotated, samples=100):
     """Trainings of one pair, whose unrotated models have these accuracies on rotated data."""
     classes = [str(digit) for digit in range(10)]
     common = {"classes": classes, "test_samples": samples, "angle_curve": None}
@@ -387,7 +377,7 @@ def accuracies_of(trained, *rotated, samples=100):  # noqa: F811
     return tables(found)["collapse"][0]
 
 
-def test_a_second_training_makes_nothing_surer_than_its_images_are(trained):  # noqa: F811
+def test_a_second_training_makes_nothing_surer_than_its_images_are(trained):
     one, two = accuracies_of(trained, 0.525), accuracies_of(trained, 0.48, 0.57)
     assert (one["as claimed"], two["as claimed"]) == (UNCLEAR, UNCLEAR)
     assert two["trainings"] == 2
@@ -400,13 +390,13 @@ def test_a_second_training_makes_nothing_surer_than_its_images_are(trained):  # 
     assert one["test images"] == 100
 
 
-def test_few_trainings_are_judged_by_students_t(trained):  # noqa: F811
+def test_few_trainings_are_judged_by_students_t(trained):
     """0.562 lost ± 0.025: 1.96 of these would clear the bound of 0.5, and the 12.7 of two trainings do not."""
     assert accuracies_of(trained, 0.4675, 0.5125, samples=10**6)["as claimed"] == UNCLEAR
     assert accuracies_of(trained, 0.489, 0.491, samples=10**6)["as claimed"] == YES
 
 
-def test_all_of_a_few_images_is_not_certain(trained):  # noqa: F811
+def test_all_of_a_few_images_is_not_certain(trained):
     assert accuracies_of(trained, 0.1, samples=10)["as claimed"] == UNCLEAR
 
 

@@ -1,10 +1,8 @@
 """Data sets: sizes, splits, class names, and the reading of what a user may have."""
 
-import gzip
 import hashlib
 import pickle
 import shutil
-import struct
 
 import numpy as np
 import pytest
@@ -45,26 +43,6 @@ def test_no_digit_is_in_both_splits_or_lost():
     assert len(digits.train) + len(digits.test) == len(table)
     images = [image.numpy().tobytes() for split in (digits.train, digits.test) for image in split.images]
     assert len(set(images)) == len(np.unique(table[:, :-1], axis=0))
-
-
-@pytest.fixture
-def small_mnist(tmp_path, monkeypatch):
-    """Archives in MNIST's own format, with the checksums of these instead of the real ones."""
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    random, resources = np.random.default_rng(0), []
-    for prefix, count in (("train", 30), ("t10k", 20)):
-        images = random.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-        labels = np.arange(count, dtype=np.uint8) % 10
-        for name, header, array in (
-            (f"{prefix}-images-idx3-ubyte.gz", struct.pack(">IIII", 2051, count, 28, 28), images),
-            (f"{prefix}-labels-idx1-ubyte.gz", struct.pack(">II", 2049, count), labels),
-        ):
-            content = gzip.compress(header + array.tobytes())
-            (raw / name).write_bytes(content)
-            resources.append((name, hashlib.md5(content).hexdigest()))
-    monkeypatch.setattr(import_torchvision().datasets.MNIST, "resources", resources)
-    return tmp_path
 
 
 def test_mnist_is_padded_to_32(small_mnist):

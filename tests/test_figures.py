@@ -7,14 +7,12 @@ from functools import partial
 
 import numpy as np
 import pytest
+from builders import errors, of_both, result, texts
 from matplotlib import colormaps
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
-from test_heatmaps import of_both, texts
-from test_result import errors, result
-from test_storage import pair, trained  # noqa: F401 (fixtures)
 
 from pytorch.errors import InputError
 from pytorch.experiments.evaluation import AngleCurve
@@ -42,14 +40,14 @@ from pytorch.report.findings import Findings, Measured
 from pytorch.report.gallery import Look, plan
 
 
-def every_figure(pair, **look):  # noqa: F811
+def every_figure(pair, **look):
     """Each kind of figure of one measurement, drawn."""
     planned = plan(Findings([Measured(pair, "digest")]), Look(**look))
     assert {figure.kind for figure in planned} >= {"heatmap", "layers", "overview", "depth"}
     return [figure.draw() for figure in planned]
 
 
-def test_drawing_changes_no_bit_of_a_result(pair, tmp_path):  # noqa: F811
+def test_drawing_changes_no_bit_of_a_result(pair, tmp_path):
     before = pickle.dumps(pair.to_dict())
     for sort in (False, True):
         for figure in every_figure(pair, sort=sort):
@@ -57,7 +55,7 @@ def test_drawing_changes_no_bit_of_a_result(pair, tmp_path):  # noqa: F811
     assert pickle.dumps(pair.to_dict()) == before
 
 
-def test_a_long_title_stays_within_its_figure(pair):  # noqa: F811
+def test_a_long_title_stays_within_its_figure(pair):
     pair = VariancePair(**{**vars(pair), "model": "all_convolutional", "dataset": "folder-" + "long name " * 12})
     for figure in (heatmap_figure(pair, "cow"), layers_figure(pair), classes_figure(pair)):
         figure.draw_without_rendering()
@@ -68,7 +66,7 @@ def test_a_long_title_stays_within_its_figure(pair):  # noqa: F811
 
 
 @pytest.mark.parametrize("width", [None, 3.4, 7.0])
-def test_titles_and_legends_of_a_heatmap_of_few_layers_stay_apart_and_within(pair, width):  # noqa: F811
+def test_titles_and_legends_of_a_heatmap_of_few_layers_stay_apart_and_within(pair, width):
     odd = {"tv_all": np.array([0.0, 1.0, np.nan, 9.0]), "sv_all": np.array([0.0, 0.0, 1.0, 1.0])}
     figure = heatmap_figure(of_both(pair, **odd), "all", width=width, sort=True)
     figure.draw_without_rendering()
@@ -100,13 +98,13 @@ def test_titles_and_legends_of_a_heatmap_of_few_layers_stay_apart_and_within(pai
     ids=["all undefined", "all invariant", "one class", "unlabelled", "one layer", "one unit", "200 layers",
          "a layer of one number"],
 )  # fmt: skip
-def test_unusual_results_can_be_drawn(pair, changes, tmp_path):  # noqa: F811
+def test_unusual_results_can_be_drawn(pair, changes, tmp_path):
     pair = of_both(pair, **changes)
     for figure in every_figure(pair, width=3.4 if len(result(**changes).layer_names) < 100 else None):
         save_figure(figure, tmp_path / "figure.png")
 
 
-def test_names_that_mean_something_to_matplotlib_are_shown_as_they_are(pair, tmp_path):  # noqa: F811
+def test_names_that_mean_something_to_matplotlib_are_shown_as_they_are(pair, tmp_path):
     pair = of_both(pair, classes=["$^$", "_bg", "c"], layer_names=["$a.$b", "_b"])
     for each in every_figure(pair):
         save_figure(each, tmp_path / "figure.png")
@@ -136,7 +134,7 @@ def test_results_of_ones_own_are_drawn_as_what_they_are():
     assert own(replace(plain, tolerance=0.1), samples=plain.samples + 1).control is None
 
 
-def test_results_of_ones_own_go_by_their_own_names(pair, tmp_path):  # noqa: F811
+def test_results_of_ones_own_go_by_their_own_names(pair, tmp_path):
     names = ["before $pruning$", "_after"]
     own = VariancePair.of_results({name: result() for name in names}, "mine", "digits")
     with_curves = replace(own, angle_curves=pair.angle_curves)
@@ -236,7 +234,7 @@ def test_other_numbers_of_results_are_no_pair(count):
         VariancePair.of_results({f"network {index}": result() for index in range(count)}, "mine", "digits")
 
 
-def test_a_figure_is_saved_by_a_path_in_any_form(pair, tmp_path):  # noqa: F811
+def test_a_figure_is_saved_by_a_path_in_any_form(pair, tmp_path):
     figure = layers_figure(pair)
     assert save_figure(figure, str(tmp_path / "figure.PDF")).read_bytes().startswith(b"%PDF")
     for name in ("figure", "figure.xyz"):
@@ -266,7 +264,7 @@ def test_a_picture_has_few_colours_near_its_own_and_keeps_its_texts(tmp_path):
     assert not off[:50].any()
 
 
-def test_a_transparent_picture_stays_transparent(pair, tmp_path):  # noqa: F811
+def test_a_transparent_picture_stays_transparent(pair, tmp_path):
     figure = layers_figure(pair)
     figure.patch.set_alpha(0.5)
     with Image.open(save_figure(figure, tmp_path / "figure.png")) as image:
@@ -274,7 +272,7 @@ def test_a_transparent_picture_stays_transparent(pair, tmp_path):  # noqa: F811
         assert image.convert("RGBA").getchannel("A").getextrema() == (128, 255)
 
 
-def test_no_band_is_drawn_where_a_logarithmic_axis_has_no_place_for_it(pair):  # noqa: F811
+def test_no_band_is_drawn_where_a_logarithmic_axis_has_no_place_for_it(pair):
     """A layer of zeros parts the band of TV in two."""
     names = ["a", "b", "c"]
     still = {"tv_all": np.array([1.0, 0.0, 1.0]), "sv_all": np.array([1.0, 0.0, 1.0]), "errors": errors(3, 3)}
@@ -291,7 +289,7 @@ def test_no_band_is_drawn_where_a_logarithmic_axis_has_no_place_for_it(pair):  #
     assert tv.get_yscale() == "log"
 
 
-def test_layer_plots_draw_the_layer_means(pair):  # noqa: F811
+def test_layer_plots_draw_the_layer_means(pair):
     ratio, tv, sv = layers_figure(pair).axes
     lines = {line.get_label(): line.get_ydata() for line in ratio.get_lines()}
     np.testing.assert_allclose(lines["unrotated model, all samples"], [0.75, 3])
@@ -308,7 +306,7 @@ def test_layer_plots_draw_the_layer_means(pair):  # noqa: F811
     assert panels[0].get_ylim() == panels[1].get_ylim()
 
 
-def test_markers_are_hollow_where_units_do_not_vary(pair):  # noqa: F811
+def test_markers_are_hollow_where_units_do_not_vary(pair):
     """A unit of conv is 0/0, and one of linear is of rounding alone."""
     told = "some units constant or of rounding alone"
     mixed = of_both(pair, rounding=np.array([0.0, 0.0, 1.5, 0.0]))
@@ -323,7 +321,7 @@ def test_markers_are_hollow_where_units_do_not_vary(pair):  # noqa: F811
         assert told not in " ".join(texts(figure).split())
 
 
-def test_what_is_drawn_last_is_not_cut_off(pair):  # noqa: F811
+def test_what_is_drawn_last_is_not_cut_off(pair):
     """The rotated model's means are ten times as high."""
     high = {"tv_all": np.full(4, 10.0), "sv_all": np.ones(4), "tv_classes": np.full((3, 4), 10.0),
             "sv_classes": np.ones((3, 4))}  # fmt: skip
@@ -333,7 +331,7 @@ def test_what_is_drawn_last_is_not_cut_off(pair):  # noqa: F811
     assert accuracy_and_layers_figure(pair).axes[1].get_ylim()[1] > 10
 
 
-def test_class_maps_have_a_row_for_each_class(pair):  # noqa: F811
+def test_class_maps_have_a_row_for_each_class(pair):
     results = {**pair.results, "rotated": result(tv_classes=np.full((3, 4), 0.5))}
     pair = VariancePair(**{**vars(pair), "results": results})
     figure = class_layers_figure(pair)
@@ -348,7 +346,7 @@ def test_class_maps_have_a_row_for_each_class(pair):  # noqa: F811
     assert "unit of linear" in texts(last)
 
 
-def test_networks_are_drawn_on_one_axis_of_depth(pair):  # noqa: F811
+def test_networks_are_drawn_on_one_axis_of_depth(pair):
     deeper = of_both(pair, layer_names=["a", "b", "c", "d"], layer_shapes=[(1,)] * 4, errors=errors(3, 4))
     figure = depth_figure([pair, VariancePair(**{**vars(deeper), "model": "resnet"})])
     short, deep = figure.axes[0].get_lines()[:2]
@@ -358,7 +356,7 @@ def test_networks_are_drawn_on_one_axis_of_depth(pair):  # noqa: F811
     assert {text.get_text() for text in figure.legends[0].get_texts()} == {"simple_conv", "resnet"}
 
 
-def test_accuracy_stands_beside_the_variance(pair):  # noqa: F811
+def test_accuracy_stands_beside_the_variance(pair):
     curve, means = accuracy_and_layers_figure(pair).axes
     np.testing.assert_allclose(curve.get_lines()[0].get_ydata(), [100 * 4 / 6, 50])
     np.testing.assert_allclose(
@@ -367,7 +365,7 @@ def test_accuracy_stands_beside_the_variance(pair):  # noqa: F811
 
 
 @pytest.mark.parametrize("width", [2.5, 3.4, 6.0, None])
-def test_the_names_of_controls_stay_within_the_figure(pair, width):  # noqa: F811
+def test_the_names_of_controls_stay_within_the_figure(pair, width):
     more = {"samples": 2000}
     controls = [
         VariancePair(**{**vars(pair), "control": "random-weights", "results": {"untrained": result(**more)}}),
@@ -381,7 +379,7 @@ def test_the_names_of_controls_stay_within_the_figure(pair, width):  # noqa: F81
     assert "control, samples shuffled, 2,000 samples: rotated model, all samples" in " ".join(texts(figure).split())
 
 
-def test_layer_plots_have_bands_and_controls_beside(pair):  # noqa: F811
+def test_layer_plots_have_bands_and_controls_beside(pair):
     untrained = VariancePair(
         **{**vars(pair), "control": "random-weights", "results": {"untrained": result(tv_all=np.full(4, 0.5))}}
     )
@@ -397,7 +395,7 @@ def test_layer_plots_have_bands_and_controls_beside(pair):  # noqa: F811
     assert "rotated − unrotated" not in texts(heatmap_figure(untrained, "all", scales=pair_scales(pair)))
 
 
-def test_training_figures(trained, tmp_path):  # noqa: F811
+def test_training_figures(trained, tmp_path):
     models = {"unrotated": trained, "rotated": trained}
     shown = texts(accuracy_figure([models]))
     assert "upright test data" in shown
@@ -408,7 +406,7 @@ def test_training_figures(trained, tmp_path):  # noqa: F811
     assert training_figure(dict.fromkeys(PAIR, of_one_class)).axes[0].get_ylim() == (0, 1)
 
 
-def test_several_pairs_are_drawn_with_their_spread(trained):  # noqa: F811
+def test_several_pairs_are_drawn_with_their_spread(trained):
     better = replace(trained, accuracy={"upright": 0.7, "rotated": 0.25})
     pairs = [{"unrotated": model, "rotated": model} for model in (trained, better)]
     figure = accuracy_figure(pairs)
@@ -417,7 +415,7 @@ def test_several_pairs_are_drawn_with_their_spread(trained):  # noqa: F811
     np.testing.assert_allclose(whisker, [0.6 - np.sqrt(0.02), 0.6 + np.sqrt(0.02)], atol=1e-3)
 
 
-def test_accuracy_against_angle(trained):  # noqa: F811
+def test_accuracy_against_angle(trained):
     """Right: 2 + 1 + 1 samples; at 0° one of the first class, at 90° one of the second."""
     both, unrotated, rotated = angle_figure([{"unrotated": trained, "rotated": trained}]).axes
     assert [line.get_ydata().tolist() for line in both.get_lines()] == [[0.25, 0.25]] * 2
@@ -427,7 +425,7 @@ def test_accuracy_against_angle(trained):  # noqa: F811
 
 
 @pytest.mark.parametrize("classes", [1, 30, 200])
-def test_curves_of_many_classes_leave_room_for_the_axes(trained, classes, tmp_path):  # noqa: F811
+def test_curves_of_many_classes_leave_room_for_the_axes(trained, classes, tmp_path):
     curve = AngleCurve([0.0, 90.0], [[1] * classes, [0] * classes], [1] * classes)
     many = replace(trained, classes=[f"class number {index}" for index in range(classes)], angle_curve=curve)
     figure = angle_figure([{"unrotated": many, "rotated": many}])
@@ -435,7 +433,7 @@ def test_curves_of_many_classes_leave_room_for_the_axes(trained, classes, tmp_pa
     assert all(axes.get_position().width > 0.15 for axes in figure.axes)
 
 
-def test_a_map_of_few_classes_with_long_names_has_room_for_its_colours(pair):  # noqa: F811
+def test_a_map_of_few_classes_with_long_names_has_room_for_its_colours(pair):
     names = ["cow", "a class whose name is long", "yak"]
     part = {"tv_classes": np.ones((3, 4)), "sv_classes": np.ones((3, 4)), "classes": names}
     figure = class_units_figure(of_both(pair, layer_names=["conv", "out"], layer_shapes=[(1,), (3,)], **part))

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
+from builders import errors, of_both, result, texts
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from PIL import Image
-from test_result import errors, result
-from test_storage import pair  # noqa: F401 (a fixture)
 
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.figures import heatmap_figure, pair_scales, save_figure
@@ -26,16 +25,6 @@ from pytorch.figures.layer_axis import blocks
 from pytorch.figures.saving import DOTS_PER_INCH
 
 
-def texts(figure):
-    found = [axes.get_title(loc=loc) for axes in figure.axes for loc in ("left", "center")]
-    found += [label.get_text() for axes in figure.axes for label in (*axes.get_xticklabels(), *axes.get_yticklabels())]
-    found += [axes.get_xlabel() for axes in figure.axes] + [axes.get_ylabel() for axes in figure.axes]
-    found += [text.get_text() for axes in figure.axes for text in axes.texts]
-    legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes if axes.get_legend())]
-    found += [text.get_text() for legend in legends for text in legend.get_texts()]
-    return "\n".join([figure.get_suptitle(), *found])
-
-
 def maps(figure):
     """The axes that show cells, and those of the layer means above them."""
     shown = [axes for axes in figure.axes if axes.get_images()]
@@ -53,11 +42,7 @@ def cells(axes, counts):
     ]
 
 
-def of_both(pair, **changes):  # noqa: F811
-    return VariancePair(**{**vars(pair), "results": {name: result(**changes) for name in ("unrotated", "rotated")}})
-
-
-def test_a_heatmap_has_a_panel_for_each_model_and_one_for_their_difference(pair):  # noqa: F811
+def test_a_heatmap_has_a_panel_for_each_model_and_one_for_their_difference(pair):
     figure = heatmap_figure(pair, "all")
     shown = texts(figure)
     for expected in ("simple_conv on digits", "2 rotations", "all samples", "unrotated model: global mean 1.500",
@@ -66,7 +51,7 @@ def test_a_heatmap_has_a_panel_for_each_model_and_one_for_their_difference(pair)
     assert len(maps(figure)[0]) == 3
 
 
-def test_every_unit_has_a_cell_and_equal_values_have_equal_colours(pair):  # noqa: F811
+def test_every_unit_has_a_cell_and_equal_values_have_equal_colours(pair):
     values = {"unrotated": result(), "rotated": result(tv_all=np.array([2.0, 0.0, 1.0, 1.0]))}
     pair = VariancePair(**{**vars(pair), "results": values})
     unrotated, rotated = (cells(axes, [2, 2]) for axes in maps(heatmap_figure(pair, "all"))[0][:2])
@@ -76,7 +61,7 @@ def test_every_unit_has_a_cell_and_equal_values_have_equal_colours(pair):  # noq
     assert not np.array_equal(unrotated[0][0], rotated[0][0])
 
 
-def test_the_difference_is_that_of_cells_in_equal_places_around_0(pair):  # noqa: F811
+def test_the_difference_is_that_of_cells_in_equal_places_around_0(pair):
     """NV 0.5, 0/0, x/0, 3 against 1, 0/0, x/0, 1: red, grey, black, blue; white is 0."""
     values = {"unrotated": result(), "rotated": result(tv_all=np.array([2.0, 0.0, 1.0, 1.0]))}
     figure = heatmap_figure(VariancePair(**{**vars(pair), "results": values}), "all")
@@ -91,7 +76,7 @@ def test_the_difference_is_that_of_cells_in_equal_places_around_0(pair):  # noqa
     assert middle[:3].min() > 0.95
 
 
-def test_layer_means_stand_above_their_columns(pair):  # noqa: F811
+def test_layer_means_stand_above_their_columns(pair):
     figure = heatmap_figure(pair, "all")
     strips = [axes for axes in figure.axes if axes.patches]
     np.testing.assert_allclose(
@@ -101,7 +86,7 @@ def test_layer_means_stand_above_their_columns(pair):  # noqa: F811
     np.testing.assert_allclose(whisker, pair.results["unrotated"].layer_intervals()["conv"])
 
 
-def test_units_off_the_scale_are_marked_and_counted(pair):  # noqa: F811
+def test_units_off_the_scale_are_marked_and_counted(pair):
     figure = heatmap_figure(pair, "all")
     unrotated, rotated = (cells(axes, [2, 2]) for axes in maps(figure)[0][:2])
     np.testing.assert_allclose(unrotated[0][1], to_rgba(MARKS[CONSTANT]))
@@ -112,12 +97,12 @@ def test_units_off_the_scale_are_marked_and_counted(pair):  # noqa: F811
     assert f"{UNDEFINED}: 0 | 1 units" in texts(figure)
 
 
-def of_rounding(pair):  # noqa: F811
+def of_rounding(pair):
     """Of the unrotated model the last two units are of rounding alone, with NV x/0 and 3; nothing else changes."""
     return VariancePair(**{**vars(pair), "results": {**pair.results, "unrotated": result(rounding=np.full(4, 3.0))}})
 
 
-def test_units_of_rounding_alone_have_a_mark_of_their_own(pair):  # noqa: F811
+def test_units_of_rounding_alone_have_a_mark_of_their_own(pair):
     """Whatever their NV, in the model and in the difference; a unit that is constant in the other model is so there."""
     pair = of_rounding(pair)
     figure = heatmap_figure(pair, "all")
@@ -131,7 +116,7 @@ def test_units_of_rounding_alone_have_a_mark_of_their_own(pair):  # noqa: F811
     assert len(set(MARKS.values())) == len(MARKS)
 
 
-def test_units_of_rounding_alone_do_not_set_the_scales(pair):  # noqa: F811
+def test_units_of_rounding_alone_do_not_set_the_scales(pair):
     same = {"sv_all": np.array([1.0, 1, 1, 1e-9]), "tv_classes": np.full((3, 4), 0.1), "sv_classes": np.ones((3, 4)),
             "rounding": np.full(4, 1e-8)}  # fmt: skip
     tv = {"unrotated": 9e-9, "rotated": 1e-9}
@@ -152,7 +137,7 @@ def test_a_channel_is_marked_where_none_of_its_positions_varies():
         assert marks.tolist() == [CONSTANT, ROUNDING, ""]
 
 
-def test_an_extreme_unit_is_marked_and_does_not_set_the_scale(pair):  # noqa: F811
+def test_an_extreme_unit_is_marked_and_does_not_set_the_scale(pair):
     tv = np.linspace(0, 1, ROWS)
     tv[500] = 1e6
     one = {"layer_names": ["conv"], "layer_shapes": [(ROWS,)], "tv_all": tv, "sv_all": np.ones(ROWS),
@@ -163,7 +148,7 @@ def test_an_extreme_unit_is_marked_and_does_not_set_the_scale(pair):  # noqa: F8
     np.testing.assert_allclose(column[500], to_rgba(MARKS[ABOVE]))
 
 
-def test_constant_units_do_not_set_the_scale(pair):  # noqa: F811
+def test_constant_units_do_not_set_the_scale(pair):
     """Their 1 is a convention; everything that varies here stays below a tenth."""
     zeros, tenth = np.array([0.0, 0.0, 0.0, 1.0]), np.array([0.0, 0.0, 0.0, 0.1])
     classes = {"tv_classes": np.tile(tenth, (3, 1)), "sv_classes": np.tile(zeros, (3, 1))}
@@ -172,7 +157,7 @@ def test_constant_units_do_not_set_the_scale(pair):  # noqa: F811
     assert ABOVE not in texts(heatmap_figure(pair, "all"))
 
 
-def test_the_scale_of_differences_is_the_pairs_and_knows_no_constant_units(pair):  # noqa: F811
+def test_the_scale_of_differences_is_the_pairs_and_knows_no_constant_units(pair):
     """Plain: 1 - 0.5 and 1 - 3, without 0/0 and x/0; stratified there is no difference, in the two finite units."""
     values = {"unrotated": result(), "rotated": result(tv_all=np.array([2.0, 0.0, 1.0, 1.0]))}
     pair = VariancePair(**{**vars(pair), "results": values})
@@ -190,7 +175,7 @@ def test_sorting_puts_rising_values_first_and_constant_units_last():
     assert marks.tolist() == ["", "", "", "", ROUNDING, CONSTANT]
 
 
-def test_sorted_heatmaps_say_so_and_compare_rank_by_rank(pair):  # noqa: F811
+def test_sorted_heatmaps_say_so_and_compare_rank_by_rank(pair):
     """Unrotated 1, 3 and rotated 3, 1 in the last layer: no difference between equal ranks."""
     ones = {"sv_all": np.ones(4)}
     values = {
@@ -210,7 +195,7 @@ def test_more_cells_than_rows_are_averaged():
     np.testing.assert_allclose(stack_columns([colours]), 0.5)
 
 
-def test_without_aggregation_a_cell_is_a_channel(pair):  # noqa: F811
+def test_without_aggregation_a_cell_is_a_channel(pair):
     figure = heatmap_figure(of_both(pair, layer_names=["conv"], layer_shapes=[(2, 1, 2)], aggregation="none"), "all")
     assert len(cells(maps(figure)[0][0], [2])[0]) == 2
     assert "all samples, means of channels" in texts(figure)
@@ -218,7 +203,7 @@ def test_without_aggregation_a_cell_is_a_channel(pair):  # noqa: F811
 
 
 @pytest.mark.parametrize(("layers", "width"), [(2, None), (200, None), (60, 3.4), (2, 3.4)])
-def test_layers_are_named_as_far_as_there_is_room_and_blocks_always(pair, layers, width, tmp_path):  # noqa: F811
+def test_layers_are_named_as_far_as_there_is_room_and_blocks_always(pair, layers, width, tmp_path):
     names = [f"stage{index // 20}.{index % 20}" for index in range(layers)]
     one = np.linspace(0.1, 1, layers)
     changes = {"layer_names": names, "layer_shapes": [(1,)] * layers, "tv_all": one, "sv_all": one + 1,
@@ -234,7 +219,7 @@ def test_layers_are_named_as_far_as_there_is_room_and_blocks_always(pair, layers
 
 
 @pytest.mark.parametrize("letters", range(7, 12))
-def test_nothing_leaves_the_figure_however_high_the_names_of_layers_make_it(pair, letters):  # noqa: F811
+def test_nothing_leaves_the_figure_however_high_the_names_of_layers_make_it(pair, letters):
     """Room for the ticks of layer means is made before the height of their axis is settled."""
     names = ["n" * letters + str(index) for index in range(16)]
     tv, sv = np.linspace(0, 4, 16), np.array([0.0] + 15 * [1.0])
@@ -254,7 +239,7 @@ def test_blocks_are_runs_of_layers():
     assert blocks(names) == [("layer1.0", 1, 2), ("layer1.1", 3, 3)]
 
 
-def test_a_saved_picture_shows_its_columns(pair, tmp_path):  # noqa: F811
+def test_a_saved_picture_shows_its_columns(pair, tmp_path):
     """Open the file: the mark of the constant unit is in it."""
     path = save_figure(heatmap_figure(pair, "all"), tmp_path / "new" / "heatmap.png")
     with Image.open(path) as image:
@@ -264,7 +249,7 @@ def test_a_saved_picture_shows_its_columns(pair, tmp_path):  # noqa: F811
     assert (np.abs(colours - expected).max(axis=1) <= 1).sum() > 1000
 
 
-def test_columns_of_few_layers_do_not_run_into_each_other(pair):  # noqa: F811
+def test_columns_of_few_layers_do_not_run_into_each_other(pair):
     """Two layers, all of whose units have one value each: two colours."""
     changes = {"tv_all": np.array([0.5, 0.5, 1.0, 1.0]), "sv_all": np.ones(4)}
     figure = heatmap_figure(of_both(pair, **changes), "all")
@@ -281,7 +266,7 @@ def test_columns_of_few_layers_do_not_run_into_each_other(pair):  # noqa: F811
 
 
 @pytest.mark.parametrize("form", ["pdf", "svg"])
-def test_formats_for_papers_make_the_same_file_twice(pair, form, tmp_path):  # noqa: F811
+def test_formats_for_papers_make_the_same_file_twice(pair, form, tmp_path):
     first, second = (
         save_figure(heatmap_figure(pair, "all"), tmp_path / f"{name}.{form}").read_bytes() for name in "ab"
     )

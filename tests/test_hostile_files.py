@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_storage import pair, trained  # noqa: F401
 
 from pytorch.datasets.normalization import Normalization
 from pytorch.errors import FileError, InputError
@@ -164,7 +163,7 @@ def test_a_forged_type_cannot_read_memory_as_objects(tmp_path):
         ({"surplus": 1}, "unexpected keyword argument"),
     ],
 )
-def test_fields_of_the_wrong_type_are_refused(tmp_path, pair, change, reason):  # noqa: F811
+def test_fields_of_the_wrong_type_are_refused(tmp_path, pair, change, reason):
     container = {
         "format": VALUES_FORMAT.name,
         "version": VALUES_FORMAT.version,
@@ -194,7 +193,7 @@ def test_fields_of_the_wrong_type_are_refused(tmp_path, pair, change, reason):  
         ({"layer_axes": [[1]]}, "every layer needs axes"),
     ],
 )
-def test_results_that_cannot_be_are_refused(tmp_path, pair, change, reason):  # noqa: F811
+def test_results_that_cannot_be_are_refused(tmp_path, pair, change, reason):
     content = pair.to_dict()
     for found in content["results"].values():
         found.update(change)
@@ -217,14 +216,14 @@ def test_results_that_cannot_be_are_refused(tmp_path, pair, change, reason):  # 
         ({"test_samples": 0}, "it has no samples"),
     ],
 )
-def test_models_that_cannot_be_are_refused(tmp_path, trained, change, reason):  # noqa: F811
+def test_models_that_cannot_be_are_refused(tmp_path, trained, change, reason):
     path = tmp_path / "file"
     write_sealed(path, MODEL_FORMAT, saved({**trained.to_dict(), **change}))
     with pytest.raises(FileError, match=reason):
         load_model(path)
 
 
-def test_a_network_is_not_built_before_its_weights_are_seen_to_fit(trained):  # noqa: F811
+def test_a_network_is_not_built_before_its_weights_are_seen_to_fit(trained):
     """This one would take half a terabyte."""
     constants = Normalization((0.5,) * 10**6, (0.5,) * 10**6)
     with pytest.raises(InputError, match="do not fit simple_conv"):
@@ -351,7 +350,7 @@ def mutated(whole, generator):
 
 @pytest.mark.parametrize("kind", ["values", "model", "checkpoint"])
 @pytest.mark.parametrize("sealed", [False, True], ids=["as it lies", "under a new seal"])
-def test_mutated_files_are_refused_or_read(tmp_path, pair, trained, kind, sealed):  # noqa: F811
+def test_mutated_files_are_refused_or_read(tmp_path, pair, trained, kind, sealed):
     """What is mutated under a new seal reaches the reader behind it; there are 300 of each."""
     path, generator = tmp_path / "file", random.Random(f"{kind} {sealed}")
     if kind == "values":

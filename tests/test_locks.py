@@ -7,31 +7,12 @@ import sys
 import time
 
 import pytest
-from matplotlib import get_cachedir
-from test_scripts import ROOT, SMALL, assert_one_line, home, run  # noqa: F401
+from commands import DRAW, MEASURE, ROOT, TRAIN, assert_one_line, begin, heed_interruptions, run
 
 from pytorch.errors import FileError
 from pytorch.files.lock import sole_run
 from pytorch.files.whole_file import whole_file
 from pytorch.scripts.interruption import INTERRUPTED
-
-TRAIN = ("experiment_rotation.py", "simple_conv", "digits", *SMALL)
-MEASURE = ("experiment_variance.py", "simple_conv", "digits", "--samples", "30", "--steps", "4")
-DRAW = ("plot_variances_models.py",)
-
-
-def heed_interruptions():
-    """Shells make what they start in the background deaf to Ctrl-C, and these tests may run there."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def begin(folder, script, *arguments):
-    environment = {**os.environ, "HOME": str(folder), "MPLCONFIGDIR": get_cachedir()}
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", str(ROOT / script), *arguments],
-        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=heed_interruptions,
-    )  # fmt: skip
 
 
 def test_a_task_is_done_by_one_process_at_a_time(tmp_path):
@@ -110,7 +91,7 @@ def test_a_lock_dies_with_its_process(tmp_path):
     ],
     ids=["train", "measure", "draw"],
 )
-def test_the_same_command_twice_at_once(home, script, lock, task):  # noqa: F811
+def test_the_same_command_twice_at_once(home, script, lock, task):
     """One works; the other says so and leaves."""
     with sole_run(home / lock, "this test"):
         assert_one_line(run(home, *script), 1, f"error: another process ({os.getpid()}) is {task} just now: wait")
@@ -172,12 +153,9 @@ def test_an_interruption_of_the_work(tmp_path):
     again.communicate()
 
 
-def test_a_pipe_that_nobody_reads_ends_the_work_quietly(home):  # noqa: F811
+def test_a_pipe_that_nobody_reads_ends_the_work_quietly(home):
     reader, writer = os.pipe()
     os.close(reader)
-    process = subprocess.run(
-        [sys.executable, "-W", "error", str(ROOT / DRAW[0])],
-        cwd=home, env={**os.environ, "HOME": str(home)}, stdout=writer, stderr=subprocess.PIPE, text=True, check=False,
-    )  # fmt: skip
+    process = run(home, *DRAW, stdout=writer)
     os.close(writer)
     assert (process.returncode, process.stderr) == (1, "")

@@ -8,52 +8,20 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from builders import MARKUP, drawn_figure, of_layers, pair_of, result
 from matplotlib import colormaps
 from matplotlib.colors import to_hex, to_rgb
 from PIL import Image
-from test_result import errors, result
 
-from pytorch.experiments.provenance import versions
-from pytorch.experiments.variance_pair import VariancePair
-from pytorch.experiments.vocabulary import CONTROLS, PAIR
+from pytorch.experiments.vocabulary import PAIR
 from pytorch.figures import layers_figure, pair_scales, save_figure
 from pytorch.figures.cells import MARKS
 from pytorch.figures.style import CONTROL_TITLES, DIFFERENCE_COLOURS, MODEL_COLOURS, SCALE_COLOURS
 from pytorch.report import encoding
 from pytorch.report.encoding import embedded, encode
-from pytorch.report.gallery import CAPTIONS, Plot, subject
+from pytorch.report.gallery import CAPTIONS, subject
 from pytorch.report.page import PARTS, write_page
 from pytorch.report.table import Estimate, Table
-
-HOSTILE = "</script><img src=x onerror=alert(1)>"
-
-
-def pair_of(unrotated=None, rotated=None, control=None, **changes):
-    """Two small results, or those of a control."""
-    found = dict(
-        zip(PAIR, (unrotated or result(), rotated or result(tv_all=np.array([0.25, 0, 0.5, 1.25]))), strict=True)
-    )
-    results = found if CONTROLS.get(control, PAIR) == PAIR else {"untrained": unrotated or result()}
-    content = {
-        "model": "simple_conv", "dataset": "digits", "transformation": "rotation", "control": control,
-        "results": results, "accuracy": {}, "angle_curves": {}, "training": {name: {"seed": 0} for name in results},
-        "weights": {name: f"digest-{name}" for name in results}, "source": "digits", "seed": 0,
-        "command": "python experiment_variance.py", "machine": "a processor", "date": "2026-01-31", "seconds": 1.5,
-        "versions": versions(),
-    }  # fmt: skip
-    return VariancePair(**(content | changes))
-
-
-def of_layers(sizes, classes=("ant", "bee"), **changes):
-    """A result of random values, with layers of these sizes."""
-    random, units = np.random.default_rng(0), sum(sizes)
-    return result(
-        layer_names=[f"block{index // 3}.layer{index}" for index in range(len(sizes))],
-        layer_shapes=[(size,) for size in sizes], classes=list(classes), class_counts=np.full(len(classes), 3),
-        tv_all=random.random(units), sv_all=random.random(units) + 0.5,
-        tv_classes=random.random((len(classes), units)), sv_classes=random.random((len(classes), units)) + 0.5,
-        errors=errors(len(classes), len(sizes)), **changes,
-    )  # fmt: skip
 
 
 def decode(encoded, sizes=None):
@@ -81,21 +49,9 @@ def data_of(text):
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)[1])
 
 
-def figure(name, **of):
-    """A figure in the folder of the page."""
-    return Plot(name, "layers", f"a title {HOSTILE}", of, (), command="python plot_variances_models.py")
-
-
 @pytest.fixture
 def pair_figure(tmp_path):
     return save_figure(layers_figure(pair_of()), tmp_path / "layers.png")
-
-
-@pytest.fixture
-def png(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 2200, 4), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "figure.png")
-    return "figure"
 
 
 def test_values_come_back_to_two_parts_in_ten_thousand():
@@ -176,16 +132,16 @@ def test_the_script_knows_the_codes():
 
 
 def test_hostile_names_stay_text(tmp_path, png):
-    hostile = result(classes=[HOSTILE, "__proto__", "a & b"], layer_names=[HOSTILE, "<b>"])
-    pair = pair_of(hostile, hostile, dataset="<i>", command=HOSTILE, machine=HOSTILE)
-    table = Table(name="means", title=HOSTILE, caption=HOSTILE, columns=[HOSTILE], rows=[[HOSTILE]])
-    text = page(tmp_path, [pair], [figure(png, dataset=HOSTILE)], [table], command=HOSTILE)
-    assert HOSTILE not in text
+    hostile = result(classes=[MARKUP, "__proto__", "a & b"], layer_names=[MARKUP, "<b>"])
+    pair = pair_of(hostile, hostile, dataset="<i>", command=MARKUP, machine=MARKUP)
+    table = Table(name="means", title=MARKUP, caption=MARKUP, columns=[MARKUP], rows=[[MARKUP]])
+    text = page(tmp_path, [pair], [drawn_figure(png, dataset=MARKUP)], [table], command=MARKUP)
+    assert MARKUP not in text
     assert "<img" not in text
     assert text.count("<script") == text.count("</script") == 2
     part = data_of(text)["measurements"][0]["parts"][0]
-    assert part["groups"][2:] == [HOSTILE, "__proto__", "a & b"]
-    assert part["layers"] == [HOSTILE, "<b>"]
+    assert part["groups"][2:] == [MARKUP, "__proto__", "a & b"]
+    assert part["layers"] == [MARKUP, "<b>"]
 
 
 def test_nothing_is_asked_for(tmp_path, png):
@@ -194,7 +150,7 @@ def test_nothing_is_asked_for(tmp_path, png):
             found.extend(value for name, value in attrs if name in ("src", "href", "srcset", "action", "data"))
 
     found = []
-    text = page(tmp_path, [pair_of()], [figure(png)], [])
+    text = page(tmp_path, [pair_of()], [drawn_figure(png)], [])
     Addresses().feed(text)
     assert found == ["data:,"]
     assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'" in text
@@ -209,20 +165,20 @@ def without():
 
 
 def test_figures_become_small_and_heatmaps_that_the_page_draws_are_left_out(tmp_path, png):
-    maps = [replace(figure(png, **subject(pair), group="all"), kind="heatmap") for pair in (pair_of(), without())]
-    found = data_of(page(tmp_path, [pair_of(), without()], [figure(png, model="simple_conv"), *maps]))["figures"]
+    maps = [replace(drawn_figure(png, **subject(pair), group="all"), kind="heatmap") for pair in (pair_of(), without())]
+    found = data_of(page(tmp_path, [pair_of(), without()], [drawn_figure(png, model="simple_conv"), *maps]))["figures"]
     assert [entry["of"].get("aggregation") for entry in found] == [None, "none"]
     content = base64.b64decode(found[0]["image"])
     (tmp_path / "small.png").write_bytes(content)
     with Image.open(tmp_path / "small.png") as image:
         assert (image.mode, image.size, len(image.getcolors())) == ("P", (1100, 20), 256)
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    (error,) = write_page(tmp_path / "page.html", [], [figure("broken")], [], "python")
+    (error,) = write_page(tmp_path / "page.html", [], [drawn_figure("broken")], [], "python")
     assert "broken.png cannot be read as a figure" in error
 
 
 def test_a_figure_that_is_small_already_is_embedded_as_it_is(tmp_path, pair_figure):
-    (found,) = data_of(page(tmp_path, [], [figure("layers")]))["figures"]
+    (found,) = data_of(page(tmp_path, [], [drawn_figure("layers")]))["figures"]
     assert base64.b64decode(found["image"]) == pair_figure.read_bytes()
     assert (found["width"], found["height"], found["caption"]) == (1050, 1125, CAPTIONS["layers"])
 
@@ -261,7 +217,7 @@ def test_colours_of_marks_survive_in_small_figures(tmp_path):
     for index, colour in enumerate(colours):
         picture[10 * index : 10 * index + 4, :4] = colour
     Image.fromarray(picture).save(tmp_path / "marks.png")
-    small = data_of(page(tmp_path, [], [figure("marks")]))["figures"][0]["image"]
+    small = data_of(page(tmp_path, [], [drawn_figure("marks")]))["figures"][0]["image"]
     (tmp_path / "small.png").write_bytes(base64.b64decode(small))
     with Image.open(tmp_path / "small.png") as image:
         found = np.asarray(image.convert("RGB")).astype(float)
@@ -304,7 +260,7 @@ def test_what_cannot_be_drawn_says_so(tmp_path, found, reason):
 
 
 def test_models_that_have_figures_only(tmp_path, png):
-    text = page(tmp_path, [pair_of()], [figure(png, model="resnet", dataset="digits"), figure(png)])
+    text = page(tmp_path, [pair_of()], [drawn_figure(png, model="resnet", dataset="digits"), drawn_figure(png)])
     assert [(found["model"], len(found["parts"])) for found in data_of(text)["measurements"]] == [
         ("simple_conv", 1), ("resnet", 0)
     ]  # fmt: skip

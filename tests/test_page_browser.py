@@ -7,10 +7,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from builders import MARKUP, drawn_figure, errors, of_layers, pair_of, result
 from matplotlib import colormaps
 from matplotlib.colors import Normalize, to_rgb
-from test_page import HOSTILE, figure, of_layers, pair_of, png  # noqa: F401 (a fixture)
-from test_result import errors, result
 
 from pytorch.figures import pair_scales
 from pytorch.figures.cells import MARKS, ROUNDING, differences, layer_cells, sorted_cells
@@ -274,12 +273,12 @@ def test_a_control_alone_is_shown(opened):
     assert headings(page) == ["untrained model"]
 
 
-def test_figures_are_those_of_the_selection(opened, png):  # noqa: F811
-    drawn = [
-        figure(png), figure(png, model="simple_conv", dataset="digits"), figure(png, model="resnet", dataset="digits"),
-        figure(png, aggregation="max"), figure(png, group="stratified"), figure(png, control="shuffled"),
+def test_figures_are_those_of_the_selection(opened, png):
+    of = [
+        {}, {"model": "simple_conv", "dataset": "digits"}, {"model": "resnet", "dataset": "digits"},
+        {"aggregation": "max"}, {"group": "stratified"}, {"control": "shuffled"},
     ]  # fmt: skip
-    page = opened([pair_of(), pair_of(control="shuffled")], drawn)
+    page = opened([pair_of(), pair_of(control="shuffled")], [drawn_figure(png, **each) for each in of])
     figures = page.locator("figure")
     assert figures.count() == 2
     page.select_option("#group", "stratified")
@@ -291,7 +290,7 @@ def test_figures_are_those_of_the_selection(opened, png):  # noqa: F811
     figures.nth(1).locator("summary").click()
     assert "digest-unrotated" in figures.nth(1).text_content()
     assert "python plot_variances_models.py" in figures.nth(1).text_content()
-    assert figures.first.locator("img").get_attribute("alt") == f"a title {HOSTILE}"
+    assert figures.first.locator("img").get_attribute("alt") == f"a title {MARKUP}"
     assert figures.first.locator("img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 1100
     narrow = figures.first.bounding_box()["width"]
     figures.first.locator("button").focus()
@@ -319,16 +318,16 @@ def test_tables_are_sorted_and_filtered(opened):
     assert (names(), page.locator(".shown").text_content()) == (["b10"], "1 of 4 rows")
 
 
-def test_hostile_names_are_shown_as_text(opened, png):  # noqa: F811
-    hostile = result(classes=[HOSTILE, "__proto__", "&amp;"], layer_names=[HOSTILE, "b"])
-    table = Table("means", HOSTILE, HOSTILE, [HOSTILE], [[HOSTILE]])
-    page = opened([pair_of(hostile, hostile, dataset="<i>", command=HOSTILE)], [figure(png)], [table])
-    assert options(page, "group")[2:] == [f"class {HOSTILE}", "class __proto__", "class &amp;"]
-    page.select_option("#group", HOSTILE)
-    assert page.locator("#what").text_content() == f"simple_conv on <i>: rotation, mean, class {HOSTILE}"
-    assert f"layer {HOSTILE}, unit 0" in hover(page, 0, 0, 2, 0.25)
+def test_hostile_names_are_shown_as_text(opened, png):
+    hostile = result(classes=[MARKUP, "__proto__", "&amp;"], layer_names=[MARKUP, "b"])
+    table = Table("means", MARKUP, MARKUP, [MARKUP], [[MARKUP]])
+    page = opened([pair_of(hostile, hostile, dataset="<i>", command=MARKUP)], [drawn_figure(png)], [table])
+    assert options(page, "group")[2:] == [f"class {MARKUP}", "class __proto__", "class &amp;"]
+    page.select_option("#group", MARKUP)
+    assert page.locator("#what").text_content() == f"simple_conv on <i>: rotation, mean, class {MARKUP}"
+    assert f"layer {MARKUP}, unit 0" in hover(page, 0, 0, 2, 0.25)
     page.select_option("#group", "__proto__")
-    assert page.locator("td").text_content() == HOSTILE
+    assert page.locator("td").text_content() == MARKUP
     assert page.locator("[onerror], [src=x]").count() == 0
 
 
@@ -347,9 +346,9 @@ def test_hostile_names_are_shown_as_text(opened, png):  # noqa: F811
     ],
     ids=["one unit", "200 layers", "30,000 units", "undefined", "no classes", "one class", "empty layer", "none"],
 )  # fmt: skip
-def test_odd_results_and_narrow_screens(opened, png, found):  # noqa: F811
+def test_odd_results_and_narrow_screens(opened, png, found):
     table = Table("means", "Means", "Over units", ["a long head of a column"] * 9, [["a long cell of text"] * 9])
-    page = opened([pair_of(found, found)], [figure(png)], [table], width=375, height=812, has_touch=True)
+    page = opened([pair_of(found, found)], [drawn_figure(png)], [table], width=375, height=812, has_touch=True)
     for group in found.groups:
         page.select_option("#group", group)
         assert page.evaluate("document.documentElement.scrollWidth") <= 375

@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_result import result
-from test_storage import pair, trained  # noqa: F401 (fixtures)
+from builders import result
 
 import plot_variances_models
 from pytorch.errors import FileError, InputError
@@ -24,13 +23,13 @@ from pytorch.report.findings import Findings, Measured, find_results
 from pytorch.report.gallery import Look, plan
 
 
-def save(results_dir, pair):  # noqa: F811
+def save(results_dir, pair):
     place = pair.model, pair.dataset, pair.transformation, pair.aggregation, pair.control
     save_values(values_file(results_dir, *place), pair)
 
 
 @pytest.fixture
-def folders(tmp_path, pair):  # noqa: F811
+def folders(tmp_path, pair):
     save(tmp_path / "results", pair)
     return ["--results-dir", str(tmp_path / "results"), "--plots-dir", str(tmp_path / "plots")]
 
@@ -46,14 +45,14 @@ def written(tmp_path):
     }
 
 
-def test_accuracy_against_the_angle_stands_beside_rotations_alone(tmp_path, pair):  # noqa: F811
+def test_accuracy_against_the_angle_stands_beside_rotations_alone(tmp_path, pair):
     results = {name: replace(found, aggregation="sum") for name, found in pair.results.items()}
     save(tmp_path / "results", replace(pair, transformation="scale", results=results))
     draw(["--results-dir", str(tmp_path / "results"), "--plots-dir", str(tmp_path / "plots")])
     assert not [name for name in written(tmp_path) if "overview" in name]
 
 
-def test_everything_is_drawn_and_put_on_a_page(folders, tmp_path, pair, capsys):  # noqa: F811
+def test_everything_is_drawn_and_put_on_a_page(folders, tmp_path, pair, capsys):
     assert draw(folders) == 0
     drawn = {f"simple_conv_digits/rotation_mean_{name}.png" for name in (
         "heatmap_all", "heatmap_stratified", "heatmap_class0_ant", "heatmap_class1_bee", "heatmap_class2_cow", "layers",
@@ -75,7 +74,7 @@ def test_tables_that_cannot_be_made_stop_no_others(folders, tmp_path, monkeypatc
     assert "Global mean" in (tmp_path / "plots" / "results.md").read_text()
 
 
-def test_what_is_unchanged_is_not_drawn_again(folders, tmp_path, pair):  # noqa: F811
+def test_what_is_unchanged_is_not_drawn_again(folders, tmp_path, pair):
     only = ("--only", "layers,depth")
     draw(folders, *only)
     before = written(tmp_path)
@@ -91,7 +90,7 @@ def test_what_is_unchanged_is_not_drawn_again(folders, tmp_path, pair):  # noqa:
 
 
 @pytest.mark.parametrize("change", ["values", "width", "list", "control"])
-def test_what_is_changed_is_drawn_again(folders, tmp_path, pair, change):  # noqa: F811
+def test_what_is_changed_is_drawn_again(folders, tmp_path, pair, change):
     only = ("--only", "layers")
     draw(folders, *only)
     before = written(tmp_path)
@@ -107,7 +106,7 @@ def test_what_is_changed_is_drawn_again(folders, tmp_path, pair, change):  # noq
     assert all(after[name] != before[name] for name in before)
 
 
-def test_figures_of_results_that_are_gone_leave_the_page_and_stay_on_the_disk(folders, tmp_path, pair, capsys):  # noqa: F811
+def test_figures_of_results_that_are_gone_leave_the_page_and_stay_on_the_disk(folders, tmp_path, pair, capsys):
     other = VariancePair(**{**vars(pair), "model": "resnet"})
     save(tmp_path / "results", other)
     draw(folders, "--only", "layers")
@@ -133,7 +132,7 @@ def test_a_list_of_figures_leads_nowhere_else(folders, tmp_path):
     assert [plot.name for plot in Album(tmp_path / "plots").figures()] == ["simple_conv_digits/rotation_mean_layers"]
 
 
-def test_words_choose_figures(pair):  # noqa: F811
+def test_words_choose_figures(pair):
     figures = plan(Findings([Measured(pair, "digest")]), Look())
     kinds = {figure.kind for figure in plot_variances_models.chosen(figures, ["Simple-Conv", "class_layers,heatmap"])}
     assert kinds == {"class-layers", "heatmap"}
@@ -154,7 +153,7 @@ def test_the_command_of_a_figure_draws_it_alone(folders, tmp_path):
     assert list(written(tmp_path)) == ["simple_conv_digits/rotation_mean_class-units.png"]
 
 
-def test_trained_pairs_are_found_with_those_of_other_seeds(trained, tmp_path):  # noqa: F811
+def test_trained_pairs_are_found_with_those_of_other_seeds(trained, tmp_path):
     for seed, place in ((4, ""), (5, "seed5")):
         for trained_on in (UNROTATED, ROTATED):
             path = model_file(tmp_path, "simple_conv", "digits", trained_on)
@@ -166,7 +165,7 @@ def test_trained_pairs_are_found_with_those_of_other_seeds(trained, tmp_path):  
     assert {figure.kind for figure in plan(found, Look())} == {"training", "accuracy", "angles"}
 
 
-def test_pairs_that_were_trained_otherwise_are_not_averaged(trained, tmp_path):  # noqa: F811
+def test_pairs_that_were_trained_otherwise_are_not_averaged(trained, tmp_path):
     others = {
         "": trained,
         "seed4": trained,
@@ -184,7 +183,7 @@ def test_pairs_that_were_trained_otherwise_are_not_averaged(trained, tmp_path): 
 
 
 @pytest.mark.parametrize("fault", ["copied", "swapped", "mixed", "being replaced"])
-def test_models_that_are_not_where_they_belong_are_named_and_left_out(trained, tmp_path, fault):  # noqa: F811
+def test_models_that_are_not_where_they_belong_are_named_and_left_out(trained, tmp_path, fault):
     seeds = {UNROTATED: 5, ROTATED: 4} if fault == "mixed" else {}
     for model, dataset in (("simple_conv", "digits"), ("simple_conv", "mnist")):
         for trained_on in (UNROTATED, ROTATED):
@@ -212,7 +211,7 @@ def test_models_that_are_not_where_they_belong_are_named_and_left_out(trained, t
     assert set(found.trained) == {("simple_conv", "mnist"), *([("simple_conv", "digits")] * (fault == "copied"))}
 
 
-def test_a_long_name_of_a_class_stops_nothing(tmp_path, pair, capsys):  # noqa: F811
+def test_a_long_name_of_a_class_stops_nothing(tmp_path, pair, capsys):
     long = "x" * 240
     results = {name: replace(each, classes=[long, f"{long}y", "bee"]) for name, each in pair.results.items()}
     save(tmp_path / "results", VariancePair(**{**vars(pair), "results": results, "angle_curves": {}}))
@@ -220,7 +219,7 @@ def test_a_long_name_of_a_class_stops_nothing(tmp_path, pair, capsys):  # noqa: 
     assert sum("heatmap_class" in name for name in written(tmp_path)) == 3
 
 
-def test_measurements_of_the_models_that_are_there_are_not_outdated(pair, trained, tmp_path):  # noqa: F811
+def test_measurements_of_the_models_that_are_there_are_not_outdated(pair, trained, tmp_path):
     for trained_on in (UNROTATED, ROTATED):
         save_model(model_file(tmp_path, "simple_conv", "digits", trained_on), replace(trained, trained_on=trained_on))
     found = find_results(tmp_path)
@@ -229,7 +228,7 @@ def test_measurements_of_the_models_that_are_there_are_not_outdated(pair, traine
     assert not found.outdated(VariancePair(**{**vars(pair), "weights": {UNROTATED: digest, ROTATED: digest}}))
 
 
-def test_it_is_said_when_models_were_trained_anew(folders, trained, tmp_path, capsys):  # noqa: F811
+def test_it_is_said_when_models_were_trained_anew(folders, trained, tmp_path, capsys):
     for trained_on in (UNROTATED, ROTATED):
         path = model_file(tmp_path / "results", "simple_conv", "digits", trained_on)
         save_model(path, replace(trained, trained_on=trained_on))
@@ -326,7 +325,7 @@ def test_a_listed_picture_that_is_none_is_left_out_of_the_page_and_told(folders,
     assert "simple_conv" in (tmp_path / "plots" / "index.html").read_text(encoding="utf-8")
 
 
-def test_controls_stand_beside_their_own_pair(pair):  # noqa: F811
+def test_controls_stand_beside_their_own_pair(pair):
     shuffled = VariancePair(**{**vars(pair), "control": "shuffled"})
     others = VariancePair(**{**vars(shuffled), "weights": {"unrotated": "5" * 16, "rotated": "6" * 16}})
     found = Findings([Measured(each, str(index)) for index, each in enumerate((pair, others, shuffled))])
@@ -335,7 +334,7 @@ def test_controls_stand_beside_their_own_pair(pair):  # noqa: F811
     assert [figure.sources for figure in figures] == [("0", "2"), ("1",), ("2",)]
 
 
-def test_a_control_has_the_colours_of_what_it_controls(pair, monkeypatch):  # noqa: F811
+def test_a_control_has_the_colours_of_what_it_controls(pair, monkeypatch):
     monkeypatch.setattr("pytorch.report.gallery.heatmap_figure", lambda pair, group, **options: options["scales"])
     larger = {name: replace(each, tv_all=3 * each.tv_all) for name, each in pair.results.items()}
     shuffled = VariancePair(**{**vars(pair), "control": "shuffled", "results": larger})
@@ -350,7 +349,7 @@ def test_a_control_has_the_colours_of_what_it_controls(pair, monkeypatch):  # no
     assert alone.draw().top > beside.draw().top
 
 
-def test_networks_of_other_steps_have_a_figure_of_their_own(pair):  # noqa: F811
+def test_networks_of_other_steps_have_a_figure_of_their_own(pair):
     three = result(transformations=["0", "1", "2"])
     finer = VariancePair(**{**vars(pair), "model": "resnet", "results": {"unrotated": three, "rotated": three}})
     figures = plan(Findings([Measured(pair, "a"), Measured(finer, "b")]), Look())
@@ -358,7 +357,7 @@ def test_networks_of_other_steps_have_a_figure_of_their_own(pair):  # noqa: F811
     assert names == ["digits_rotation_mean_2steps_depth", "digits_rotation_mean_3steps_depth"]
 
 
-def test_other_formats_are_kept_up_to_date(folders, tmp_path, pair):  # noqa: F811
+def test_other_formats_are_kept_up_to_date(folders, tmp_path, pair):
     draw(folders, "--only", "layers", "--format", "pdf")
     path = tmp_path / "plots" / "simple_conv_digits" / "rotation_mean_layers.pdf"
     before = path.read_bytes()
@@ -379,7 +378,7 @@ def test_a_figure_that_something_else_wrote_is_drawn_again(folders, tmp_path):
     assert path.read_bytes() == before
 
 
-def test_a_figure_of_fewer_networks_leaves_the_page(folders, tmp_path, pair):  # noqa: F811
+def test_a_figure_of_fewer_networks_leaves_the_page(folders, tmp_path, pair):
     draw(folders, "--only", "depth")
     save(tmp_path / "results", VariancePair(**{**vars(pair), "model": "resnet"}))
     draw(folders, "--only", "layers")

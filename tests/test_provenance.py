@@ -4,9 +4,7 @@ import subprocess
 from dataclasses import replace
 
 import pytest
-from test_claims import found_in
-from test_storage import trained  # noqa: F401 (fixture)
-from test_tables import pair, rows, untrained
+from builders import found_in, pair, rows, untrained
 
 from pytorch.experiments.provenance import commit
 from pytorch.experiments.storage import MODEL_FORMAT, load_model
@@ -42,7 +40,7 @@ def test_the_commit_of_the_code(tmp_path, monkeypatch):
     assert commit(code) == ""
 
 
-def test_every_training_and_measurement_is_listed(trained):  # noqa: F811
+def test_every_training_and_measurement_is_listed(trained):
     training = {name: {"seed": 3, "epochs": 3} for name in PAIR}
     measured = pair(training=training, versions={"python": "3.12", "commit": "abc"}, seconds=90.0)
     models = {name: replace(trained, trained_on=name, dataset="mnist", commit="def", date="today") for name in PAIR}
@@ -65,7 +63,7 @@ def test_every_training_and_measurement_is_listed(trained):  # noqa: F811
 
 
 @pytest.mark.parametrize("version", [3, 4])
-def test_models_from_before_their_machine_was_noted_are_read(tmp_path, trained, version):  # noqa: F811
+def test_models_from_before_their_machine_was_noted_are_read(tmp_path, trained, version):
     content = trained.to_dict()
     if version == 3:
         for name in ("machine", "date", "commit"):

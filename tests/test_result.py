@@ -2,48 +2,9 @@
 
 import numpy as np
 import pytest
+from builders import errors, result
 
 from pytorch.variance import VarianceResult
-from pytorch.variance.standard_errors import LayerErrors
-
-
-def result(**changes):
-    """Two layers of two units; the second class has one sample."""
-    content = {
-        "layer_names": ["conv", "linear"],
-        "layer_shapes": [(2,), (2,)],
-        "classes": ["ant", "bee", "cow"],
-        "class_counts": np.array([2, 1, 3]),
-        "samples": 6,
-        "samples_offered": 6,
-        "transformations": ["0", "1"],
-        "aggregation": "mean",
-        "dispersion": "std",
-        "precision": "fp32",
-        "tolerance": None,
-        "shuffled": False,
-        "never_called": [],
-        "tv_all": np.array([1.0, 0.0, 1.0, 3.0]),
-        "sv_all": np.array([2.0, 0.0, 0.0, 1.0]),
-        "tv_classes": np.array([[1.0, 0.0, 1.0, 3.0], [1.0, 1.0, 1.0, 1.0], [3.0, 0.0, 1.0, 3.0]]),
-        "sv_classes": np.array([[1.0, 0.0, 0.0, 1.0], [np.nan] * 4, [1.0, 0.0, 1.0, 2.0]]),
-    }
-    content |= changes
-    return VarianceResult(**{"errors": errors(len(content["classes"]), len(content["layer_names"])), **content})
-
-
-def errors(classes, layers):
-    """Errors that can be told apart: 0.01 of TV, 0.02 of SV, 0.03 of NV, 0.04 stratified, and more in each column."""
-    step = np.arange(layers + 1) / 1000
-    of_all = np.stack([level + step for level in (0.01, 0.02, 0.03)])
-    return LayerErrors(
-        all=of_all,
-        classes=of_all * np.arange(2, classes + 2).reshape(-1, 1, 1),
-        stratified=0.04 + step,
-        bias_all=0.001 + step,
-        bias_classes=np.full((classes, layers + 1), 0.002),
-        bias_stratified=0.003 + step,
-    )
 
 
 def counts(**some):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from matplotlib import get_cachedir
+from commands import DRAW, MEASURE, ROOT, SMALL, TRAIN, assert_one_line, begin, run
 from PIL import Image
 
 import experiment_rotation
@@ -25,41 +25,7 @@ from pytorch.experiments.storage import load_model, load_values, save_model
 from pytorch.experiments.training import Training
 from pytorch.experiments.vocabulary import PAIR
 
-ROOT = Path(__file__).parents[1]
-SMALL = ("--epochs", "1", "--samples", "40", "--batch-size", "16")
 KILLS = int(os.environ.get("KILLS", "2"))
-
-
-def run(home, script, *arguments):
-    """Run a script with a home of its own, matplotlib's fonts found already, and a network that answers nothing."""
-    nowhere = "http://127.0.0.1:9"
-    changes = {"HOME": str(home), "MPLCONFIGDIR": get_cachedir(), "http_proxy": nowhere, "https_proxy": nowhere}
-    command = [sys.executable, "-W", "error", str(ROOT / script), *map(str, arguments)]
-    environment = {**os.environ, **changes}
-    return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=300, check=False)
-
-
-def assert_one_line(process, code, *parts):
-    """It ended with the code and told why in one line, with no traceback."""
-    assert process.returncode == code, process.stderr
-    assert len(process.stderr.splitlines()) == 1, process.stderr
-    for part in parts:
-        assert part in process.stderr
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """A home in which the three scripts were run on the digits, with nothing but their defaults for folders."""
-    home = tmp_path_factory.mktemp("home")
-    for arguments in (
-        ("experiment_rotation.py", "Simple-Conv", "Digits", *SMALL),
-        ("experiment_variance.py", "simpleconv", "digits", "--samples", "30", "--steps", "4"),
-        ("plot_variances_models.py",),
-    ):
-        process = run(home, *arguments)
-        assert process.returncode == 0, process.stderr
-        (home / f"{arguments[0]}.out").write_text(process.stdout)
-    return home
 
 
 def test_training_leaves_a_pair_that_says_everything(home):
@@ -114,18 +80,18 @@ def test_drawing_leaves_every_figure(home):
 def test_finished_training_is_not_repeated(home):
     models = home / "variance_results" / "models" / "simple_conv_digits"
     before = {path: path.read_bytes() for path in models.iterdir()}
-    process = run(home, "experiment_rotation.py", "simple_conv", "digits", *SMALL)
+    process = run(home, *TRAIN)
     assert process.stdout.count("already trained") == 2
     assert {path: path.read_bytes() for path in models.iterdir()} == before
 
 
 def test_training_with_other_settings_keeps_the_old_pair(home):
-    process = run(home, "experiment_rotation.py", "simple_conv", "digits", *SMALL, "--seed", "3")
+    process = run(home, *TRAIN, "--seed", "3")
     assert_one_line(process, 1, "unrotated.pt was trained with", "; seed = 0, not 3: --overwrite")
 
 
 def test_more_epochs_of_the_rotated_model_alone_concern_it_alone(home):
-    process = run(home, "experiment_rotation.py", "simple_conv", "digits", *SMALL, "--rotated-epochs", "5")
+    process = run(home, *TRAIN, "--rotated-epochs", "5")
     assert_one_line(process, 1, "/rotated.pt was trained with number of epochs = 3, not 5")
 
 
@@ -135,12 +101,11 @@ def test_measuring_twice_gives_the_same_values(home, tmp_path):
     file = tmp_path / "variance_results" / "values" / "simple_conv_digits_rotation_mean.pickle"
     before = load_values(file).results["rotated"]
     file.unlink()
-    arguments = ("experiment_variance.py", "simple_conv", "digits", "--samples", "30", "--steps", "4")
-    assert run(tmp_path, *arguments).returncode == 0
+    assert run(tmp_path, *MEASURE).returncode == 0
     after = load_values(file).results["rotated"]
     assert after.tv_classes.tobytes() == before.tv_classes.tobytes()
     assert after.sv_all.tobytes() == before.sv_all.tobytes()
-    assert run(tmp_path, *arguments, "--batch-size", "7", "--overwrite").returncode == 0
+    assert run(tmp_path, *MEASURE, "--batch-size", "7", "--overwrite").returncode == 0
     other = load_values(file).results["rotated"]
     assert other.tv_all.tobytes() != before.tv_all.tobytes(), "the option has no effect"
     assert other.global_mean("stratified") == pytest.approx(before.global_mean("stratified"), rel=1e-4)
@@ -227,17 +192,15 @@ def weights(home):
 def test_a_training_killed_again_and_again_ends_with_the_same_weights(home, tmp_path):
     """SIGKILL, each time at another moment after an epoch; the same command continues."""
     random = np.random.default_rng(KILLS)
-    command = [sys.executable, str(ROOT / "experiment_rotation.py"), "simple_conv", "digits", *SMALL]
-    environment = {**os.environ, "HOME": str(tmp_path), "MPLCONFIGDIR": get_cachedir()}
     for _ in range(KILLS):
-        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+        process = begin(tmp_path, *TRAIN)
         for line in process.stdout:
             if ": epoch" in line or "already trained" in line:
                 break
         time.sleep(random.uniform(0, 0.3))
         process.kill()
         process.communicate()
-    last = run(tmp_path, "experiment_rotation.py", "simple_conv", "digits", *SMALL)
+    last = run(tmp_path, *TRAIN)
     assert last.returncode == 0, last.stderr
     assert last.stdout.count(": epoch") < 4, "nothing was taken up"
     for interrupted, undisturbed in zip(weights(tmp_path), weights(home), strict=True):
@@ -251,11 +214,7 @@ def test_a_full_disk_gets_one_line(tmp_path):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 
-    command = [sys.executable, str(ROOT / "experiment_rotation.py"), "simple_conv", "digits", *SMALL]
-    environment = {**os.environ, "HOME": str(tmp_path), "MPLCONFIGDIR": get_cachedir()}
-    process = subprocess.run(
-        command, cwd=tmp_path, env=environment, preexec_fn=limit, capture_output=True, text=True, check=False
-    )
+    process = run(tmp_path, *TRAIN, preexec_fn=limit)
     assert_one_line(process, 1, "unrotated.checkpoint cannot be written: File too large")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
@@ -343,12 +302,11 @@ def test_a_pair_stays_in_the_precision_it_was_begun_in(home, tmp_path):
 def test_models_that_are_no_pair_are_not_measured(home, tmp_path):
     shutil.copytree(home / "variance_results", tmp_path / "variance_results")
     folder = tmp_path / "variance_results" / "models" / "simple_conv_digits"
-    measure = ("experiment_variance.py", "simple_conv", "digits", "--samples", "30", "--steps", "4")
     rotated = load_model(folder / "rotated.pt")
     save_model(folder / "rotated.pt", replace(rotated, seed=7))
-    assert_one_line(run(tmp_path, *measure), 1, "no pair, their seed differs (0 and 7)")
+    assert_one_line(run(tmp_path, *MEASURE), 1, "no pair, their seed differs (0 and 7)")
     save_model(folder / "unrotated.pt", rotated)
-    assert_one_line(run(tmp_path, *measure), 1, "unrotated.pt contains the rotated simple_conv of digits")
+    assert_one_line(run(tmp_path, *MEASURE), 1, "unrotated.pt contains the rotated simple_conv of digits")
 
 
 def test_another_folder_of_the_same_name_is_noticed(tmp_path, image_folder):
@@ -363,7 +321,7 @@ def test_another_folder_of_the_same_name_is_noticed(tmp_path, image_folder):
 def test_a_model_folder_that_cannot_be_made_is_found_out_before_training(tmp_path):
     (tmp_path / "variance_results").mkdir()
     (tmp_path / "variance_results" / "models").write_text("a file")
-    process = run(tmp_path, "experiment_rotation.py", "simple_conv", "digits", *SMALL)
+    process = run(tmp_path, *TRAIN)
     assert_one_line(process, 1, "models/simple_conv_digits cannot be made")
     assert "epoch" not in process.stdout
 
@@ -451,7 +409,7 @@ def test_the_measure_normalizes_by_the_training_split(image_folder, tmp_path, mo
         (("plot_variances_models.py",), 1, ["no measurement in", "experiment_variance.py"]),
         (("plot_variances_models.py", "--results-dir", "/dev/null"), 1, ["/dev/null/values cannot be read: Not a dir"]),
         (
-            ("experiment_rotation.py", "simple_conv", "digits", *SMALL, "--results-dir", "/dev/null/results"),
+            (*TRAIN, "--results-dir", "/dev/null/results"),
             1,
             ["the folder /dev/null/results/models/simple_conv_digits cannot be made"],
         ),
@@ -483,7 +441,7 @@ def test_classes_of_one_sample_are_named(home, tmp_path):
 def test_a_bad_file_does_not_stop_the_others(home, tmp_path):
     shutil.copytree(home / "variance_results", tmp_path / "variance_results")
     (tmp_path / "variance_results" / "values" / "a_bad_one.pickle").write_bytes(b"\x80\x05garbage")
-    process = run(tmp_path, "plot_variances_models.py")
+    process = run(tmp_path, *DRAW)
     assert_one_line(process, 1, "a_bad_one.pickle cannot be read as a measurement")
     assert (tmp_path / "plots" / "simple_conv_digits" / "rotation_mean_heatmap_all.png").exists()
 
@@ -523,7 +481,7 @@ def test_importing_does_no_work():
 def test_models_that_are_being_replaced_are_not_measured(home, tmp_path):
     shutil.copytree(home / "variance_results", tmp_path / "variance_results")
     (tmp_path / "variance_results" / "models" / "simple_conv_digits" / "complete").write_text('["."]')
-    process = run(tmp_path, "experiment_variance.py", "simple_conv", "digits", "--samples", "30", "--steps", "4")
+    process = run(tmp_path, *MEASURE)
     assert_one_line(process, 1, "new models were being put in place", "run that experiment_rotation.py once more")
 
 

@@ -6,7 +6,6 @@ import re
 
 import pytest
 import torch
-from test_storage import pair, trained  # noqa: F401
 
 from pytorch.errors import FileError
 from pytorch.experiments.storage import (
@@ -46,7 +45,7 @@ def test_every_bit_of_a_sealed_file_counts(tmp_path):
         assert version is None, bit  # the seal is no seal any more, which storage takes for a file cut off
 
 
-def test_every_length_of_a_file_that_was_cut_off_is_noticed(tmp_path, pair):  # noqa: F811
+def test_every_length_of_a_file_that_was_cut_off_is_noticed(tmp_path, pair):
     path = tmp_path / "file"
     save_values(path, pair)
     whole = path.read_bytes()
@@ -79,7 +78,7 @@ def test_a_foreign_file_is_named(tmp_path, content, reason):
         load_values(path)
 
 
-def test_files_of_another_kind_are_told_apart(tmp_path, pair, trained):  # noqa: F811
+def test_files_of_another_kind_are_told_apart(tmp_path, pair, trained):
     values, model, checkpoint = (tmp_path / name for name in ("values", "model", "checkpoint"))
     save_values(values, pair)
     save_model(model, trained)
@@ -106,7 +105,7 @@ def rewrite(path, version):
         write_sealed(path, Format(VALUES_FORMAT.name, version, version, 0), content)
 
 
-def test_an_older_version_is_read_or_refused_by_name(tmp_path, pair):  # noqa: F811
+def test_an_older_version_is_read_or_refused_by_name(tmp_path, pair):
     path = tmp_path / "file"
     save_values(path, pair)
     for version in (4, 3):
@@ -122,7 +121,7 @@ def test_an_older_version_is_read_or_refused_by_name(tmp_path, pair):  # noqa: F
         load_values(path)
 
 
-def test_a_newer_version_is_refused_with_what_it_needs(tmp_path, pair):  # noqa: F811
+def test_a_newer_version_is_refused_with_what_it_needs(tmp_path, pair):
     path = tmp_path / "file"
     save_values(path, pair)
     rewrite(path, 6)
@@ -150,7 +149,7 @@ def test_a_file_larger_than_the_memory_is_not_read(tmp_path):
         load_model(path)
 
 
-def test_a_model_of_before_seals_is_read(tmp_path, trained):  # noqa: F811
+def test_a_model_of_before_seals_is_read(tmp_path, trained):
     path = tmp_path / "model"
     torch.save({"format": "variance-experiments model", "version": 2, "content": trained.to_dict()}, path)
     assert load_model(path).accuracy == trained.accuracy

@@ -8,13 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_result import result
+from builders import result
 
-from pytorch.datasets.normalization import Normalization
 from pytorch.errors import FileError, InputError
-from pytorch.experiments.evaluation import AngleCurve
-from pytorch.experiments.provenance import versions
-from pytorch.experiments.recipes import Recipe
 from pytorch.experiments.storage import (
     load_model,
     load_values,
@@ -24,61 +20,10 @@ from pytorch.experiments.storage import (
     values_file,
     values_files,
 )
-from pytorch.experiments.trained_model import TrainedModel, weights_digest
-from pytorch.experiments.training import Epoch
+from pytorch.experiments.trained_model import weights_digest
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.files.whole_file import whole_file
 from pytorch.models import build_model
-
-
-@pytest.fixture
-def trained():
-    network = build_model("simple_conv", 1, 3)
-    return TrainedModel(
-        model="simple_conv",
-        dataset="digits",
-        trained_on="rotated",
-        channels=1,
-        classes=["a", "b", "c"],
-        normalization=Normalization((0.25,), (0.5,)),
-        recipe=Recipe(2, 2),
-        precision="fp32",
-        seed=4,
-        samples=10,
-        samples_seed=None,
-        history=[Epoch(2.0, 0.5, 1.0), Epoch(1.0, 0.5, 1.0)],
-        accuracy={"upright": 0.5, "rotated": 0.25},
-        angle_curve=AngleCurve([0.0, 90.0], [[1, 0, 0], [0, 1, 0]], [2, 1, 1]),
-        test_samples=4,
-        weights=network.state_dict(),
-        versions=versions(),
-    )
-
-
-@pytest.fixture
-def pair():
-    accuracy = {"upright": 0.5, "rotated": 0.25}
-    curve = AngleCurve([0.0, 90.0], [[1, 1, 2], [0, 1, 2]], [2, 1, 3])
-    told = {"not_measured": {"lstm": "why"}, "layer_axes": [[1], [2]], "layer_axes_known": ["known", "assumed"],
-            "rounding": np.full(4, 1e-9)}  # fmt: skip
-    return VariancePair(
-        control=None,
-        model="simple_conv",
-        dataset="digits",
-        transformation="rotation",
-        results={"unrotated": result(**told), "rotated": result(tv_all=np.array([np.nan, np.inf, 0.0, 1.0]), **told)},
-        accuracy={"unrotated": accuracy, "rotated": accuracy},
-        angle_curves={"unrotated": curve, "rotated": curve},
-        training={"unrotated": {"seed": 0}, "rotated": {"seed": 0}},
-        weights={"unrotated": "0" * 16, "rotated": "1" * 16},
-        source="digits",
-        seed=0,
-        command="python experiment_variance.py simple_conv digits",
-        machine="a processor",
-        date="2026-01-31 12:00 UTC",
-        seconds=1.5,
-        versions=versions(),
-    )
 
 
 def values_path(results_dir):

@@ -1,8 +1,7 @@
 """What is printed at the end of a measurement."""
 
 import numpy as np
-from test_result import result
-from test_tables import both, pair
+from builders import both, pair, result
 
 from pytorch.experiments.summary import print_summary
 

@@ -10,8 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_result import result
-from test_tables import FIRST_OF_ROW, HOSTILE, NAMES, hostile, pair, shuffled, untrained
+from builders import FIRST_OF_ROW, HOSTILE, NAMES, hostile, pair, result, shuffled, untrained
 
 from pytorch.report.formats import estimate_text, latex, latex_comment, latex_text, markdown, markdown_comment
 from pytorch.report.rows import global_row, rows_of

@@ -2,75 +2,17 @@
 
 import math
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_result import result
+from builders import both, hostile, pair, result, rows, shuffled, unlabelled, untrained
 
 from pytorch.experiments.evaluation import AngleCurve
-from pytorch.experiments.variance_pair import VariancePair
 from pytorch.experiments.vocabulary import PAIR
 from pytorch.report.controls import controls_of
 from pytorch.report.formats import markdown
 from pytorch.report.published import published_accuracy, published_global_mean
 from pytorch.report.tables import results_tables
-
-HOSTILE = "=a|b\\c\\|d&e%f$g#h_i{j}k~l^m<n>o`p*q[r]\r\n-->{\\end{tabular} \u2028×±–\u202eé漢\ud800"
-FIRST_OF_ROW = ["[1cm]", "*", "+1"]
-NAMES = [HOSTILE, *FIRST_OF_ROW]
-
-
-def pair(**changes):
-    accuracy = {"upright": 0.98765, "rotated": 0.25}
-    content = {
-        "control": None,
-        "model": "simple_conv",
-        "dataset": "mnist",
-        "transformation": "rotation",
-        "results": {"unrotated": result(), "rotated": result(tv_all=np.array([np.nan, np.inf, 0.0, 1.0]))},
-        "accuracy": {"unrotated": accuracy, "rotated": accuracy},
-        "angle_curves": {},
-        "training": {"unrotated": {"seed": 0, "epochs": 3}, "rotated": {"seed": 0, "epochs": 7}},
-        "weights": {"unrotated": "0" * 16, "rotated": "1" * 16},
-        "source": "mnist",
-        "seed": 5,
-        "command": "python experiment_variance.py simple_conv mnist",
-        "machine": "a processor",
-        "date": "2026-01-31 12:00 UTC",
-        "seconds": 1.5,
-        "versions": {},
-    }
-    return VariancePair(**content | changes)
-
-
-def both(**changes):
-    return {trained_on: result(**changes) for trained_on in ("unrotated", "rotated")}
-
-
-def untrained(**changes):
-    content = {"results": {"untrained": result()}, "accuracy": {}, "training": {"untrained": {"seed": 0, "epochs": 0}}}
-    return pair(control="random-weights", weights={"untrained": "2" * 16}, **content | changes)
-
-
-def shuffled(**changes):
-    return pair(control="shuffled", **changes)
-
-
-def unlabelled(samples=6):
-    part = result()
-    errors = replace(part.errors, classes=part.errors.classes[:0], bias_classes=part.errors.bias_classes[:0])
-    empty, none = np.empty((0, 4)), np.empty(0, dtype=int)
-    return both(classes=[], class_counts=none, tv_classes=empty, sv_classes=empty, errors=errors, samples=samples)
-
-
-def hostile():
-    sizes = {"layer_names": NAMES, "layer_shapes": [(1,)] * 4, "classes": ["@x", "-1", HOSTILE]}
-    return pair(dataset="a_b%|=c", results=both(**sizes))
-
-
-def rows(table):
-    return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
 
 
 def named(pairs, name):

@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from builders import result, texts
 from matplotlib.colors import to_hex
-from test_figures import texts
-from test_result import result
-from test_storage import pair, trained  # noqa: F401 (fixtures)
 from torch import nn
 
 from pytorch.errors import InputError
@@ -189,7 +187,7 @@ def test_extreme_units_of_what_was_not_aggregated_or_measured():
 
 
 @pytest.fixture
-def drawn(pair):  # noqa: F811
+def drawn(pair):
     """What ``units_figure`` takes: units 0 and 1 of conv, one image of the first, negative activations."""
     values = one_layer([1, 3], [2, 1], classes=["$^$", "_bg", "a rather long name"])
     curves = np.linspace(-9, -1, 16).reshape(2, 2, 4)

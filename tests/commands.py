@@ -1,0 +1,54 @@
+"""The scripts as a user runs them: each in a process and a home of its own, no network, every warning an error."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from matplotlib import get_cachedir
+
+ROOT = Path(__file__).parents[1]
+SMALL = ("--epochs", "1", "--samples", "40", "--batch-size", "16")
+TRAIN = ("experiment_rotation.py", "simple_conv", "digits", *SMALL)
+MEASURE = ("experiment_variance.py", "simple_conv", "digits", "--samples", "30", "--steps", "4")
+DRAW = ("plot_variances_models.py",)
+
+
+def heed_interruptions():
+    """Undo what shells do to background processes, tests among them: make them ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _process(home, script, arguments):
+    nowhere = "http://127.0.0.1:9"
+    # matplotlib has found its fonts already
+    changes = {"HOME": str(home), "MPLCONFIGDIR": get_cachedir(), "http_proxy": nowhere, "https_proxy": nowhere}
+    command = [sys.executable, "-W", "error", str(ROOT / script), *map(str, arguments)]
+    pipe = subprocess.PIPE
+    return {
+        "args": command,
+        "cwd": home,
+        "env": {**os.environ, **changes},
+        "stdout": pipe,
+        "stderr": pipe,
+        "text": True,
+    }
+
+
+def run(home, script, *arguments, **options):
+    """Run a script to its end."""
+    return subprocess.run(**{**_process(home, script, arguments), **options}, timeout=300, check=False)
+
+
+def begin(home, script, *arguments):
+    """Start a script."""
+    return subprocess.Popen(**_process(home, script, arguments), preexec_fn=heed_interruptions)
+
+
+def assert_one_line(process, code, *parts):
+    """It ended with the code and one line with all parts on stderr."""
+    assert process.returncode == code, process.stderr
+    assert len(process.stderr.splitlines()) == 1, process.stderr
+    for part in parts:
+        assert part in process.stderr
