@@ -44,8 +44,14 @@ demo: install
 paper: install
 	$(RUN) reproduce_paper.py $(PAPER)
 
+# Two processes of one thread each.
+PYTEST := $(RUN) -m pytest --numprocesses 2 --dist worksteal
 test: install
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(PYTEST) -m "not slow"
+
+# The slow tests too, with as many threads as scripts have.
+test-all: install
+	$(PYTEST)
 
 test-all: install
 	$(RUN) -m pytest

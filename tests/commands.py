@@ -13,6 +13,8 @@ SMALL = ("--epochs", "1", "--samples", "40", "--batch-size", "16")
 TRAIN = ("experiment_rotation.py", "simple_conv", "digits", *SMALL)
 MEASURE = ("experiment_variance.py", "simple_conv", "digits", "--samples", "30", "--steps", "4")
 DRAW = ("plot_variances_models.py",)
+NOWHERE = "http://127.0.0.1:9"
+"""A proxy that answers nothing."""
 
 
 def heed_interruptions():
@@ -21,9 +23,8 @@ def heed_interruptions():
 
 
 def _process(home, script, arguments):
-    nowhere = "http://127.0.0.1:9"
     # matplotlib has found its fonts already
-    changes = {"HOME": str(home), "MPLCONFIGDIR": get_cachedir(), "http_proxy": nowhere, "https_proxy": nowhere}
+    changes = {"HOME": str(home), "MPLCONFIGDIR": get_cachedir(), "http_proxy": NOWHERE, "https_proxy": NOWHERE}
     command = [sys.executable, "-W", "error", str(ROOT / script), *map(str, arguments)]
     pipe = subprocess.PIPE
     return {

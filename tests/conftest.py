@@ -2,19 +2,27 @@
 
 import gzip
 import hashlib
+import signal
 import struct
+import sys
 
 import builders
 import numpy as np
 import pytest
 import torch
-from commands import DRAW, SMALL, run
+from commands import DRAW, NOWHERE, SMALL, run
 from PIL import Image
 from torch import nn
 
+import experiment_rotation
+import experiment_variance
+import plot_variances_models
+from pytorch.scripts.script import run as run_script
 from pytorch.torchvision_import import import_torchvision
 
 collect_ignore = ["fuzz_readers.py"]  # needs a fuzzer
+
+SCRIPTS = {"train": experiment_rotation, "measure": experiment_variance, "draw": plot_variances_models}
 
 
 class Reusing(nn.Module):
@@ -137,3 +145,24 @@ def home(tmp_path_factory):
         assert process.returncode == 0, process.stderr
         (home / f"{script}.out").write_text(process.stdout)
     return home
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch, capsys):
+    """Call a script as its file does, in a folder of its own; give its exit code, its errors and its output."""
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, NOWHERE)
+    before = signal.getsignal(signal.SIGINT)
+
+    def call(name, *arguments, home=tmp_path):
+        capsys.readouterr()
+        monkeypatch.chdir(home)
+        monkeypatch.setenv("HOME", str(home))
+        monkeypatch.setattr(sys, "argv", [f"{name}.py"])
+        with pytest.raises(SystemExit) as info:
+            run_script(lambda: SCRIPTS[name].main([*map(str, arguments)]))
+        told = capsys.readouterr()
+        return info.value.code or 0, told.err, told.out
+
+    yield call
+    signal.signal(signal.SIGINT, before)

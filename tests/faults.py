@@ -172,7 +172,7 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
         [("experiment_variance._measure", "    save_values(path, pair)\n", "    save_values(pair)\n")],
     ),
     "a folder that cannot be written is found out after the work": (
-        "tests/test_scripts.py::test_bad_input_gets_one_line",
+        "tests/test_bad_input.py::test_bad_input_gets_one_line",
         [("experiment_rotation.main", "        check_writable(place)\n", "        pass\n")],
     ),
     "the variance is a difference of sums": (

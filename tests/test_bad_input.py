@@ -2,8 +2,8 @@
 
 import os
 import re
+import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import warnings
@@ -18,37 +18,14 @@ from PIL import Image, ImageFile, WebPImagePlugin
 from torch import nn
 
 import experiment_rotation
-import experiment_variance
-import plot_variances_models
 from pytorch.datasets import load_dataset
 from pytorch.errors import InputError
 from pytorch.experiments.storage import load_model, load_values, model_file, save_model
 from pytorch.experiments.vocabulary import PAIR
-from pytorch.scripts.script import run
 from pytorch.transformations import rotations
 from pytorch.variance import measure_variance
 
-SCRIPTS = {"train": experiment_rotation, "measure": experiment_variance, "draw": plot_variances_models}
 ONE_EPOCH = ("--epochs", "1", "--rotated-epochs", "1", "--batch-size", "8")
-
-
-@pytest.fixture
-def script(tmp_path, monkeypatch, capsys):
-    """Call a script as its file does, in a folder of its own; give its exit code and what it told."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    before = signal.getsignal(signal.SIGINT)
-
-    def call(name, *arguments):
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", [f"{name}.py"])
-        with pytest.raises(SystemExit) as info:
-            run(lambda: SCRIPTS[name].main([*map(str, arguments)]))
-        told = capsys.readouterr()
-        return info.value.code or 0, told.err, told.out
-
-    yield call
-    signal.signal(signal.SIGINT, before)
 
 
 def errors(text):
@@ -103,6 +80,63 @@ def test_options_of_one_experiment(script, name, options, message):
     code, told, _ = script(name, "resnet", "digits", *options)
     assert (code, len(told.splitlines())) == (2, 1)
     assert message in told
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "code", "parts"),
+    [
+        ("train", "resnet cifar10", 1, ["cifar10 is not in", "could not be downloaded"]),
+        (
+            "measure",
+            "resnet cifar10",
+            1,
+            ["there is no unrotated model", "first run python experiment_rotation.py resnet cifar10\n"],
+        ),
+        (
+            "measure",
+            "vgg16 digits --results-dir 'my results'",
+            1,
+            ["first run python experiment_rotation.py vgg16 digits --results-dir 'my results'\n"],
+        ),
+        (
+            "measure",
+            "vgg16 digits --plots-dir mine",
+            1,
+            ["first run python experiment_rotation.py vgg16 digits --plots-dir mine\n"],
+        ),
+        ("train", "resnet cifar", 2, ["'cifar': did you mean cifar10", "fashion_mnist"]),
+        ("train", "resnet", 2, ["dataset"]),
+        ("train", "resnet digits --epochs many", 2, ["--epochs", "'many' is not a whole number"]),
+        ("train", f"resnet digits --seed {'9' * 20}", 2, ["must be in 0 to 4294967295"]),
+        ("train", "resnet digits --results-dir ~no-such-user/x", 2, ["cannot expand ~"]),
+        ("train", "simple_conv digits --samples 3", 1, ["3 samples for 10 classes"]),
+        ("measure", "resnet digits --tolerance 0", 2, ["0 must be above 0"]),
+        ("measure", "resnet digits --precision fp8", 2, ["invalid choice: 'fp8'"]),
+        ("measure", "resnet digits --aggregation max,max", 2, ["name each aggregation once"]),
+        ("measure", "resnet digits --control luck", 2, ["invalid choice: 'luck'"]),
+        (
+            "measure",
+            "resnet digits --control random-weights --control shuffled",
+            2,
+            ["argument --control: takes one value"],
+        ),
+        ("measure", "resnet luck --control shuffled --control shuffled", 2, ["'luck'"]),
+        ("draw", "", 1, ["no measurement in", "experiment_variance.py"]),
+        ("draw", "--results-dir /dev/null", 1, ["/dev/null/values cannot be read: Not a dir"]),
+        (
+            "train",
+            "simple_conv digits --results-dir /dev/null/results",
+            1,
+            ["the folder /dev/null/results/models/simple_conv_digits cannot be made"],
+        ),
+    ],
+)
+def test_bad_input_gets_one_line(script, tmp_path, name, arguments, code, parts):
+    found, told, _ = script(name, *shlex.split(arguments))
+    assert (found, len(told.splitlines())) == (code, 1), told
+    for part in parts:
+        assert part in told
+    assert {path.name for path in tmp_path.rglob("*")} <= {"variance_results", "data", "cifar-10-batches-py"}
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")

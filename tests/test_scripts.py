@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from commands import DRAW, MEASURE, ROOT, SMALL, TRAIN, assert_one_line, begin, run
+from commands import MEASURE, ROOT, SMALL, TRAIN, assert_one_line, begin, run
 from PIL import Image
 
 import experiment_rotation
@@ -90,9 +90,10 @@ def test_training_with_other_settings_keeps_the_old_pair(home):
     assert_one_line(process, 1, "unrotated.pt was trained with", "; seed = 0, not 3: --overwrite")
 
 
-def test_more_epochs_of_the_rotated_model_alone_concern_it_alone(home):
-    process = run(home, *TRAIN, "--rotated-epochs", "5")
-    assert_one_line(process, 1, "/rotated.pt was trained with number of epochs = 3, not 5")
+def test_more_epochs_of_the_rotated_model_alone_concern_it_alone(home, script):
+    code, told, _ = script("train", "simple_conv", "digits", *SMALL, "--rotated-epochs", "5", home=home)
+    assert (code, len(told.splitlines())) == (1, 1)
+    assert "/rotated.pt was trained with number of epochs = 3, not 5" in told
 
 
 def test_measuring_twice_gives_the_same_values(home, tmp_path):
@@ -140,17 +141,17 @@ def test_controls_several_aggregations_and_other_transformations(home, tmp_path)
     fresh, learned = (trained.network(trained=wanted).conv1.weight for wanted in (False, True))
     assert not torch.equal(fresh, learned)
     assert torch.equal(fresh, trained.network(trained=False).conv1.weight)
-    assert plot_variances_models.main(folders) == 0
+    assert plot_variances_models.main([*folders, "--only", "random-weights,shuffled", "all,layers"]) == 0
     drawn = {file.name for file in (tmp_path / "plots" / "simple_conv_digits").iterdir()}
     assert {"rotation_max_random-weights_heatmap_all.png", "rotation_mean_shuffled_layers.png"} <= drawn
 
 
-def test_a_trial_does_not_replace_a_measurement(home):
-    measure = ("experiment_variance.py", "simple_conv", "digits")
-    process = run(home, *measure, "--samples", "20", "--steps", "2")
+def test_a_trial_does_not_replace_a_measurement(home, script):
+    process = run(home, "experiment_variance.py", "simple_conv", "digits", "--samples", "20", "--steps", "2")
     assert_one_line(process, 1, "was measured with samples 30, not 20; steps 4, not 2: replace it with --overwrite")
-    process = run(home, *measure, "--samples", "30", "--steps", "4", "--seed", "1")
-    assert_one_line(process, 1, "was measured with seed 0, not 1: ")
+    code, told, _ = script("measure", *MEASURE[1:], "--seed", "1", home=home)
+    assert (code, len(told.splitlines())) == (1, 1)
+    assert "was measured with seed 0, not 1: " in told
 
 
 def test_the_old_pair_stays_until_the_new_one_is_complete(home, tmp_path, monkeypatch, capsys):
@@ -299,52 +300,45 @@ def test_a_pair_stays_in_the_precision_it_was_begun_in(home, tmp_path):
             assert load_model(folder / "rotated.pt").precision == "bf16"
 
 
-def test_models_that_are_no_pair_are_not_measured(home, tmp_path):
+def test_models_that_are_no_pair_are_not_measured(home, tmp_path, script):
     shutil.copytree(home / "variance_results", tmp_path / "variance_results")
     folder = tmp_path / "variance_results" / "models" / "simple_conv_digits"
     rotated = load_model(folder / "rotated.pt")
     save_model(folder / "rotated.pt", replace(rotated, seed=7))
-    assert_one_line(run(tmp_path, *MEASURE), 1, "no pair, their seed differs (0 and 7)")
+    assert "no pair, their seed differs (0 and 7)" in script("measure", *MEASURE[1:])[1]
     save_model(folder / "unrotated.pt", rotated)
-    assert_one_line(run(tmp_path, *MEASURE), 1, "unrotated.pt contains the rotated simple_conv of digits")
+    assert "unrotated.pt contains the rotated simple_conv of digits" in script("measure", *MEASURE[1:])[1]
 
 
-def test_another_folder_of_the_same_name_is_noticed(tmp_path, image_folder):
-    train = ("experiment_rotation.py", "simple_conv", image_folder, "--epochs", "1")
-    assert run(tmp_path, *train).returncode == 0
+def test_another_folder_of_the_same_name_is_noticed(script, image_folder):
+    train = ("train", "simple_conv", image_folder, "--epochs", "1", "--rotated-epochs", "1")
+    assert script(*train)[0] == 0
     Image.new("RGB", (32, 32)).save(image_folder / "train" / "cat" / "0.png")
-    assert_one_line(run(tmp_path, *train), 1, "unrotated.pt was trained with fingerprint of the data = ")
-    process = run(tmp_path, "experiment_variance.py", "simple_conv", image_folder)
-    assert_one_line(process, 1, "trained on other data than folder-pets holds now")
+    assert "unrotated.pt was trained with fingerprint of the data = " in script(*train)[1]
+    assert "trained on other data than folder-pets holds now" in script("measure", "simple_conv", image_folder)[1]
 
 
-def test_a_model_folder_that_cannot_be_made_is_found_out_before_training(tmp_path):
+def test_a_model_folder_that_cannot_be_made_is_found_out_before_training(script, tmp_path):
     (tmp_path / "variance_results").mkdir()
     (tmp_path / "variance_results" / "models").write_text("a file")
-    process = run(tmp_path, *TRAIN)
-    assert_one_line(process, 1, "models/simple_conv_digits cannot be made")
-    assert "epoch" not in process.stdout
+    code, told, out = script("train", "simple_conv", "digits", *SMALL)
+    assert (code, len(told.splitlines())) == (1, 1)
+    assert "models/simple_conv_digits cannot be made" in told
+    assert "epoch" not in out
 
 
-def test_a_folder_through_the_whole_line(tmp_path, image_folder):
+def test_a_folder_through_the_whole_line(script, tmp_path, image_folder):
     """Normalised by the constants of its dark training images, not of its bright test images."""
-    commands = [
-        ("experiment_rotation.py", "simple_conv", image_folder, "--epochs", "1"),
-        ("experiment_variance.py", "simple_conv", image_folder, "--steps", "3", "--aggregation", "max"),
-        ("plot_variances_models.py",),
-    ]
-    for command in commands:
-        process = run(tmp_path, *command)
-        assert process.returncode == 0, process.stderr
+    assert script("train", "simple_conv", image_folder, "--epochs", "1")[0] == 0
+    assert script("measure", "simple_conv", image_folder, "--steps", "3", "--aggregation", "max")[0] == 0
+    assert script("draw", "--only", "heatmap")[0] == 0
     pair = load_values(tmp_path / "variance_results" / "values" / "simple_conv_folder-pets_rotation_max.pickle")
     assert pair.results["unrotated"].classes == ["cat", "dog"]
     assert (tmp_path / "plots" / "simple_conv_folder-pets" / "rotation_max_heatmap_class1_dog.png").exists()
 
 
-def test_the_measure_normalizes_by_the_training_split(image_folder, tmp_path, monkeypatch):
-    arguments = ["simple_conv", str(image_folder), "--results-dir", str(tmp_path / "results"), "--steps", "2"]
-    process = run(tmp_path, "experiment_rotation.py", *arguments[:-2], "--epochs", "1")
-    assert process.returncode == 0, process.stderr
+def test_the_measure_normalizes_by_the_training_split(script, image_folder, monkeypatch):
+    assert script("train", "simple_conv", image_folder, "--epochs", "1", "--rotated-epochs", "1")[0] == 0
     used = []
     original = experiment_variance.measure_variances
 
@@ -353,96 +347,30 @@ def test_the_measure_normalizes_by_the_training_split(image_folder, tmp_path, mo
         return original(*arguments, preprocess=preprocess, **options)
 
     monkeypatch.setattr(experiment_variance, "measure_variances", spy)
-    experiment_variance.main(arguments)
+    assert script("measure", "simple_conv", image_folder, "--steps", "2")[0] == 0
     assert used == [Normalization.of(load_dataset(str(image_folder), None).train.images)]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "parts"),
-    [
-        (("experiment_rotation.py", "resnet", "cifar10"), 1, ["cifar10 is not in", "could not be downloaded"]),
-        (
-            ("experiment_variance.py", "resnet", "cifar10"),
-            1,
-            ["there is no unrotated model", "first run python experiment_rotation.py resnet cifar10\n"],
-        ),
-        (
-            ("experiment_variance.py", "vgg16", "digits", "--results-dir", "my results"),
-            1,
-            ["first run python experiment_rotation.py vgg16 digits --results-dir 'my results'\n"],
-        ),
-        (
-            ("experiment_variance.py", "vgg16", "digits", "--plots-dir", "mine"),
-            1,
-            ["first run python experiment_rotation.py vgg16 digits --plots-dir mine\n"],
-        ),
-        (("experiment_rotation.py", "resnt", "digits"), 2, ["unknown model 'resnt': did you mean resnet"]),
-        (("experiment_rotation.py", "resnet", "cifar"), 2, ["'cifar': did you mean cifar10", "fashion_mnist"]),
-        (("experiment_rotation.py", "resnet"), 2, ["dataset"]),
-        (("experiment_rotation.py", "resnet", "digits", "--epochs", "0"), 2, ["0 must be at least 1"]),
-        (
-            ("experiment_rotation.py", "resnet", "digits", "--epochs", "many"),
-            2,
-            ["--epochs", "'many' is not a whole number"],
-        ),
-        (("experiment_rotation.py", "resnet", "digits", "--seed", "9" * 20), 2, ["must be in 0 to 4294967295"]),
-        (("experiment_rotation.py", "resnet", "digits", "--results-dir", "~no-such-user/x"), 2, ["cannot expand ~"]),
-        (("experiment_rotation.py", "resnet", "digits", "--device", "gpu"), 2, ["'gpu' is not a device"]),
-        (("experiment_rotation.py", "resnet", "digits", "--device", "cuda:99"), 2, ["CUDA devices"]),
-        (("experiment_rotation.py", "simple_conv", "digits", "--samples", "3"), 1, ["3 samples for 10 classes"]),
-        (
-            ("experiment_variance.py", "resnet", "digits", "--aggregation", "median"),
-            2,
-            ["unknown aggregation 'median'"],
-        ),
-        (("experiment_variance.py", "resnet", "digits", "--tolerance", "0"), 2, ["0 must be above 0"]),
-        (("experiment_variance.py", "resnet", "digits", "--precision", "fp8"), 2, ["invalid choice: 'fp8'"]),
-        (("experiment_variance.py", "resnet", "digits", "--aggregation", "max,max"), 2, ["name each aggregation once"]),
-        (("experiment_variance.py", "resnet", "digits", "--control", "luck"), 2, ["invalid choice: 'luck'"]),
-        (
-            ("experiment_variance.py", "resnet", "digits", "--control", "random-weights", "--control", "shuffled"),
-            2,
-            ["argument --control: takes one value"],
-        ),
-        (("experiment_variance.py", "resnet", "luck", "--control", "shuffled", "--control", "shuffled"), 2, ["'luck'"]),
-        (("experiment_variance.py", "resnet", "digits", "--transformation", "flip"), 2, ["invalid choice: 'flip'"]),
-        (("plot_variances_models.py",), 1, ["no measurement in", "experiment_variance.py"]),
-        (("plot_variances_models.py", "--results-dir", "/dev/null"), 1, ["/dev/null/values cannot be read: Not a dir"]),
-        (
-            (*TRAIN, "--results-dir", "/dev/null/results"),
-            1,
-            ["the folder /dev/null/results/models/simple_conv_digits cannot be made"],
-        ),
-    ],
-)
-def test_bad_input_gets_one_line(tmp_path, arguments, code, parts):
-    assert_one_line(run(tmp_path, *arguments), code, *parts)
-    assert {path.name for path in tmp_path.rglob("*")} <= {"variance_results", "data", "cifar-10-batches-py"}
-
-
-def test_a_folder_without_test_images(tmp_path, image_folder):
+def test_a_folder_without_test_images(script, image_folder):
     shutil.rmtree(image_folder / "test")
-    assert_one_line(run(tmp_path, "experiment_rotation.py", "resnet", image_folder), 1, "has no folder test/")
+    code, told, _ = script("train", "resnet", image_folder)
+    assert (code, len(told.splitlines())) == (1, 1)
+    assert "has no folder test/" in told
 
 
-def test_one_step_is_too_few_to_measure(home):
-    process = run(home, "experiment_variance.py", "simple_conv", "digits", "--steps", "1", "--aggregation", "max")
-    assert_one_line(process, 2, "--steps: 1 must be at least 2")
-
-
-def test_classes_of_one_sample_are_named(home, tmp_path):
+def test_classes_of_one_sample_are_named(home, tmp_path, script):
     shutil.copytree(home / "variance_results", tmp_path / "variance_results")
-    process = run(tmp_path, "experiment_variance.py", "simple_conv", "digits", "--steps", "2", "--samples", "12",
-                  "--overwrite")  # fmt: skip
-    assert process.returncode == 0, process.stderr
-    assert "left out of stratified: 2, 3, 4, 5, 6, 7, 8, 9" in process.stdout
+    code, _, out = script("measure", "simple_conv", "digits", "--steps", "2", "--samples", "12", "--overwrite")
+    assert code == 0
+    assert "left out of stratified: 2, 3, 4, 5, 6, 7, 8, 9" in out
 
 
-def test_a_bad_file_does_not_stop_the_others(home, tmp_path):
+def test_a_bad_file_does_not_stop_the_others(home, tmp_path, script):
     shutil.copytree(home / "variance_results", tmp_path / "variance_results")
     (tmp_path / "variance_results" / "values" / "a_bad_one.pickle").write_bytes(b"\x80\x05garbage")
-    process = run(tmp_path, *DRAW)
-    assert_one_line(process, 1, "a_bad_one.pickle cannot be read as a measurement")
+    code, told, _ = script("draw", "--only", "all")
+    assert (code, len(told.splitlines())) == (1, 1)
+    assert "a_bad_one.pickle cannot be read as a measurement" in told
     assert (tmp_path / "plots" / "simple_conv_digits" / "rotation_mean_heatmap_all.png").exists()
 
 
@@ -478,11 +406,13 @@ def test_importing_does_no_work():
     subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True)
 
 
-def test_models_that_are_being_replaced_are_not_measured(home, tmp_path):
+def test_models_that_are_being_replaced_are_not_measured(home, tmp_path, script):
     shutil.copytree(home / "variance_results", tmp_path / "variance_results")
     (tmp_path / "variance_results" / "models" / "simple_conv_digits" / "complete").write_text('["."]')
-    process = run(tmp_path, *MEASURE)
-    assert_one_line(process, 1, "new models were being put in place", "run that experiment_rotation.py once more")
+    code, told, _ = script("measure", *MEASURE[1:])
+    assert (code, len(told.splitlines())) == (1, 1)
+    assert "new models were being put in place" in told
+    assert "run that experiment_rotation.py once more" in told
 
 
 def test_a_tolerance_that_is_not_reached_is_told(home, tmp_path, capsys):
