@@ -108,7 +108,7 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
     "an in-place ReLU overwrites what was recorded": (
         "tests/test_recording.py::test_an_in_place_relu_cannot_change_what_was_recorded",
         [
-            ("pytorch.variance.fast.reader.ActivationReader.read", "            place.fill(activation, but=done)\n", LATER),
+            ("pytorch.variance.fast.reader.Reader.read", "            place.fill(activation, but=done)\n", LATER),
         ],
     ),
     "a module called twice has one name": (
@@ -345,13 +345,13 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
     ),
     "what is as long as the batch by chance is measured": (
         "tests/test_user_networks.py::test_what_is_as_long_as_the_batch_by_chance_is_left_out",
-        [("pytorch.variance.first_batch.FirstBatch._find", "some = [1, 0][-len(inputs) :]",
+        [("pytorch.variance.first_batch.CheckedRecorder._find", "some = [1, 0][-len(inputs) :]",
           "some = list(range(len(inputs)))"),
-         ("pytorch.variance.first_batch.FirstBatch._beside", "torch.cat([turned, few[:1]])", "turned")],
+         ("pytorch.variance.first_batch.CheckedRecorder._beside", "torch.cat([turned, few[:1]])", "turned")],
     ),
     "noise is measured": (
         "tests/test_user_networks.py::test_a_network_that_is_no_function_of_each_image_is_refused",
-        [("pytorch.variance.first_batch.FirstBatch._compare", "        if differ.any():", "        if False:")],
+        [("pytorch.variance.first_batch.CheckedRecorder._compare", "        if differ.any():", "        if False:")],
     ),
     "a network keeps what the measure has changed": (
         "tests/test_user_networks.py::test_everything_is_left_as_found",
@@ -360,7 +360,7 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
     ),
     "rounding passes for variance": (
         "tests/test_user_networks.py::test_units_that_vary_by_rounding_are_told_from_constant_ones",
-        [("pytorch.variance.first_batch.FirstBatch.__call__", "recorder.rounding = ROUNDING * rounding",
+        [("pytorch.variance.first_batch.CheckedRecorder._first", "recorder.rounding = ROUNDING * rounding",
           "recorder.rounding = 0 * rounding")],
     ),
     "figures call any two networks unrotated and rotated": (

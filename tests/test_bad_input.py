@@ -310,13 +310,6 @@ def test_folders_that_no_file_can_be_named_after(script, image_folder, name):
     assert "results cannot be named after a folder" in told
 
 
-def test_the_longest_name_of_a_folder_goes_through_all_scripts(script, image_folder, tmp_path):
-    folder = image_folder.rename(image_folder.parent / ("y" * 50))
-    assert script("train", "simple_conv", folder, *ONE_EPOCH)[0] == 0
-    assert script("measure", "simple_conv", folder, "--steps", 2)[0] == 0
-    assert script("draw", "--only", "layers")[0] == 0
-
-
 def test_images_that_changed_under_their_names_are_other_data(script, image_folder):
     for path in image_folder.rglob("*.png"):  # whose size does not tell
         Image.open(path).save(path.with_suffix(".bmp"))

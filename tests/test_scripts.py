@@ -310,14 +310,6 @@ def test_models_that_are_no_pair_are_not_measured(home, tmp_path, script):
     assert "unrotated.pt contains the rotated simple_conv of digits" in script("measure", *MEASURE[1:])[1]
 
 
-def test_another_folder_of_the_same_name_is_noticed(script, image_folder):
-    train = ("train", "simple_conv", image_folder, "--epochs", "1", "--rotated-epochs", "1")
-    assert script(*train)[0] == 0
-    Image.new("RGB", (32, 32)).save(image_folder / "train" / "cat" / "0.png")
-    assert "unrotated.pt was trained with fingerprint of the data = " in script(*train)[1]
-    assert "trained on other data than folder-pets holds now" in script("measure", "simple_conv", image_folder)[1]
-
-
 def test_a_model_folder_that_cannot_be_made_is_found_out_before_training(script, tmp_path):
     (tmp_path / "variance_results").mkdir()
     (tmp_path / "variance_results" / "models").write_text("a file")
@@ -327,14 +319,15 @@ def test_a_model_folder_that_cannot_be_made_is_found_out_before_training(script,
     assert "epoch" not in out
 
 
-def test_a_folder_through_the_whole_line(script, tmp_path, image_folder):
-    """Normalised by the constants of its dark training images, not of its bright test images."""
-    assert script("train", "simple_conv", image_folder, "--epochs", "1")[0] == 0
-    assert script("measure", "simple_conv", image_folder, "--steps", "3", "--aggregation", "max")[0] == 0
-    assert script("draw", "--only", "heatmap")[0] == 0
-    pair = load_values(tmp_path / "variance_results" / "values" / "simple_conv_folder-pets_rotation_max.pickle")
+def test_a_folder_of_the_longest_name_goes_through_all_scripts(script, tmp_path, image_folder):
+    name = "y" * 50
+    folder = image_folder.rename(image_folder.parent / name)
+    assert script("train", "simple_conv", folder, "--epochs", "1", "--rotated-epochs", "1")[0] == 0
+    assert script("measure", "simple_conv", folder, "--steps", "3", "--aggregation", "max")[0] == 0
+    assert script("draw", "--only", "dog,layers")[0] == 0
+    pair = load_values(tmp_path / "variance_results" / "values" / f"simple_conv_folder-{name}_rotation_max.pickle")
     assert pair.results["unrotated"].classes == ["cat", "dog"]
-    assert (tmp_path / "plots" / "simple_conv_folder-pets" / "rotation_max_heatmap_class1_dog.png").exists()
+    assert (tmp_path / "plots" / f"simple_conv_folder-{name}" / "rotation_max_heatmap_class1_dog.png").exists()
 
 
 def test_the_measure_normalizes_by_the_training_split(script, image_folder, monkeypatch):
