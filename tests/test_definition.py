@@ -67,7 +67,9 @@ def test_torchvision_resnet_as_it_comes(aggregation, labels):
     assert {"relu", "layer1.0.relu", "layer1.0.relu#2", "layer4.1.relu#2"} <= set(result.layer_names)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "resnet50")) for name in MODELS]
+)
 def test_the_models_of_the_project(name):
     torch.manual_seed(0)
     model = build_model(name, channels=1, classes=3).double()

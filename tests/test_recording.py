@@ -211,6 +211,7 @@ print(peak() - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it tells what was taken")
+@pytest.mark.slow
 def test_the_memory_that_is_reckoned_with_is_what_a_measurement_takes():
     """Beside the first one, whose memory is used again: 32 channels of 64 × 64 more.
 

@@ -177,6 +177,7 @@ def test_the_commands_of_steps_name_only_what_was_asked_for(tmp_path, monkeypatc
     assert asked[-1] == [*given, "--sort"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_fewer_samples_may_be_evaluated_and_measured_than_trained_on(reproduce, tmp_path):
     small = ("--datasets", "digits", "--seeds", "1")

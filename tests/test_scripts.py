@@ -190,6 +190,7 @@ def weights(home):
     return [load_model(folder / f"{trained_on}.pt").weights for trained_on in PAIR]
 
 
+@pytest.mark.slow
 def test_a_training_killed_again_and_again_ends_with_the_same_weights(home, tmp_path):
     """SIGKILL, each time at another moment after an epoch; the same command continues."""
     random = np.random.default_rng(KILLS)

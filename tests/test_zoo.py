@@ -34,7 +34,7 @@ def zoo_model(name):
     [
         ("resnet18", ["max", "none"]),
         ("mobilenet_v3_small", ["mean", "max", "none"]),
-        ("densenet121", ["mean"]),
+        pytest.param("densenet121", ["mean"], marks=pytest.mark.slow),
         ("vit_b_16", ["mean", "max", "none"]),
     ],
 )
