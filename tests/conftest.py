@@ -152,6 +152,7 @@ def script(tmp_path, monkeypatch, capsys):
     """Call a script as its file does, in a folder of its own; give its exit code, its errors and its output."""
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, NOWHERE)
+    monkeypatch.setattr("pytorch.scripts.script.keep_freed_memory", lambda: True)  # lasts as long as the process
     before = signal.getsignal(signal.SIGINT)
 
     def call(name, *arguments, home=tmp_path):
