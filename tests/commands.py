@@ -23,7 +23,7 @@ def heed_interruptions():
 
 
 def _process(home, script, arguments):
-    # matplotlib has found its fonts already
+    # MPLCONFIGDIR has the list of fonts, which takes seconds to make.
     changes = {"HOME": str(home), "MPLCONFIGDIR": get_cachedir(), "http_proxy": NOWHERE, "https_proxy": NOWHERE}
     command = [sys.executable, "-W", "error", str(ROOT / script), *map(str, arguments)]
     pipe = subprocess.PIPE
