@@ -205,7 +205,7 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
         [("pytorch.variance.single_pass._run", "_shuffle(images, generator) if options.shuffled", "images if True")],
     ),
     "hooks stay on the model": (
-        "tests/test_recording.py::test_the_model_is_left_as_it_was_found",
+        "tests/test_recording.py::test_a_recorder_removes_its_hooks",
         [("pytorch.variance.recording.recorder.ActivationRecorder.__exit__", "        self._stack.close()\n", "        pass\n")],
     ),
     "a hostile file is run": (

@@ -165,6 +165,15 @@ def test_the_model_is_left_as_it_was_found(reusing_model, images, outcome):
         assert torch.equal(value, state[name]), name
 
 
+def test_a_recorder_removes_its_hooks(reusing_model, images):
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    with ActivationRecorder(reusing_model) as recorder:
+        recorder(images)
+        assert hook_count(reusing_model) > 0
+    assert hook_count(reusing_model) == 0
+    assert torch.backends.mha.get_fastpath_enabled() == fast_path
+
+
 def test_short_floating_point_types_are_summed_in_single_precision():
     """The sum of 1,024 ones plus a small number is lost in bfloat16."""
     images = torch.ones(2, 1, 32, 32, dtype=torch.bfloat16)
