@@ -150,8 +150,8 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
     ),
     "a figure of another result is kept": (
         "tests/test_plots.py::test_what_is_changed_is_drawn_again",
-        [("pytorch.report.album.Album._stands", "(tuple(entry.sources), entry.look) == (figure.sources, look)",
-          "entry.look == look")],
+        [("pytorch.report.album.Album._is_current", "(drawn.sources, drawn.look) == (plot.sources, look)",
+          "drawn.look == look")],
     ),
     "a control of another training is compared with": (
         "tests/test_page.py::test_controls_of_another_training_are_not_compared",
