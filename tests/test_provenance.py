@@ -3,14 +3,10 @@
 import subprocess
 from dataclasses import replace
 
-import pytest
 from builders import found_in, pair, rows, untrained
 
 from pytorch.experiments.provenance import commit
-from pytorch.experiments.storage import MODEL_FORMAT, load_model
 from pytorch.experiments.vocabulary import PAIR
-from pytorch.files import safe_archive
-from pytorch.files.sealed_file import Format, write_sealed
 from pytorch.report.findings import Trained
 from pytorch.report.origin import origin_table
 
@@ -60,15 +56,3 @@ def test_every_training_and_measurement_is_listed(trained):
     assert (of_control["what"], of_control["seed"]) == ("rotation, mean, random-weights", 0)
     assert copy["dataset"] == "folder-cifar10-jpeg"
     assert table.caption.endswith("a copy of CIFAR-10 with lossy JPEG compression.")
-
-
-@pytest.mark.parametrize("version", [3, 4])
-def test_models_from_before_their_machine_was_noted_are_read(tmp_path, trained, version):
-    content = trained.to_dict()
-    if version == 3:
-        for name in ("machine", "date", "commit"):
-            del content[name]
-    form = Format(MODEL_FORMAT.name, version, 2, 3)
-    container = {"format": form.name, "version": version, "content": content}
-    write_sealed(tmp_path / "model.pt", form, safe_archive.dumps(container))
-    assert load_model(tmp_path / "model.pt").commit == ""

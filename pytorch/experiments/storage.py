@@ -23,9 +23,9 @@ from pytorch.files import safe_archive, safe_pickle
 from pytorch.files.checked_fields import check_settings
 from pytorch.files.sealed_file import Format, UnknownVersionError, read_sealed, write_sealed
 
-MODEL_FORMAT = Format("variance-experiments model", version=4, oldest=2, sealed_since=3)
-CHECKPOINT_FORMAT = Format("variance-experiments checkpoint", version=2, oldest=2, sealed_since=2)
-VALUES_FORMAT = Format("variance-experiments values", version=5, oldest=3, sealed_since=4)
+MODEL_FORMAT = Format("variance-experiments model", version=4)
+CHECKPOINT_FORMAT = Format("variance-experiments checkpoint", version=2)
+VALUES_FORMAT = Format("variance-experiments values", version=5)
 
 Content = TypeVar("Content")
 
@@ -178,20 +178,10 @@ def _load(
     path: Path, form: Format, what: str, loads: Callable[[bytes], Any], rebuild: Callable[[dict[str, Any]], Content]
 ) -> Content:
     try:
-        serialized, version = read_sealed(path, form)
-        try:
-            container = loads(serialized)
-            found, content = {key: container[key] for key in ("format", "version")}, container["content"]
-        except Exception as error:
-            if version is None:
-                raise ValueError("it is cut off, or damaged") from error
-            raise
-        if found["format"] != form.name or found["version"] != (version or found["version"]):
+        container = loads(read_sealed(path, form))
+        if (container["format"], container["version"]) != (form.name, form.version):
             raise ValueError("it is not what its seal says")
-        form.check_version(found["version"])
-        if version is None and found["version"] >= form.sealed_since:
-            raise ValueError("it is cut off: its checksum is missing")
-        return rebuild(content)
+        return rebuild(container["content"])
     except FileNotFoundError:
         raise
     except UnknownVersionError as error:

@@ -20,11 +20,11 @@ SEAL = re.compile(rb"\n([a-z -]{1,60}), version ([0-9]{1,9}), sha256 ([0-9a-f]{6
 LONGEST_SEAL = 200
 
 BEGINNING = 512
-"""Bytes within which a file of ours, sealed or older, names its format."""
+"""Bytes within which a file names its format."""
 
 
 class UnknownVersionError(ValueError):
-    """A file is whole, but of a version that this program does not read."""
+    """A whole file has a version that this program does not read."""
 
 
 @dataclass(frozen=True)
@@ -32,35 +32,12 @@ class Format:
     """A kind of file.
 
     Attributes:
-        name: Stands in its seal and at its beginning.
-        version: That is written.
-        oldest: Version that is still read.
-        sealed_since: The first version that had a seal.
+        name: Name in the seal and within the first ``BEGINNING`` bytes.
+        version: The only version that is written and read.
     """
 
     name: str
     version: int
-    oldest: int
-    sealed_since: int
-
-    def check_version(self, version: object) -> None:
-        """Check that this version can be read.
-
-        Raises:
-            ValueError: It is no version at all.
-            UnknownVersionError: It cannot.
-        """
-        if not isinstance(version, int):
-            raise ValueError("its version is no number")
-        found = f"it has version {version} of its format, and this program reads {self._readable}"
-        if version > self.version:
-            raise UnknownVersionError(f"{found}: update the program")
-        if version < self.oldest:
-            raise UnknownVersionError(f"{found}: remove it or make it anew")
-
-    @property
-    def _readable(self) -> str:
-        return f"{self.oldest} to {self.version}" if self.oldest < self.version else str(self.version)
 
 
 def write_sealed(path: Path, form: Format, content: bytes | memoryview) -> None:
@@ -82,14 +59,12 @@ def write_sealed(path: Path, form: Format, content: bytes | memoryview) -> None:
         file.write(label + digest.hexdigest().encode() + b"\n")
 
 
-def read_sealed(path: Path, form: Format) -> tuple[bytes, int | None]:
-    """Read the content of a file, and say in what version it is.
-
-    Returns:
-        The content, and its version; None, if there is no seal: it may be of an older version, or cut off.
+def read_sealed(path: Path, form: Format) -> bytes:
+    """Read the content of a sealed file.
 
     Raises:
-        ValueError: It is no file, foreign, of another format or version, damaged, or larger than the memory.
+        ValueError: It is no file, foreign, of another format, damaged, cut off, or larger than the memory.
+        UnknownVersionError: It has another version of this format.
         OSError: It cannot be read.
     """
     content = _read(path)
@@ -97,14 +72,18 @@ def read_sealed(path: Path, form: Format) -> tuple[bytes, int | None]:
     if seal is None:
         if form.name.encode() not in content[:BEGINNING]:
             raise ValueError("it is a file of something else")
-        return content, None
+        raise ValueError("it is cut off, or very old: its checksum is missing")
     name, version, digest = seal[1].decode(), int(seal[2]), seal[3].decode()
     if hashlib.sha256(memoryview(content)[: seal.start(3)]).hexdigest() != digest:
         raise ValueError("it is damaged: its checksum is not the one it was written with")
     if name != form.name:
         raise ValueError(f"it is a file of another kind, {name}")
-    form.check_version(version)
-    return content[: seal.start()], version
+    if version != form.version:
+        advice = "update the program" if version > form.version else "remove it or make it again"
+        raise UnknownVersionError(
+            f"it has version {version} of its format, and this program reads {form.version}: {advice}"
+        )
+    return content[: seal.start()]
 
 
 def _read(path: Path) -> bytes:
