@@ -45,13 +45,20 @@ def result(**changes):
         "tolerance": None,
         "shuffled": False,
         "never_called": [],
+        "not_measured": {},
         "tv_all": np.array([1.0, 0.0, 1.0, 3.0]),
         "sv_all": np.array([2.0, 0.0, 0.0, 1.0]),
         "tv_classes": np.array([[1.0, 0.0, 1.0, 3.0], [1.0, 1.0, 1.0, 1.0], [3.0, 0.0, 1.0, 3.0]]),
         "sv_classes": np.array([[1.0, 0.0, 0.0, 1.0], [np.nan] * 4, [1.0, 0.0, 1.0, 2.0]]),
     }
     content |= changes
-    return VarianceResult(**{"errors": errors(len(content["classes"]), len(content["layer_names"])), **content})
+    layers = len(content["layer_names"])
+    follows = {
+        "errors": errors(len(content["classes"]), layers),
+        "layer_axes": [[1]] * layers,
+        "layer_axes_known": ["known"] * layers,
+    }
+    return VarianceResult(**{**follows, **content})
 
 
 def errors(classes, layers):

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
@@ -41,8 +41,8 @@ class VarianceResult:
         tv_classes, sv_classes: (K, U) float64, TV and SV over the samples of each class.
         errors: Standard errors of the layer means and, in the last column, of the global mean.
         not_measured: Reason why a called module, or a tensor in its output, is not a layer, by name.
-        layer_axes: Axes of each activation (B, ...) that hold units; empty if unknown.
-        layer_axes_known: ``"known"``, ``"assumed"`` or ``"given"`` for each layer; empty if unknown.
+        layer_axes: Axes of each activation (B, ...) that hold units.
+        layer_axes_known: ``"known"``, ``"assumed"`` or ``"given"`` for each layer.
         rounding: (U,) float64, the largest dispersion that rounding can cause; None: unknown.
     """
 
@@ -64,9 +64,9 @@ class VarianceResult:
     tv_classes: np.ndarray
     sv_classes: np.ndarray
     errors: LayerErrors
-    not_measured: dict[str, str] = field(default_factory=dict)
-    layer_axes: list[list[int]] = field(default_factory=list)
-    layer_axes_known: list[str] = field(default_factory=list)
+    not_measured: dict[str, str]
+    layer_axes: list[list[int]]
+    layer_axes_known: list[str]
     rounding: np.ndarray | None = None
 
     def __repr__(self) -> str:
@@ -104,18 +104,14 @@ class VarianceResult:
             dtype = np.int64 if name == "class_counts" else np.float64
             object.__setattr__(self, name, read_only(name, getattr(self, name), shape, dtype))
         self.errors.check(len(self.classes), len(self.layer_names) + 1)
-        if {len(self.layer_axes), len(self.layer_axes_known)} - {0, len(self.layer_names)}:
-            raise ValueError("every layer needs axes, or none has them")
+        if {len(self.layer_axes), len(self.layer_axes_known)} != {len(self.layer_names)}:
+            raise ValueError("every layer needs axes")
 
     @property
     def layers(self) -> list[Layer]:
         """Name, shape and channel axes of each layer, and whether the axes are known, assumed or given."""
-        axes = self.layer_axes or [[] for _ in self.layer_names]
-        known = self.layer_axes_known or ["unknown" for _ in self.layer_names]
-        return [
-            Layer(name, self.aggregation, shape, tuple(channels), certainty)
-            for name, shape, channels, certainty in zip(self.layer_names, self.layer_shapes, axes, known, strict=True)
-        ]
+        parts = zip(self.layer_names, self.layer_shapes, self.layer_axes, self.layer_axes_known, strict=True)
+        return [Layer(name, self.aggregation, shape, tuple(axes), known) for name, shape, axes, known in parts]
 
     @property
     def groups(self) -> list[str]:
