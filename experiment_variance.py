@@ -53,6 +53,7 @@ from torch import nn
 
 from pytorch.datasets.dataset import Dataset
 from pytorch.experiments.pair_replacement import check_settled
+from pytorch.experiments.protocol import Protocol
 from pytorch.experiments.storage import (
     load_model,
     load_values,
@@ -185,12 +186,12 @@ def _networks(models: dict[str, TrainedModel], control: str | None) -> dict[str,
 def _origin(models: dict[str, TrainedModel], control: str | None) -> dict[str, dict[str, Any]]:
     """Accuracies and training settings of the measured networks."""
     if control == RANDOM_WEIGHTS:
-        settings = {**models[UNROTATED].settings, "epochs": 0}
-        return {"accuracy": {}, "angle_curves": {}, "training": {UNTRAINED: settings}}
+        protocol = models[UNROTATED].protocol | {"epochs": 0}
+        return {"accuracy": {}, "angle_curves": {}, "training": {UNTRAINED: protocol.settings}}
     return {
         "accuracy": {name: trained.accuracy for name, trained in models.items()},
         "angle_curves": {name: trained.angle_curve for name, trained in models.items() if trained.angle_curve},
-        "training": {name: {**trained.settings, "epochs": trained.epochs} for name, trained in models.items()},
+        "training": {name: trained.protocol.settings for name, trained in models.items()},
     }
 
 
@@ -206,24 +207,14 @@ def _is_measured(
     if not path.exists():
         return False
     old = load_values(path)
-    place = old.model, old.dataset, old.transformation, old.control, old.aggregation
-    if place != (options.model, dataset_name(options.dataset), options.transformation, options.control, aggregation):
+    what = Protocol({name: getattr(options, name) for name in ("model", "transformation", "control")})
+    if old.protocol.differences(what | {"dataset": dataset_name(options.dataset), "aggregation": aggregation}):
         raise FileError(f"{path} contains another measurement, which was moved there: remove it, or restore its name")
-    result = old.any_result
-    found = {
-        "samples": result.samples_offered,
-        "steps": len(result.transformations),
-        "precision": result.precision,
-        "tolerance": result.tolerance,
-        "seed": old.seed,
-    }
-    asked = {name: getattr(options, name) for name in found} | {"samples": samples}
-    if options.samples is None and options.tolerance is None and options.control != SHUFFLED:
-        del found["seed"]
-    differences = [f"{name} {found[name]}, not {asked[name]}" for name in found if found[name] != asked[name]]
-    if differences:
+    how = {name: getattr(options, name) for name in ("steps", "precision", "tolerance", "seed")}
+    random = options.samples is not None or options.tolerance is not None or options.control == SHUFFLED
+    if differs := old.protocol.differences(Protocol({"samples": samples, **how}), ignore=[] if random else ["seed"]):
         raise InputError(
-            f"{path} was measured with {'; '.join(differences)}: replace it with --overwrite, "
+            f"{path} was measured with {differs}: replace it with --overwrite, "
             "or keep both by copying the trained models to another --results-dir"
         )
     if old.weights != weights:

@@ -20,6 +20,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 with atheris.instrument_imports(include=["pytorch", "pickletools"]):
     from pytorch.errors import FileError
     from pytorch.experiments import storage
+    from pytorch.experiments.protocol import Protocol
     from pytorch.files.sealed_file import LONGEST_SEAL, SEAL, write_sealed
 
 READERS = {
@@ -51,7 +52,7 @@ def write_first_inputs(corpus: Path) -> None:
     small = builders.trained_model()
     storage.save_values(files[b"v"], builders.complete_pair())
     storage.save_model(files[b"m"], replace(small, weights={"a": small.weights["conv1.bias"]}))
-    storage.save_checkpoint(files[b"c"], {"seed": 1}, {"history": [{"loss": 1.0}], "weights": {}})
+    storage.save_checkpoint(files[b"c"], Protocol({"seed": 1}), {"history": [{"loss": 1.0}], "weights": {}})
     corpus.mkdir(parents=True, exist_ok=True)
     for letter, file in files.items():
         content = file.read_bytes()

@@ -18,6 +18,7 @@ import torch
 
 from pytorch.datasets.normalization import Normalization
 from pytorch.errors import FileError, InputError
+from pytorch.experiments.protocol import Protocol
 from pytorch.experiments.storage import (
     CHECKPOINT_FORMAT,
     MODEL_FORMAT,
@@ -360,7 +361,7 @@ def test_mutated_files_are_refused_or_read(tmp_path, pair, trained, kind, sealed
         save_model(path, trained)
         load, form = load_model, MODEL_FORMAT
     else:
-        save_checkpoint(path, {"seed": 1}, {"weights": trained.weights, "history": [{"loss": 1.0}]})
+        save_checkpoint(path, Protocol({"seed": 1}), {"weights": trained.weights, "history": [{"loss": 1.0}]})
         load, form = load_checkpoint, CHECKPOINT_FORMAT
     whole = path.read_bytes()
     content = whole[: whole.rindex(b"\n", 0, -1)]

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from pytorch.errors import FileError
+from pytorch.experiments.protocol import Protocol
 from pytorch.experiments.storage import (
     VALUES_FORMAT,
     load_checkpoint,
@@ -74,7 +75,7 @@ def test_files_of_another_kind_are_told_apart(tmp_path, pair, trained):
     values, model, checkpoint = (tmp_path / name for name in ("values", "model", "checkpoint"))
     save_values(values, pair)
     save_model(model, trained)
-    save_checkpoint(checkpoint, {}, {})
+    save_checkpoint(checkpoint, Protocol({}), {})
     for load, path, kind in (
         (load_values, model, "model"),
         (load_model, checkpoint, "checkpoint"),

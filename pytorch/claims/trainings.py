@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from pytorch.claims.learning import chance, has_learned
+from pytorch.experiments.protocol import Protocol, Setting
 from pytorch.experiments.recipes import recipe_for
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.experiments.vocabulary import PAIR
-from pytorch.files.checked_fields import Setting
 from pytorch.models import MODELS
 from pytorch.report import controls
 from pytorch.report.findings import Findings
@@ -39,7 +39,7 @@ def all_trainings(found: Findings, pair: VariancePair) -> list[VariancePair]:
     trainings = [pair]
     for other in found.repeats:
         new = all(set(other.weights.values()).isdisjoint(each.weights.values()) for each in trainings)
-        if new and _what(other) == _what(pair):
+        if new and _is_repetition(other, pair):
             trainings.append(other)
     return trainings
 
@@ -51,13 +51,12 @@ def uncounted(found: Findings) -> list[VariancePair]:
     return [pair for pair in found.repeats if pair.control is None and id(pair) not in counted]
 
 
-def _what(pair: VariancePair) -> tuple:
-    settings = [{**training, "seed": None} for training in pair.training.values()]
-    result = pair.any_result
-    return (
-        pair.model, pair.dataset, pair.transformation, pair.aggregation, pair.control, settings,
-        result.transformations, controls.samples_offered(pair), result.tolerance, result.precision,
-    )  # fmt: skip
+def _is_repetition(other: VariancePair, pair: VariancePair) -> bool:
+    """Whether two measurements differ in seeds and weights alone."""
+    if other.protocol.differences(pair.protocol, ignore=["seed", "weights"]):
+        return False
+    trainings = [[Protocol(training) for training in each.training.values()] for each in (other, pair)]
+    return not any(one.differences(two, ignore=["seed"]) for one, two in zip(*trainings, strict=True))
 
 
 def training_text(pair: VariancePair) -> str:

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from pytorch.datasets.dataset import Dataset
 from pytorch.errors import FileError, InputError, TrainingError
 from pytorch.experiments.evaluation import Evaluator
+from pytorch.experiments.protocol import Protocol
 from pytorch.experiments.provenance import machine, now, running_commit, versions
 from pytorch.experiments.recipes import Recipe
 from pytorch.experiments.storage import load_checkpoint, load_model, save_checkpoint, save_model
@@ -84,9 +84,9 @@ class PairTraining:
             raise InputError(
                 f"{path} holds the {kept.trained_on} model: it was moved there; --overwrite trains it anew"
             )
-        evaluated = min(kept.test_samples, asked.test_samples)  # on more than is asked for is as good
-        differs = difference(
-            {**settings(kept), "test samples": evaluated}, {**settings(asked), "test samples": asked.test_samples}
+        evaluated = min(kept.test_samples, asked.test_samples)  # more are as good
+        differs = (kept.protocol | {"test samples": evaluated}).differences(
+            asked.protocol | {"test samples": asked.test_samples}
         )
         if self.overwrite and (differs or kept.versions != asked.versions or kept.trained_on != trained_on):
             return None
@@ -162,7 +162,7 @@ class PairTraining:
                 return kept.precision
         for trained_on in PAIR:
             with suppress(FileNotFoundError, FileError, KeyError):
-                precision = load_checkpoint(self._checkpoint(trained_on))[0]["precision"]
+                precision = load_checkpoint(self._checkpoint(trained_on))[0].settings["precision"]
                 return precision if precision in PRECISIONS else None
         return None
 
@@ -177,7 +177,7 @@ class PairTraining:
             if self.overwrite:
                 return
             raise
-        differs = difference(begun, _under_way(asked))
+        differs = begun.differences(_under_way(asked))
         if not differs:
             try:
                 training.load_state_dict(state)
@@ -214,22 +214,6 @@ class PairTraining:
         )
 
 
-def settings(trained: TrainedModel) -> dict[str, Any]:
-    """What the weights of a model follow from."""
-    return {**trained.settings, "number of epochs": trained.epochs}
-
-
-def _under_way(asked: TrainedModel) -> dict[str, Any]:
-    """What must be the same for a training to be taken up."""
-    return {**settings(asked), "versions": asked.versions}
-
-
-def difference(found: dict[str, Any], asked: dict[str, Any]) -> str:
-    """Say in what two settings differ; empty if in nothing.
-
-    >>> difference({"seed": 0, "batch size": 64}, {"seed": 1, "batch size": 64})
-    'seed = 0, not 1'
-    """
-    return "; ".join(
-        f"{name} = {found.get(name)}, not {value}" for name, value in asked.items() if found.get(name) != value
-    )
+def _under_way(asked: TrainedModel) -> Protocol:
+    """Everything that must be the same to continue a training."""
+    return asked.protocol | {"versions": asked.versions}

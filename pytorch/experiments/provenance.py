@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
+    """Return the versions of Python and of the libraries that the numbers depend on."""
     import numpy as np
     import torch
 
@@ -73,7 +73,7 @@ def file_digest(path: Path) -> str:
 
 
 def machine(device: "torch.device") -> str:
-    """Name the processor that computes."""
+    """Name the processor of a device."""
     import torch  # not above: scripts ask for the commit before they need torch
 
     if device.type == "cuda":

@@ -10,7 +10,7 @@ to nothing in the rest, while the momentum (of AdamW its β1) goes from 0.95 to 
 there its solutions generalise better, once weight decay is as strong as it may be with it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from pytorch.errors import InputError
+from pytorch.experiments.protocol import Setting
 
 OPTIMIZERS = ("adamw", "sgd")
 
@@ -48,6 +49,15 @@ class Recipe:
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
     label_smoothing: float = 0.0
+
+    def epochs_of(self, *, rotated: bool) -> int:
+        """Return the epochs of one model of the pair."""
+        return self.rotated_epochs if rotated else self.epochs
+
+    def settings(self, *, rotated: bool) -> dict[str, Setting]:
+        """List what the training of one model of the pair depends on, for a ``Protocol``."""
+        shared = {name.replace("_", " "): value for name, value in asdict(self).items() if "epochs" not in name}
+        return {**shared, "epochs": self.epochs_of(rotated=rotated)}
 
     def with_options(self, epochs: int | None, rotated_epochs: int | None, batch_size: int | None) -> "Recipe":
         """Return the recipe with what the user asked for.

@@ -8,11 +8,11 @@ from pathlib import Path
 from pytorch.datasets import dataset_name
 from pytorch.datasets.dataset import subset_size
 from pytorch.errors import FileError, InputError
+from pytorch.experiments.protocol import Protocol
 from pytorch.experiments.recipes import Recipe, recipe_for
 from pytorch.experiments.storage import load_model, load_values, model_file, values_file
 from pytorch.experiments.trained_model import TrainedModel, weights_digest
-from pytorch.experiments.variance_pair import VariancePair
-from pytorch.experiments.vocabulary import PAIR, RANDOM_WEIGHTS, UNROTATED, UNTRAINED
+from pytorch.experiments.vocabulary import PAIR, RANDOM_WEIGHTS, ROTATED, UNROTATED, UNTRAINED
 from pytorch.report.published import AGGREGATIONS
 
 TRAIN, MEASURE, DRAW = "experiment_rotation", "experiment_variance", "plot_variances_models"
@@ -115,11 +115,11 @@ class Combination:
 
     def _is_as_asked(self, further_seed: int | None) -> bool:
         """Whether both models are there and were trained as asked, on this data set."""
-        wanted = self.recipe, further_seed or 0, self.samples, self.fingerprint
+        asked = Protocol({"model": self.model, "fingerprint of the data": self.fingerprint, "seed": further_seed or 0})
         with suppress(FileNotFoundError, FileError):
             return all(
-                (model.recipe, model.seed, _samples(model), model.fingerprint) == wanted
-                and (model.model, model.trained_on) == (self.model, trained_on)
+                not model.protocol.differences(asked | self.recipe.settings(rotated=trained_on == ROTATED))
+                and (model.trained_on, _samples(model)) == (trained_on, self.samples)
                 and self._is_evaluated_enough(model)
                 for trained_on, model in self._models(further_seed).items()
             )
@@ -143,9 +143,18 @@ class Combination:
                 weights = {name: weights_digest(model.weights) for name, model in models.items()}
             else:
                 weights = {UNTRAINED: weights_digest(models[UNROTATED].network(trained=False).state_dict())}
-            wanted = weights, control, STEPS, self.precision, None, self._samples_to_measure(models[UNROTATED])
+            asked = Protocol(
+                {
+                    "control": control,
+                    "samples": self._samples_to_measure(models[UNROTATED]),
+                    "steps": STEPS,
+                    "precision": self.precision,
+                    "tolerance": None,
+                    "weights": weights,
+                }
+            )
             pairs = {name: load_values(values_file(*place, name, control, further_seed)) for name in AGGREGATIONS}
-            return all((_measured(pair), pair.aggregation) == (wanted, name) for name, pair in pairs.items())
+            return not any(pair.protocol.differences(asked | {"aggregation": name}) for name, pair in pairs.items())
         return False
 
     def _samples_to_measure(self, model: TrainedModel) -> int:
@@ -162,9 +171,3 @@ def _option(name: str, value: int | None) -> list[str]:
 def _samples(model: TrainedModel) -> int | None:
     """How many samples were chosen to train on; None: all were taken."""
     return None if model.samples_seed is None else model.samples
-
-
-def _measured(pair: VariancePair) -> tuple[dict[str, str], str | None, int, str, float | None, int | None]:
-    result = pair.any_result
-    steps = len(result.transformations)
-    return pair.weights, pair.control, steps, result.precision, result.tolerance, result.samples_offered

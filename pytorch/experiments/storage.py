@@ -17,14 +17,15 @@ from typing import Any, TypeVar
 
 from pytorch.errors import FileError, one_line
 from pytorch.experiments.content import check_measured, check_trained
+from pytorch.experiments.protocol import Protocol
 from pytorch.experiments.trained_model import TrainedModel
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.files import safe_archive, safe_pickle
-from pytorch.files.checked_fields import check_settings
+from pytorch.files.checked_fields import check_fields
 from pytorch.files.sealed_file import Format, UnknownVersionError, read_sealed, write_sealed
 
 MODEL_FORMAT = Format("variance-experiments model", version=4)
-CHECKPOINT_FORMAT = Format("variance-experiments checkpoint", version=2)
+CHECKPOINT_FORMAT = Format("variance-experiments checkpoint", version=3)
 VALUES_FORMAT = Format("variance-experiments values", version=5)
 
 Content = TypeVar("Content")
@@ -124,12 +125,12 @@ def load_model(path: Path) -> TrainedModel:
     return _load(path, MODEL_FORMAT, "a trained model", safe_archive.loads, rebuild)
 
 
-def save_checkpoint(path: Path, settings: dict[str, Any], state: dict[str, Any]) -> None:
-    """Write a training that is under way: what its weights follow from, and its state."""
-    _save(path, CHECKPOINT_FORMAT, {"settings": settings, "state": state}, safe_archive.dumps)
+def save_checkpoint(path: Path, protocol: Protocol, state: dict[str, Any]) -> None:
+    """Write the protocol and the state of an unfinished training."""
+    _save(path, CHECKPOINT_FORMAT, {"settings": protocol.settings, "state": state}, safe_archive.dumps)
 
 
-def load_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def load_checkpoint(path: Path) -> tuple[Protocol, dict[str, Any]]:
     """Read what ``save_checkpoint`` wrote; nothing in the file is executed.
 
     Raises:
@@ -137,12 +138,12 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         FileNotFoundError: There is none.
     """
 
-    def both(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        settings, state = content["settings"], content["state"]
-        check_settings(settings)
+    def both(content: dict[str, Any]) -> tuple[Protocol, dict[str, Any]]:
+        protocol, state = Protocol(content["settings"]), content["state"]
+        check_fields(protocol)
         if not isinstance(state, dict):
             raise TypeError("its state is none")
-        return settings, state
+        return protocol, state
 
     return _load(path, CHECKPOINT_FORMAT, "a training under way", safe_archive.loads, both)
 

@@ -12,6 +12,7 @@ from pytorch.datasets.dataset import Dataset
 from pytorch.datasets.normalization import Normalization
 from pytorch.errors import InputError
 from pytorch.experiments.evaluation import AngleCurve
+from pytorch.experiments.protocol import Protocol
 from pytorch.experiments.recipes import Recipe
 from pytorch.experiments.training import Epoch
 from pytorch.experiments.vocabulary import PAIR, ROTATED, check_names
@@ -103,24 +104,24 @@ class TrainedModel:
     @property
     def epochs(self) -> int:
         """Of this model of the pair."""
-        return self.recipe.rotated_epochs if self.trained_on == ROTATED else self.recipe.epochs
+        return self.recipe.epochs_of(rotated=self.trained_on == ROTATED)
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """What the weights follow from, but for the number of epochs: the same for both models of a pair."""
-        recipe = asdict(self.recipe)
-        del recipe["epochs"], recipe["rotated_epochs"]
-        return {
-            "model": self.model,
-            "dataset": self.dataset,
-            "fingerprint of the data": self.fingerprint,
-            "classes": self.classes,
-            "training samples": self.samples,
-            "seed of their choice": self.samples_seed,
-            "seed": self.seed,
-            "precision": self.precision,
-            **{name.replace("_", " "): value for name, value in recipe.items()},
-        }
+    def protocol(self) -> Protocol:
+        """Everything the weights depend on."""
+        return Protocol(
+            {
+                "model": self.model,
+                "dataset": self.dataset,
+                "fingerprint of the data": self.fingerprint,
+                "classes": self.classes,
+                "training samples": self.samples,
+                "seed of their choice": self.samples_seed,
+                "seed": self.seed,
+                "precision": self.precision,
+                **self.recipe.settings(rotated=self.trained_on == ROTATED),
+            }
+        )
 
     def network(self, *, trained: bool = True) -> nn.Module:
         """Build the network in evaluation mode, on the CPU.
@@ -171,8 +172,8 @@ def check_pair(models: dict[str, TrainedModel], dataset: Dataset) -> None:
         InputError: They differ in more, or were not; the message says in what.
     """
     check_same_settings(models)
-    trained = models[ROTATED]
-    if (trained.classes, trained.fingerprint) != (dataset.classes, dataset.source.fingerprint):
+    data = Protocol({"classes": dataset.classes, "fingerprint of the data": dataset.source.fingerprint})
+    if models[ROTATED].protocol.differences(data):
         raise InputError(
             f"the models were trained on other data than {dataset.name} holds now: train them anew with "
             "experiment_rotation.py --overwrite"
@@ -185,10 +186,9 @@ def check_same_settings(models: dict[str, TrainedModel]) -> None:
     Raises:
         InputError: They differ in more; the message says in what.
     """
-    unrotated, rotated = (models[trained_on].settings for trained_on in PAIR)
-    for name, value in unrotated.items():
-        if rotated[name] != value:
-            raise InputError(
-                f"the two models are no pair, their {name} differs ({value} and {rotated[name]}): "
-                "train both anew with experiment_rotation.py --overwrite"
-            )
+    unrotated, rotated = (models[trained_on].protocol for trained_on in PAIR)
+    if differs := rotated.differences(unrotated, ignore=["epochs"]):
+        raise InputError(
+            f"the two models are no pair, the rotated one was trained with {differs}: "
+            "train both again with experiment_rotation.py --overwrite"
+        )

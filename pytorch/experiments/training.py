@@ -73,7 +73,7 @@ class Training:
     ) -> None:
         self.model = model.to(memory_format=torch.channels_last)
         self.recipe = recipe
-        self.epochs = recipe.rotated_epochs if rotated else recipe.epochs
+        self.epochs = recipe.epochs_of(rotated=rotated)
         self.history: list[Epoch] = []
         self._images, self._labels = split.images.to(device), split.labels.to(device)
         self._normalization = normalization

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pytorch.experiments.evaluation import AngleCurve
+from pytorch.experiments.protocol import Protocol, Setting
 from pytorch.experiments.vocabulary import CONTROLS, PAIR, SHUFFLED, check_names
-from pytorch.files.checked_fields import Setting, check_fields
+from pytorch.files.checked_fields import check_fields
 from pytorch.variance import VarianceResult
 
 
@@ -111,6 +112,30 @@ class VariancePair:
     def aggregation(self) -> str:
         """How feature maps became units."""
         return self.any_result.aggregation
+
+    @property
+    def protocol(self) -> Protocol:
+        """Everything the numbers depend on; how the weights were trained is in ``training``.
+
+        With a tolerance, a measurement uses only part of the samples: here all that it was offered count.
+        """
+        result = self.any_result
+        return Protocol(
+            {
+                "model": self.model,
+                "dataset": self.dataset,
+                "transformation": self.transformation,
+                "control": self.control,
+                "aggregation": result.aggregation,
+                "samples": result.samples if result.tolerance is None else result.samples_offered,
+                "steps": len(result.transformations),
+                "transformations": result.transformations,
+                "precision": result.precision,
+                "tolerance": result.tolerance,
+                "seed": self.seed,
+                "weights": self.weights,
+            }
+        )
 
     @property
     def any_result(self) -> VarianceResult:

@@ -6,21 +6,6 @@ from typing import Any, get_type_hints
 
 from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
-Setting = str | int | float | bool | None | list[str] | dict[str, str]
-"""A value that a training follows from."""
-
-
-def check_settings(settings: Any) -> None:
-    """Check that settings of a training are plain.
-
-    Raises:
-        ValueError: They are not.
-    """
-    try:
-        check_type(settings, dict[str, Setting], collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
-    except TypeCheckError as error:
-        raise ValueError(f"its settings: {error}") from error
-
 
 def check_fields(instance: Any) -> None:
     """Check each field of a dataclass, and of those within it, against its annotation.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from pytorch.experiments.protocol import Protocol
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.experiments.vocabulary import RANDOM_WEIGHTS, SHUFFLED, UNROTATED, UNTRAINED
 
@@ -28,25 +29,18 @@ def before_training(pair: VariancePair, pairs: Sequence[VariancePair]) -> Varian
     Both were measured on the same number of samples, because NV is too large for few samples.
     """
     control = controls_of(pair, pairs).get(RANDOM_WEIGHTS)
-    return control if control and samples_offered(control) == samples_offered(pair) else None
-
-
-def samples_offered(pair: VariancePair) -> int | None:
-    """Number of samples available; with a tolerance, a measurement may stop before it has used them all."""
-    result = pair.any_result
-    return result.samples if result.tolerance is None else result.samples_offered
+    return control if control and not control.protocol.differences(pair.protocol, only=["samples"]) else None
 
 
 def _measured_alike(one: VariancePair, other: VariancePair) -> bool:
-    names = ("model", "dataset", "transformation", "aggregation")
-    return (
-        all(getattr(one, name) == getattr(other, name) for name in names)
-        and one.any_result.transformations == other.any_result.transformations
-    )
+    alike = ("model", "dataset", "transformation", "aggregation", "transformations")
+    return not one.protocol.differences(other.protocol, only=alike)
 
 
 def _trained_alike(control: VariancePair, pair: VariancePair) -> bool:
     if control.control == SHUFFLED:
         return control.weights == pair.weights
-    of_control, of_pair = control.training.get(UNTRAINED, {}), pair.training.get(UNROTATED, {})
-    return all(of_control.get(name) == of_pair.get(name) for name in BEGINNING)
+    of_control, of_pair = (
+        Protocol(each.training.get(name, {})) for each, name in ((control, UNTRAINED), (pair, UNROTATED))
+    )
+    return not of_control.differences(of_pair, only=BEGINNING)

@@ -1,6 +1,6 @@
 """Read a results folder for drawing; a file that cannot be read stops no other."""
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pytorch.errors import FileError, InputError
@@ -178,12 +178,9 @@ def _check_place(models: dict[str, TrainedModel], folder: Path) -> None:
 
 def _is_of_another_seed(pair: dict[str, TrainedModel], trained: Trained) -> bool:
     """Whether a pair differs from the first in the seed alone, and its seed is new."""
-
-    def settings(models: dict[str, TrainedModel]) -> list:
-        return [({**model.settings, "seed": None}, asdict(model.recipe)) for model in models.values()]
-
-    seeds = {models[UNROTATED].seed for models in trained.pairs}
-    return settings(pair) == settings(trained.pairs[0]) and pair[UNROTATED].seed not in seeds
+    first = trained.pairs[0]
+    alike = not any(pair[name].protocol.differences(first[name].protocol, ignore=["seed"]) for name in PAIR)
+    return alike and pair[UNROTATED].seed not in {models[UNROTATED].seed for models in trained.pairs}
 
 
 def _order(measured: Measured) -> tuple[str | int, ...]:
