@@ -43,6 +43,8 @@ def measured(nv, errors=0.01, classes=None, class_errors=0.01):
         part,
         layer_names=[f"layer{place}" for place in range(len(nv))],
         layer_shapes=[(1,)] * len(nv),
+        layer_axes=[[1]] * len(nv),
+        layer_axes_known=["known"] * len(nv),
         classes=[f"class{place}" for place in range(count)],
         class_counts=np.full(count, 50),
         samples=50 * count,
@@ -490,7 +492,14 @@ def test_units_that_never_change_are_no_sign_of_depth():
         for name in ("all", "classes", "stratified", "bias_all", "bias_classes", "bias_stratified")
     })  # fmt: skip
     dying = replace(
-        part, layer_names=part.layer_names[:5], layer_shapes=[(2,)] * 5, tv_all=tv, sv_all=sv, errors=errors
+        part,
+        layer_names=part.layer_names[:5],
+        layer_shapes=[(2,)] * 5,
+        layer_axes=[[1]] * 5,
+        layer_axes_known=["known"] * 5,
+        tv_all=tv,
+        sv_all=sv,
+        errors=errors,
     )
     assert [*dying.layer_means().values()] == pytest.approx([0.5, 0.7, 0.65, 0.6, 0.55])
     layers = VaryingLayers.of(dying, "all")
