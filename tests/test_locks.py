@@ -20,7 +20,7 @@ def test_a_task_is_done_by_one_process_at_a_time(tmp_path):
     with sole_run(path, "counting"):
         assert path.read_text() == str(os.getpid())
         with (
-            pytest.raises(FileError, match=rf"another process \({os.getpid()}\) is counting just now"),
+            pytest.raises(FileError, match=rf"another process \({os.getpid()}\) is counting right now"),
             sole_run(path, "counting"),
         ):
             pass
@@ -44,7 +44,7 @@ def test_a_lock_file_that_is_something_else_is_left_alone(tmp_path, kind):
         os.mkfifo(path)
     else:
         path.write_text("precious")
-    with pytest.raises(FileError, match=r"is no lock file|cannot be written: Too many levels"), sole_run(path, "it"):
+    with pytest.raises(FileError, match=r"is not a lock file|cannot be written: Too many levels"), sole_run(path, "it"):
         pass
     assert other.read_text() == "precious"
     assert kind != "text" or path.read_text() == "precious"
@@ -94,7 +94,7 @@ def test_a_lock_dies_with_its_process(tmp_path):
 def test_the_same_command_twice_at_once(home, script, lock, task):
     """One works; the other says so and leaves."""
     with sole_run(home / lock, "this test"):
-        assert_one_line(run(home, *script), 1, f"error: another process ({os.getpid()}) is {task} just now: wait")
+        assert_one_line(run(home, *script), 1, f"error: another process ({os.getpid()}) is {task} right now: wait")
     assert run(home, *script).returncode == 0
 
 

@@ -105,7 +105,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "device").symlink_to("/dev/zero")
     for name in ("pipe", "folder", "device"):
-        with pytest.raises(FileError, match="it is no file"):
+        with pytest.raises(FileError, match="it is not a file"):
             load_values(tmp_path / name)
 
 

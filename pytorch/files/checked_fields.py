@@ -1,4 +1,4 @@
-"""Checking that what a file brought is of the types that were annotated."""
+"""Checks that the fields of a dataclass have their annotated types, whatever file they come from."""
 
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
@@ -8,10 +8,10 @@ from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
 
 def check_fields(instance: Any) -> None:
-    """Check each field of a dataclass, and of those within it, against its annotation.
+    """Check each field of a dataclass, and of the dataclasses within it, against its annotation.
 
     Raises:
-        ValueError: One is of another type; the message names it.
+        ValueError: A field has another type; the message names it.
 
     >>> from dataclasses import dataclass
     >>> @dataclass

@@ -1,4 +1,4 @@
-"""Locks on files, which die with the process that holds them."""
+"""File locks that end with the process that holds them."""
 
 import os
 import stat
@@ -19,7 +19,8 @@ def lock(file: BinaryIO) -> bool | None:
     """Lock an open file until it is closed.
 
     Returns:
-        Whether it is ours; False: another has it; None: the system or the file system knows no locks.
+        True if this process now holds the lock, False if another does, None if the system or the file system has no
+        locks.
     """
     if fcntl is None:
         return None
@@ -33,7 +34,7 @@ def lock(file: BinaryIO) -> bool | None:
 
 
 def is_at(file: BinaryIO, path: Path) -> bool:
-    """Whether an open file still has a name, which another process may have removed, or given to another file."""
+    """Whether a path still names an open file; another process may have removed or replaced it."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.lstat())
     except FileNotFoundError:
@@ -42,31 +43,31 @@ def is_at(file: BinaryIO, path: Path) -> bool:
 
 @contextmanager
 def sole_run(path: Path, task: str) -> Iterator[None]:
-    """Hold a lock file, so that a task is not done twice at the same moment; folders are made as needed.
+    """Hold a lock file, so that only one process does a task; folders are created as needed.
 
     Args:
-        path: Of the lock file. It is removed in the end, with the folders that were made for it if they are empty;
-            one that a killed process left binds nobody.
-        task: What is done, to say that another does it: "training resnet on cifar10".
+        path: Path of the lock file. At the end it is removed, along with empty folders that were created for it. A
+            lock file that a killed process left behind has no effect.
+        task: Task for the message of another process, such as "training resnet on cifar10".
 
     Raises:
-        FileError: Another process holds it, or it cannot be made, or it is something else.
+        FileError: Another process holds the lock, the file cannot be created, or it is not a lock file.
     """
     made = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             file = _locked(path)
-        except FileNotFoundError:  # the run before this one has just removed the folder that it had made
+        except FileNotFoundError:  # another run has just removed the folder that it had created
             path.parent.mkdir(parents=True, exist_ok=True)
             file = _locked(path)
     except OSError as error:
         raise FileError(f"{path} cannot be written: {error.strerror or error}") from error
     if file is None:
-        raise FileError(f"another process{_holder(path)} is {task} just now: wait until it is done, or end it")
+        raise FileError(f"another process{_holder(path)} is {task} right now: wait until it is done, or end it")
     with file:
         try:
-            with suppress(OSError):  # the number is for people to read
+            with suppress(OSError):  # only people read the number
                 file.truncate(0)
                 file.write(str(os.getpid()).encode())
                 file.flush()
@@ -80,11 +81,11 @@ def sole_run(path: Path, task: str) -> Iterator[None]:
 
 
 def _locked(path: Path) -> BinaryIO | None:
-    """Open and lock a file, made if need be; None if another holds it.
+    """Open or create a file and lock it; None if another process holds the lock.
 
     Raises:
-        FileError: It is no lock file; it would be overwritten.
-        OSError: It cannot be opened or made.
+        FileError: It is not a lock file, and would be overwritten.
+        OSError: It cannot be opened or created.
     """
     flags = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"))
     while True:
@@ -92,7 +93,7 @@ def _locked(path: Path) -> BinaryIO | None:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1 or file.read(20).strip(b"0123456789"):
             file.close()
-            raise FileError(f"{path} is no lock file: remove it")
+            raise FileError(f"{path} is not a lock file: remove it")
         file.seek(0)
         ours = lock(file)
         if ours is not False and is_at(file, path):

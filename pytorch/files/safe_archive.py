@@ -1,4 +1,4 @@
-"""Reading archives of tensors, as torch writes them, that may come from a stranger."""
+"""A reader of torch's archives of tensors that is safe with files from strangers."""
 
 import io
 import zipfile
@@ -6,11 +6,10 @@ from typing import Any, BinaryIO
 
 import torch
 
-from pytorch.files.pickle_program import PLAIN, check_program
-from pytorch.files.plain_content import check_plain
+from pytorch.files.plain_content import PLAIN, check_plain, check_program
 
 INSTRUCTIONS = PLAIN | {"BINPUT", "LONG_BINPUT", "GLOBAL", "BINPERSID"}
-"""What plain containers and tensors become when torch saves them."""
+"""Instructions for plain containers and tensors that torch has saved."""
 
 NAMES = {
     "torch._utils _rebuild_tensor_v2",
@@ -20,19 +19,21 @@ NAMES = {
         for kind in ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
     ),
 }
-"""What rebuilds them: dense tensors, and no others."""
+"""Functions that rebuild them; only dense tensors have one here."""
 
 
 def dumps(content: Any) -> memoryview:
-    """Write plain containers and tensors as ``torch.save`` does, which hides why a file cannot be written.
+    """Serialize plain containers and tensors as ``torch.save`` does.
+
+    This writes to memory, because ``torch.save`` does not say why it cannot write a file.
 
     Raises:
-        MemoryError: There is not enough of it.
+        MemoryError: The memory is full.
     """
     buffer = io.BytesIO()
     try:
         torch.save(content, buffer)
-    except RuntimeError as error:  # writing into memory fails in no other way
+    except RuntimeError as error:  # the only way in which writing to memory fails
         raise MemoryError from error
     return buffer.getbuffer()
 
@@ -41,24 +42,24 @@ def loads(content: bytes) -> Any:
     """Rebuild plain containers and tensors, on the CPU.
 
     Raises:
-        ValueError: It is no archive of torch, or holds more than that; damaged, or made to fill the memory.
+        ValueError: It is not an archive of torch, contains anything else, is damaged, or would fill the memory.
     """
     try:
         value = torch.load(_rewritten(content), map_location="cpu", weights_only=True)
     except ValueError:
         raise
-    except Exception as error:  # whose text is long, and recommends to load the file unsafely
+    except Exception as error:  # its long text suggests loading the file unsafely
         raise ValueError("damaged, or more than tensors") from error
     check_plain(value, torch.Tensor, len(content))
     return value
 
 
 def _rewritten(content: bytes) -> BinaryIO:
-    """Copy what Python finds in an archive into a new one, so that torch cannot find anything else in it.
+    """Copy an archive as Python reads it, so that torch cannot read anything else in it.
 
     Raises:
-        ValueError: Parts are compressed, as bombs are, or larger together than the whole; or the pickle among them
-            does more than to rebuild plain containers and tensors.
+        ValueError: Parts are compressed, as in a zip bomb, or together larger than the whole, or the pickle among them
+            does more than rebuild plain containers and tensors.
     """
     copy = io.BytesIO()
     try:
@@ -76,6 +77,6 @@ def _rewritten(content: bytes) -> BinaryIO:
     except ValueError:
         raise
     except Exception as error:  # a damaged directory makes any
-        raise ValueError("it is no archive") from error
+        raise ValueError("it is not an archive") from error
     copy.seek(0)
     return copy

@@ -1,8 +1,8 @@
-"""Files that say what they are, in which version, and whether they are as they were written.
+"""Files that say what they are, and show whether they are as they were written.
 
-A sealed file is its content and one line more, the seal: the name of its format, its version, and the SHA-256 of all
-that stands before that sum. Pickles and the archives of torch may be followed by other bytes, so that whoever wants to
-reads such a file without this project. A seal keeps off accidents, not strangers, who can make one too.
+A sealed file ends in one extra line, the seal: the name of its format, its version, and the SHA-256 of everything
+before that sum. Pickles and torch archives may have trailing bytes, so such a file can be read without this project.
+A seal detects accidents, not forgery: strangers can write one too.
 """
 
 import hashlib
@@ -32,8 +32,8 @@ class Format:
     """A kind of file.
 
     Attributes:
-        name: Name in the seal and within the first ``BEGINNING`` bytes.
-        version: The only version that is written and read.
+        name: Name in the seal, and in the content within its first ``BEGINNING`` bytes.
+        version: The only version that this program writes and reads.
     """
 
     name: str
@@ -44,9 +44,9 @@ def write_sealed(path: Path, form: Format, content: bytes | memoryview) -> None:
     """Write a file with its seal, whole or not at all.
 
     Args:
-        path: Where to.
-        form: Whose name and version stand in the seal.
-        content: Must name its format within its first bytes, ``BEGINNING`` of them.
+        path: Path of the file.
+        form: Format for the seal.
+        content: Content that names its format within its first ``BEGINNING`` bytes.
 
     Raises:
         FileError: It cannot be written.
@@ -63,7 +63,7 @@ def read_sealed(path: Path, form: Format) -> bytes:
     """Read the content of a sealed file.
 
     Raises:
-        ValueError: It is no file, foreign, of another format, damaged, cut off, or larger than the memory.
+        ValueError: It is not a file, foreign, of another format, damaged, cut off, or too large for the memory.
         UnknownVersionError: It has another version of this format.
         OSError: It cannot be read.
     """
@@ -87,10 +87,10 @@ def read_sealed(path: Path, form: Format) -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    """Read a file that fits into memory; neither a pipe, which may never end, nor a device."""
+    """Read a regular file that fits into memory; a pipe or a device might never end."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise ValueError("it is no file")
+        raise ValueError("it is not a file")
     if status.st_size > available_memory(torch.device("cpu")) / 4:
         raise ValueError(f"it has {status.st_size / GIB:.0f} GiB, more than fits into a quarter of the memory")
     return path.read_bytes()

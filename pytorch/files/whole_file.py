@@ -13,12 +13,12 @@ from pytorch.files.lock import is_at, lock
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes its name only once it is complete and on the disk; folders are made as needed.
+    """Open a file that gets its name only once it is complete and on the disk; folders are created as needed.
 
-    What a process that was killed left of the same file is removed.
+    Incomplete copies that killed processes left behind are removed.
 
     Raises:
-        FileError: It cannot be written; what was there before is still there.
+        FileError: The file cannot be written; its earlier content is still there.
     """
     part = None
     try:
@@ -29,7 +29,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            if os.name == "nt":  # what is open cannot be renamed there
+            if os.name == "nt":  # which cannot rename an open file
                 file.close()
             part.replace(path)
         _sync_folder(path.parent)
@@ -43,17 +43,17 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def _new_part(path: Path) -> tuple[Path, BinaryIO]:
-    """Make a file beside another, under a name that nobody has, and lock it."""
+    """Create and lock a file with an unused name in the same folder."""
     while True:
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         file = part.open("xb")
         if lock(file) is not False and is_at(file, part):
             return part, file
-        file.close()  # taken, in the moment before it was locked, for one that a killed process left
+        file.close()  # another process took it for an abandoned one, just before it was locked
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove the parts of a file that no process is writing: a writer holds a lock, which dies with it."""
+    """Remove parts that no process is writing: a living writer holds a lock."""
     for part in path.parent.iterdir():
         if part.name.startswith(f".{path.name}.") and part.suffix == ".part":
             with suppress(OSError), part.open("r+b") as file:
@@ -62,7 +62,7 @@ def _remove_abandoned(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Put the new name of a file on the disk, too, where the system can."""
+    """Write the new name of a file to the disk too, where the system can."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
