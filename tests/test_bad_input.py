@@ -332,7 +332,7 @@ def test_a_model_in_the_place_of_the_other_is_not_taken_for_it(script, image_fol
     shutil.copy(place / "unrotated.pt", place / "rotated.pt")
     code, told, _ = script(*command)
     assert (code, errors(told)) == (1, [told.splitlines()[-1]])
-    assert "rotated.pt holds the unrotated model: it was moved there; --overwrite trains it anew" in told
+    assert "rotated.pt holds the unrotated model: it was moved there; --overwrite trains it again" in told
     assert script(*command, "--overwrite")[0] == 0
     assert load_model(place / "rotated.pt").trained_on == "rotated"
 

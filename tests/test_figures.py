@@ -151,7 +151,7 @@ def test_results_of_ones_own_go_by_their_own_names(pair, tmp_path):
     shuffled = VariancePair.of_results({name: result(shuffled=True) for name in names}, "mine", "digits")
     assert r"control, samples shuffled:  _after, all samples" in texts(layers_figure(own, [shuffled]))
     for refused, told in (
-        (partial(save_values, tmp_path / "own.pickle"), "it is none of both models of a pair"),
+        (partial(save_values, tmp_path / "own.pickle"), "it must contain both models of a pair"),
         (lambda pair: depth_figure([pair]), "networks are drawn against depth in pairs"),
     ):
         with pytest.raises(ValueError, match=told):
@@ -200,7 +200,7 @@ def test_what_is_not_known_of_results_of_ones_own_is_told():
     with pytest.raises(ValueError, match="accuracy against the angle of the test data is not known"):
         accuracy_and_layers_figure(own)
     for wrong in ({"mean": result(), "both": {"mean": result()}}, result(), [result()]):
-        with pytest.raises(TypeError, match="results must be a dictionary of one or two, by name"):
+        with pytest.raises(TypeError, match="results must be a dictionary of one or two results by name"):
             VariancePair.of_results(wrong, "mine", "digits")
     with pytest.raises(ValueError, match="the names unrotated and rotated go together"):
         VariancePair.of_results({"rotated": result(), "mine": result()}, "mine", "digits")
@@ -223,7 +223,7 @@ def test_one_result_is_drawn_by_itself(tmp_path):
         assert "blue: less" not in texts(figure)
     rotated = VariancePair.of_results({"rotated": result()}, "mine", "digits")
     assert "rotated model, all samples" in texts(layers_figure(rotated))
-    with pytest.raises(ValueError, match="it is none of both models of a pair"):
+    with pytest.raises(ValueError, match="it must contain both models of a pair"):
         save_values(tmp_path / "alone.pickle", rotated)
     assert not (tmp_path / "alone.pickle").exists()
 

@@ -110,12 +110,12 @@ HOSTILE = {
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_pickles_are_refused(tmp_path, monkeypatch, content):
     monkeypatch.setattr(copyreg, "_inverted_registry", {1: ("os", "system")})
-    refused(tmp_path / "file", content, r"cannot be read as a measurement \(.+\); remove it or make it anew")
+    refused(tmp_path / "file", content, r"cannot be read as a measurement \(.+\); remove it or make it again")
     (tmp_path / "file").write_bytes(b"variance-experiments values" + content)
     with pytest.raises(FileError):
         load_values(tmp_path / "file")
     write_sealed(tmp_path / "file", MODEL_FORMAT, with_pickle(content))
-    with pytest.raises(FileError, match=r"cannot be read as a trained model \(.+\); remove it or make it anew"):
+    with pytest.raises(FileError, match=r"cannot be read as a trained model \(.+\); remove it or make it again"):
         load_model(tmp_path / "file")
 
 
@@ -146,20 +146,20 @@ def test_a_forged_type_cannot_read_memory_as_objects(tmp_path):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"model": "../../elsewhere"}, "is no name of a model"),
-        ({"dataset": ".hidden"}, "is no name of a model"),
-        ({"model": "a\\b"}, "is no name of a model"),
-        ({"transformation": ""}, "is no name of a model"),
+        ({"model": "../../elsewhere"}, "cannot be the name of a model"),
+        ({"dataset": ".hidden"}, "cannot be the name of a model"),
+        ({"model": "a\\b"}, "cannot be the name of a model"),
+        ({"transformation": ""}, "cannot be the name of a model"),
         ({"seconds": "long"}, "its seconds: str is neither float or int"),
         ({"accuracy": [1]}, "its accuracy: list is not a dict"),
         ({"versions": {"torch": 2}}, "its versions: value of key 'torch' of dict is not an instance of str"),
         ({"results": {}}, "results of  for the control None"),
         ({"model": "m" * 61}, "it has a name of 61 letters"),
-        ({"seconds": float("inf")}, "its seconds are none"),
+        ({"seconds": float("inf")}, "its seconds are impossible"),
         ({"training": {"unrotated": {"seed": np.zeros(1)}}}, "its training"),
-        ({"accuracy": {"unrotated": {}}}, "its accuracies are none"),
-        ({"accuracy": {"unrotated": {"upright": 2.0, "rotated": 0.0}}}, "its accuracies are none"),
-        ({"weights": {"another": "0"}}, "it tells of networks that were not measured"),
+        ({"accuracy": {"unrotated": {}}}, "its accuracies are impossible"),
+        ({"accuracy": {"unrotated": {"upright": 2.0, "rotated": 0.0}}}, "its accuracies are impossible"),
+        ({"weights": {"another": "0"}}, "it describes networks that were not measured"),
         ({"source": "a\x1b[2J\nb", "accuracy": {"x": 0}}, "cannot be read"),
         ({"surplus": 1}, "unexpected keyword argument"),
     ],
@@ -180,17 +180,17 @@ def test_fields_of_the_wrong_type_are_refused(tmp_path, pair, change, reason):
         ({"layer_shapes": [[-1, -1], [3]]}, "no layer has units of such a shape"),
         ({"layer_names": ["x" * 301, "y"]}, "it has a name of 301 letters"),
         ({"classes": ["", "b", "c"]}, "it has a name of 0 letters"),
-        ({"class_counts": np.array([1, -2, 3])}, "its numbers of samples are none"),
+        ({"class_counts": np.array([1, -2, 3])}, "its numbers of samples are impossible"),
         ({"samples": "many"}, "its samples"),
         ({"not_measured": {"x" * 301: "why"}}, "it has a name of 301 letters"),
         ({"not_measured": {"x": "y" * 1001}}, "it has a name of 1001 letters"),
         ({"not_measured": {"x": 1}}, "its not_measured"),
-        ({"rounding": np.array([0, 0, -1.0, 0])}, "its bounds of rounding are none"),
-        ({"rounding": np.array([0, 0, np.inf, 0])}, "its bounds of rounding are none"),
-        ({"rounding": np.full(4, np.nan)}, "its bounds of rounding are none"),
+        ({"rounding": np.array([0, 0, -1.0, 0])}, "its rounding bounds are impossible"),
+        ({"rounding": np.array([0, 0, np.inf, 0])}, "its rounding bounds are impossible"),
+        ({"rounding": np.full(4, np.nan)}, "its rounding bounds are impossible"),
         ({"rounding": np.zeros(3)}, "rounding has shape"),
         ({"layer_axes_known": ["known", "guessed"]}, "its axes are neither known, assumed nor given"),
-        ({"layer_axes": [[1], [0]]}, "its axes are none"),
+        ({"layer_axes": [[1], [0]]}, "its axes are impossible"),
         ({"layer_axes": [[1]]}, "every layer needs axes"),
     ],
 )
@@ -207,13 +207,13 @@ def test_results_that_cannot_be_are_refused(tmp_path, pair, change, reason):
     [
         ({"classes": [], "angle_curve": None}, "it has no classes"),
         ({"history": []}, "its history is not that of its epochs"),
-        ({"history": [{"loss": float("inf"), "accuracy": 0.5, "seconds": 1.0}] * 2}, "its history is none"),
-        ({"accuracy": {}}, "its accuracies are none"),
+        ({"history": [{"loss": float("inf"), "accuracy": 0.5, "seconds": 1.0}] * 2}, "its history is impossible"),
+        ({"accuracy": {}}, "its accuracies are impossible"),
         ({"classes": ["a"]}, "its accuracy against angle is of other classes"),
         ({"channels": 2}, "its normalization is of other channels"),
         ({"channels": -1}, "its normalization is of other channels"),
-        ({"normalization": {"mean": [0.0], "std": [0.0]}}, "its normalization is none"),
-        ({"trained_on": "luck"}, "it was trained neither on"),
+        ({"normalization": {"mean": [0.0], "std": [0.0]}}, "its normalization is impossible"),
+        ({"trained_on": "luck"}, "it was trained on neither"),
         ({"test_samples": 0}, "it has no samples"),
     ],
 )
@@ -312,7 +312,7 @@ def test_hostile_archives_are_refused(tmp_path, content):
     if os.access("/proc/self/clear_refs", os.W_OK):
         peak()
         before = peak()
-    with pytest.raises(FileError, match=r"cannot be read as a trained model \(.+\); remove it or make it anew"):
+    with pytest.raises(FileError, match=r"cannot be read as a trained model \(.+\); remove it or make it again"):
         load_model(path)
     if os.access("/proc/self/clear_refs", os.W_OK):
         assert peak() - before < 64 + 6 * len(content) / 2**20

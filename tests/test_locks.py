@@ -145,7 +145,7 @@ def test_an_interruption_of_the_work(tmp_path):
     assert files == {"unrotated.checkpoint"}
     again = begin(tmp_path, "experiment_rotation.py", "simple_conv", "digits", "--samples", "200", "--epochs", "99")
     for line in again.stdout:
-        if "taken up after epoch" in line:
+        if "continued after epoch" in line:
             break
     else:
         pytest.fail("it was begun anew")

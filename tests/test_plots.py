@@ -203,7 +203,7 @@ def test_models_that_are_not_where_they_belong_are_named_and_left_out(trained, t
     told = {
         "copied": "_backup: unrotated.pt is ignored: it was moved there and holds the unrotated simple_conv of digits",
         "swapped": "unrotated.pt is ignored: it was moved there and holds the rotated simple_conv of digits",
-        "mixed": "the two models are no pair, the rotated one was trained with seed 4, not 5",
+        "mixed": "the two models are not a pair, the rotated one was trained with seed 4, not 5",
         "being replaced": "new models were being put in place",
     }[fault]
     assert len(found.errors) == 1

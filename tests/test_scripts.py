@@ -228,7 +228,7 @@ def test_a_training_under_way_with_other_settings_is_not_lost(home, tmp_path, mo
     with pytest.raises(ZeroDivisionError):
         experiment_rotation.main([*command, "--epochs", "1"])
     monkeypatch.undo()
-    with pytest.raises(InputError, match="a training under way with epochs 1, not 2: finish that one"):
+    with pytest.raises(InputError, match="an unfinished training with epochs 1, not 2: finish that one"):
         experiment_rotation.main([*command, "--epochs", "2"])
     experiment_rotation.main([*command, "--epochs", "2", "--overwrite"])
     folder = tmp_path / "results" / "models" / "simple_conv_digits"

@@ -132,7 +132,7 @@ def test_results_that_differ_in_more_than_numbers_are_no_pair(pair):
 
 def test_names_that_lead_elsewhere_are_refused(pair, trained):
     for content in (pair, trained):
-        with pytest.raises(ValueError, match="is no name"):
+        with pytest.raises(ValueError, match="cannot be the name"):
             replace(content, dataset="../elsewhere")
 
 

@@ -155,7 +155,7 @@ def test_a_simple_task_is_learned(split):
 
 
 def test_a_diverging_run_is_reported(split):
-    with pytest.raises(TrainingError, match="the loss became nan in epoch 1: begin anew"):
+    with pytest.raises(TrainingError, match="the loss became nan in epoch 1: start again"):
         run(Spy(), Split(split.images, split.labels), recipe=replace(RECIPE, learning_rate=1e38))
 
 
@@ -290,7 +290,7 @@ def test_out_of_memory_names_a_smaller_batch(split):
             raise torch.OutOfMemoryError
 
     with pytest.raises(
-        TrainingError, match="out of memory with batches of 4: begin anew with --overwrite --batch-size 2"
+        TrainingError, match="out of memory with batches of 4: start again with --overwrite --batch-size 2"
     ):
         run(Hungry(), split)
 

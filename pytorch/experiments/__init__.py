@@ -1,7 +1,10 @@
-"""The experiments: pairs of models, trained, evaluated, measured, and kept.
+"""The experiments: train, evaluate, measure and store pairs of models.
 
-In reading order: ``vocabulary`` (the words for models and controls), ``recipes``, ``training``, ``evaluation`` (one
-model), ``pair_training`` and ``pair_replacement`` (pairs of models), ``trained_model`` and ``variance_pair`` (what is
-kept), ``storage`` (where it is kept), ``provenance`` (where it comes from), ``reproduction`` (all that the paper's
-tables need), ``unit_examples`` (the images that drive a unit), ``summary`` and ``progress`` (what a person reads).
+In reading order:
+
+- ``vocabulary``: the words for models and controls. ``protocol``: whether two experiments are the same.
+- ``recipes``, ``training``, ``evaluation``: one model. ``pair_training``, ``pair_replacement``: pairs of models.
+- ``trained_model``, ``variance_pair``: the content of files, checked by ``content``. ``storage``: their places.
+- ``provenance``: commands, machines and versions. ``reproduction``: all the steps to the paper's tables.
+- ``unit_examples``: the images that drive a unit. ``summary``, ``progress``: terminal output.
 """

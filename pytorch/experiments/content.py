@@ -1,4 +1,4 @@
-"""What a file must hold beyond fields of the right types, to be drawn, trained on and measured without surprises."""
+"""Checks of file content beyond field types, so that it can be drawn, trained and measured without surprises."""
 
 import math
 from collections.abc import Iterable
@@ -12,35 +12,34 @@ from pytorch.variance.recording.channel_axes import ASSUMED, GIVEN, KNOWN
 from pytorch.variance.result import check_class_names
 
 LONGEST_PART = 60
-"""Letters of a name that becomes a part of the name of a file."""
+"""Maximum number of letters in a name that becomes part of a file name."""
 
 LONGEST_NAME = 300
-"""Letters of the name of a layer, a class or a transformation."""
+"""Maximum number of letters in the name of a layer, a class or a transformation."""
 
 LONGEST_REASON = 1000
-"""Letters of why something was not measured."""
+"""Maximum number of letters in the reason why something was not measured."""
 
 SCORES = {"upright", "rotated"}
 
 
 def check_trained(trained: TrainedModel) -> TrainedModel:
-    """Check a trained model that a file brought, and return it.
+    """Check a trained model from a file, and return it.
 
     Raises:
-        ValueError: It cannot have been trained; the message says why.
+        ValueError: No training gives such a model; the message says why.
     """
     _check_lengths([trained.model, trained.dataset], LONGEST_PART)
     _check_lengths(trained.classes, LONGEST_NAME)
     check_class_names(trained.classes)
     _demand(len(trained.classes) > 0, "it has no classes")
-    _demand(trained.trained_on in PAIR, "it was trained neither on unrotated nor on rotated samples")
+    _demand(trained.trained_on in PAIR, "it was trained on neither unrotated nor rotated samples")
     constants = trained.normalization
     _demand(len(constants.mean) == len(constants.std) == trained.channels > 0, "its normalization is of other channels")
-    _demand(_finite([*constants.mean, *constants.std]) and min(constants.std) > 0, "its normalization is none")
+    _demand(_finite([*constants.mean, *constants.std]) and min(constants.std) > 0, "its normalization is impossible")
     _demand(len(trained.history) == trained.epochs > 0, "its history is not that of its epochs")
-    _demand(
-        all(_finite([epoch.loss, epoch.accuracy, epoch.seconds]) for epoch in trained.history), "its history is none"
-    )
+    numbers = [number for epoch in trained.history for number in (epoch.loss, epoch.accuracy, epoch.seconds)]
+    _demand(_finite(numbers), "its history is impossible")
     _demand(trained.samples > 0 and trained.test_samples > 0, "it has no samples")
     _check_accuracy(trained.accuracy)
     if trained.angle_curve is not None:
@@ -49,19 +48,19 @@ def check_trained(trained: TrainedModel) -> TrainedModel:
 
 
 def check_measured(pair: VariancePair) -> VariancePair:
-    """Check a measurement that a file brought, or is to keep, and return it.
+    """Check a measurement from or for a file, and return it.
 
     Raises:
-        ValueError: It cannot have been measured; the message says why.
+        ValueError: No measurement gives such results; the message says why.
     """
-    _demand(pair.is_complete, "it is none of both models of a pair, unrotated and rotated, or of a control")
+    _demand(pair.is_complete, "it must contain both models of a pair, unrotated and rotated, or a control")
     _check_lengths([pair.model, pair.dataset, pair.transformation, pair.aggregation], LONGEST_PART)
     for result in pair.results.values():
         _check_result(result)
     classes = len(pair.any_result.classes)
-    _demand(_finite([pair.seconds]), "its seconds are none")
+    _demand(_finite([pair.seconds]), "its seconds are impossible")
     for named in (pair.accuracy, pair.angle_curves, pair.training, pair.weights):
-        _demand(named.keys() <= pair.results.keys(), "it tells of networks that were not measured")
+        _demand(named.keys() <= pair.results.keys(), "it describes networks that were not measured")
     for accuracy in pair.accuracy.values():
         _check_accuracy(accuracy)
     for curve in pair.angle_curves.values():
@@ -74,25 +73,26 @@ def _check_result(result: VarianceResult) -> None:
     _check_lengths(result.not_measured.values(), LONGEST_REASON)
     _demand(len(result.layer_names) > 0, "it has no layers")
     _demand(len(result.transformations) > 0, "it has no transformations")
-    _demand(result.samples >= 0 and bool((result.class_counts >= 0).all()), "its numbers of samples are none")
-    _demand(result.tolerance is None or 0 < result.tolerance < math.inf, "its tolerance is none")
+    _demand(result.samples >= 0 and bool((result.class_counts >= 0).all()), "its numbers of samples are impossible")
+    _demand(result.tolerance is None or 0 < result.tolerance < math.inf, "its tolerance is impossible")
     rounding = result.rounding
     _demand(
-        rounding is None or bool(((rounding >= 0) & (rounding < math.inf)).all()), "its bounds of rounding are none"
+        rounding is None or bool(((rounding >= 0) & (rounding < math.inf)).all()), "its rounding bounds are impossible"
     )
     _demand({*result.layer_axes_known} <= {KNOWN, ASSUMED, GIVEN}, "its axes are neither known, assumed nor given")
-    _demand(all(axis > 0 for axes in result.layer_axes for axis in axes), "its axes are none")
+    _demand(all(axis > 0 for axes in result.layer_axes for axis in axes), "its axes are impossible")
 
 
 def _check_accuracy(accuracy: dict[str, float]) -> None:
-    _demand(accuracy.keys() == SCORES and all(0 <= part <= 1 for part in accuracy.values()), "its accuracies are none")
+    fits = accuracy.keys() == SCORES and all(0 <= part <= 1 for part in accuracy.values())
+    _demand(fits, "its accuracies are impossible")
 
 
 def _check_curve(curve: AngleCurve, classes: int) -> None:
     _demand(len(curve.counts) == classes and _finite(curve.degrees), "its accuracy against angle is of other classes")
     rows = [curve.counts, *curve.right]
     fits = all(0 <= right <= count for row in rows for right, count in zip(row, curve.counts, strict=True))
-    _demand(len(curve.degrees) > 0 and fits, "its accuracy against angle is none")
+    _demand(len(curve.degrees) > 0 and fits, "its accuracy against angle is impossible")
 
 
 def _check_lengths(names: Iterable[str], longest: int) -> None:

@@ -15,20 +15,20 @@ from pytorch.variance.precision import autocast
 from pytorch.variance.recording.left_as_found import evaluation_mode
 
 ANGLE_SEED = 0
-"""Of the angles of the rotated data: every model is tested on the same."""
+"""Seed for the angles of the rotated data, which are the same for every model."""
 
 ANGLES = tuple(range(-180, 181, 15))
-"""Of an angle curve, in degrees; its two ends are the same."""
+"""Angles of an angle curve, in degrees; both ends are the same rotation."""
 
 
 @dataclass(frozen=True)
 class AngleCurve:
-    """Accuracy against the angle by which all test samples are turned.
+    """Accuracy against the angle by which all test samples are rotated.
 
     Attributes:
         degrees: A angles, counter-clockwise.
-        right: A lists of K numbers: how many samples of each class are classified right at an angle.
-        counts: K numbers, the samples of each class.
+        right: A lists of K numbers: the correctly classified samples of each class at that angle.
+        counts: K numbers: the samples of each class.
     """
 
     degrees: list[float]
@@ -36,7 +36,7 @@ class AngleCurve:
     counts: list[int]
 
     def __post_init__(self) -> None:
-        """Check that the lists belong together.
+        """Check that the lists fit together.
 
         Raises:
             ValueError: They do not.
@@ -46,12 +46,12 @@ class AngleCurve:
 
     @property
     def accuracy(self) -> np.ndarray:
-        """(A,) float64, of all samples; at 0° that of upright data."""
+        """Accuracy over all samples at each angle, (A,) float64."""
         return np.sum(self.right, axis=1) / np.sum(self.counts)
 
     @property
     def class_accuracy(self) -> np.ndarray:
-        """(A, K) float64; NaN for a class without samples."""
+        """Accuracy over each class at each angle, (A, K) float64; NaN for a class without samples."""
         with np.errstate(invalid="ignore"):
             return np.asarray(self.right) / np.asarray(self.counts)
 
@@ -61,12 +61,12 @@ class Evaluator:
     """Classifies a test split.
 
     Attributes:
-        split: Every sample counts.
-        classes: K.
-        normalization: Constants of the training split.
+        split: Test split, of which every sample counts.
+        classes: Number of classes, K.
+        normalization: Normalization constants of the training split.
         batch_size: Samples per forward pass.
-        device: Where to compute, and where the model is.
-        precision: In what, a key of ``PRECISIONS``.
+        device: Device of the model, and of the computation.
+        precision: Precision of the computation, a key of ``PRECISIONS``.
     """
 
     split: Split
@@ -77,21 +77,21 @@ class Evaluator:
     precision: str = "fp32"
 
     def accuracies(self, model: nn.Module) -> dict[str, float]:
-        """Fraction of the samples that the model classifies right.
+        """Return the fractions of upright and rotated samples that the model classifies correctly.
 
         Returns:
-            ``upright``: of the samples as they are; ``rotated``: each turned by an angle of its own, the same in every
-            call, uniform in [-180°, 180°).
+            ``upright``: for the unmodified samples; ``rotated``: for samples rotated by individual angles, uniform in
+            [-180°, 180°) and the same in every call.
         """
         degrees = random_degrees(len(self.split), torch.Generator().manual_seed(ANGLE_SEED))
         return {"upright": self.accuracy(model), "rotated": self.accuracy(model, degrees)}
 
     def accuracy(self, model: nn.Module, degrees: Tensor | None = None) -> float:
-        """Fraction of the samples that the model classifies right.
+        """Return the fraction of the samples that the model classifies correctly.
 
         Args:
-            model: Its mode is left as it was found.
-            degrees: (N,), by how much each sample is turned; None: they stay as they are.
+            model: Network whose mode stays unchanged.
+            degrees: Rotation of each sample, (N,); None: no rotation.
         """
 
         def turned(images: Tensor, rows: Tensor) -> Tensor:
@@ -100,11 +100,11 @@ class Evaluator:
         return self._right(model, turned).double().mean().item()
 
     def angle_curve(self, model: nn.Module, name: str | None = None) -> AngleCurve:
-        """Turn all samples by each of ``ANGLES``.
+        """Rotate all samples by each of ``ANGLES`` and count the correctly classified ones.
 
         Args:
-            model: Its mode is left as it was found.
-            name: What to call the work on a progress bar; None: no bar.
+            model: Network whose mode stays unchanged.
+            name: Title of the progress bar; None: no bar.
         """
         labels = self.split.labels
         counts = torch.bincount(labels, minlength=self.classes)
@@ -116,7 +116,7 @@ class Evaluator:
         return AngleCurve([float(angle) for angle in ANGLES], [*right, right[0]], counts.tolist())
 
     def _right(self, model: nn.Module, turned: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """Which samples are classified right, (N,) bool on the CPU."""
+        """Mark the samples that are classified correctly, (N,) bool on the CPU."""
         right = []
         with evaluation_mode(model), torch.inference_mode():
             batches = self.split.images.to(self.device).split(self.batch_size)
@@ -129,12 +129,12 @@ class Evaluator:
 
 
 def model_inputs(images: Tensor, degrees: Tensor | None, normalization: Normalization) -> Tensor:
-    """Turn each image by its angle, normalise, and lay out as convolutions like it.
+    """Rotate each image by its angle, normalise, and use the memory layout that suits convolutions.
 
     Args:
         images: (B, C, H, W).
-        degrees: (B,), on any device; None: images stay as they are.
-        normalization: Constants of the training split.
+        degrees: (B,), on any device; None: no rotation.
+        normalization: Normalization constants of the training split.
     """
     if degrees is not None:
         images = rotate(images, degrees)

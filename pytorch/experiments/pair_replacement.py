@@ -1,4 +1,4 @@
-"""Putting new pairs in the place of old ones, all of them or none, whenever it is killed."""
+"""Replacement of old pairs by new ones: all of them or none, even if a kill interrupts it."""
 
 import json
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from pytorch.files.whole_file import whole_file
 
 
 def run_pairs(trainings: Sequence[PairTraining]) -> list[Pair]:
-    """Run the trainings of one model and one data set; new pairs take the place of old ones once all are complete.
+    """Run the trainings of one model on one data set; new pairs replace old ones once all are complete.
 
-    That is many renamings, and a kill may come between two. So a mark that names them is set first, and whoever finds
-    it finishes them; it stays until ``settle`` is called, and tells that what ``overwrite`` asks for has been done.
+    A kill may come between two of the renames. So a mark lists them first, and the next run that finds it finishes
+    them. The mark stays until ``settle`` is called, and shows that the ``overwrite`` is done.
 
     Args:
-        trainings: Of any seeds; the folders of all lie in that of the first.
+        trainings: One training for each seed; all their folders are within the folder of the first.
     """
     folder, overwrite = trainings[0].folder, trainings[0].overwrite
     precision = trainings[0].decided().precision
@@ -35,7 +35,7 @@ def run_pairs(trainings: Sequence[PairTraining]) -> list[Pair]:
         with whole_file(_mark(folder)) as file:
             file.write(json.dumps([str(training.folder.relative_to(folder)) for training in trainings]).encode())
         _replace_old(folder)
-        trainings[0].say(f"the new models are in their place, {folder}")
+        trainings[0].say(f"the new models are in place, {folder}")
     return pairs
 
 
@@ -43,14 +43,14 @@ def check_settled(folder: Path) -> None:
     """Check that the two models of a folder belong together.
 
     Raises:
-        FileError: New models were being put in the place of old ones.
+        FileError: A replacement was interrupted.
     """
     if _mark(folder).exists():
         raise FileError(f"new models were being put in place, {folder}: run that experiment_rotation.py once more")
 
 
 def settle(folder: Path) -> None:
-    """End what ``run_pairs`` has begun: overwriting once more means to train once more."""
+    """Remove the mark of ``run_pairs``: from now on, overwriting again means training again."""
     _mark(folder).unlink(missing_ok=True)
 
 
@@ -59,10 +59,10 @@ def _mark(folder: Path) -> Path:
 
 
 def _replace_old(folder: Path) -> None:
-    """Give the new models of all pairs that the mark names the place of the old ones.
+    """Replace the old models of all pairs that the mark lists by the new ones.
 
     Raises:
-        FileError: The mark is none that was written here.
+        FileError: The mark cannot be read.
     """
     try:
         names = json.loads(_mark(folder).read_bytes())
@@ -75,7 +75,7 @@ def _replace_old(folder: Path) -> None:
 
 
 def _is_done(training: PairTraining) -> bool:
-    """Whether a pair that was to be overwritten has just been."""
+    """Whether a pair that was to be overwritten already has been."""
     try:
         in_place = replace(training, overwrite=False, say=lambda line: None).decided()
         return all(in_place.kept(trained_on) for trained_on in PAIR)

@@ -1,4 +1,4 @@
-"""Training the two models of a pair: begun, and taken up where they were left."""
+"""Training of a pair of models, which can be interrupted and continued."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,21 +26,22 @@ Pair = dict[str, TrainedModel]
 
 @dataclass(frozen=True)
 class PairTraining:
-    """What pair to train, and where it is kept.
+    """A pair of models to train, and its place.
 
-    After each epoch a checkpoint is written, from which the same call continues after whatever stopped it.
+    Each epoch ends with a checkpoint, from which the same call continues after any interruption.
 
     Attributes:
         model: Architecture, by name.
-        dataset: Its training split is trained on, its test split is evaluated on.
-        recipe: How.
-        seed: Of weights, orders, angles and dropout.
-        precision: In what to train and evaluate; None: as what is there already, else what suits the device.
-        device: Where to compute.
-        folder: Where the two models are kept.
-        overwrite: Whether to train anew what is there; new models wait beside the old ones.
-        label: What to put before the names of the models in what is said.
-        say: Told, line by line, what happens.
+        dataset: Data set with the training split and, for the evaluation, the test split.
+        recipe: Settings of the training.
+        seed: Random seed for weights, sample orders, angles and dropout.
+        precision: Precision of training and evaluation; None: that of an existing model, or the usual one for the
+            device.
+        device: Device to compute on.
+        folder: Folder of the two models.
+        overwrite: Whether to train existing models again; the new ones get other names until both are complete.
+        label: Prefix for the names of the models in messages.
+        say: Function that prints one line of progress.
     """
 
     model: str
@@ -55,25 +56,25 @@ class PairTraining:
     say: Callable[[str], None] = print
 
     def run(self) -> Pair:
-        """Load what is there, and train, evaluate and save the rest.
+        """Load existing models, and train, evaluate and save the others.
 
         Raises:
-            InputError: What is there was trained otherwise.
-            TrainingError: The training came to nothing.
+            InputError: An existing model was trained with other settings.
+            TrainingError: The training failed.
         """
         decided = self.decided()
         kept = {trained_on: decided.kept(trained_on) for trained_on in PAIR}
         return {trained_on: kept[trained_on] or decided.train(trained_on) for trained_on in PAIR}
 
     def decided(self) -> "PairTraining":
-        """The same with its precision decided."""
+        """Return the same training with a decided precision."""
         return replace(self, precision=self.precision or self._found_precision() or usual_precision(self.device))
 
     def kept(self, trained_on: str) -> TrainedModel | None:
-        """Load a model of the pair if it is there; None if it is not, or is to be trained anew.
+        """Load a model of the pair; None if it does not exist, or is to be trained again.
 
         Raises:
-            InputError: It is there, but was trained otherwise.
+            InputError: The existing model was trained with other settings.
         """
         path = self._target(trained_on)
         kept = self._load(path)
@@ -82,7 +83,7 @@ class PairTraining:
         asked = self._untrained(trained_on)
         if kept.trained_on != trained_on and not self.overwrite:
             raise InputError(
-                f"{path} holds the {kept.trained_on} model: it was moved there; --overwrite trains it anew"
+                f"{path} holds the {kept.trained_on} model: it was moved there; --overwrite trains it again"
             )
         evaluated = min(kept.test_samples, asked.test_samples)  # more are as good
         differs = (kept.protocol | {"test samples": evaluated}).differences(
@@ -92,16 +93,16 @@ class PairTraining:
             return None
         if differs:
             raise InputError(
-                f"{path} was trained with {differs}: --overwrite trains it anew, another --results-dir keeps both"
+                f"{path} was trained with {differs}: --overwrite trains it again, another --results-dir keeps both"
             )
         self.say(f"{self._name(trained_on)}: already trained, {path}")
-        with suppress(FileNotFoundError, FileError):  # left by a kill between saving the model and removing it
+        with suppress(FileNotFoundError, FileError):  # left if a kill came between saving the model and removing it
             if load_checkpoint(self._checkpoint(trained_on))[0] == _under_way(kept):
                 self._checkpoint(trained_on).unlink()
         return kept
 
     def train(self, trained_on: str) -> TrainedModel:
-        """Train a model of the pair, from its beginning or its last checkpoint, evaluate and save it."""
+        """Train a model of the pair from the beginning or from its last checkpoint, evaluate it and save it."""
         asked = self._untrained(trained_on)
         network = initial_network(self.model, asked.channels, len(asked.classes), self.seed).to(self.device)
         training = Training(
@@ -138,14 +139,14 @@ class PairTraining:
         return f"{self.label}{trained_on} model"
 
     def _target(self, trained_on: str) -> Path:
-        """Where a model is put when it is done."""
+        """Return the path of a complete model."""
         return self.folder / f"{trained_on}{'.new' if self.overwrite else '.pt'}"
 
     def _checkpoint(self, trained_on: str) -> Path:
         return self.folder / f"{trained_on}.checkpoint"
 
     def _load(self, path: Path) -> TrainedModel | None:
-        """Load a model if it is there; one that cannot be read is not there for those who overwrite."""
+        """Load a model if it exists; ``overwrite`` ignores unreadable ones."""
         with suppress(FileNotFoundError):
             try:
                 return load_model(path)
@@ -155,7 +156,7 @@ class PairTraining:
         return None
 
     def _found_precision(self) -> str | None:
-        """In what a part of the pair was trained already."""
+        """Return the precision that an existing model or checkpoint of the pair was trained in."""
         for trained_on in PAIR:
             kept = self._load(self._target(trained_on))
             if kept is not None:
@@ -167,7 +168,7 @@ class PairTraining:
         return None
 
     def _resume(self, training: Training, asked: TrainedModel) -> None:
-        """Take up the training where its last checkpoint left it, if there is one."""
+        """Continue the training from its last checkpoint, if there is one."""
         path = self._checkpoint(asked.trained_on)
         try:
             begun, state = load_checkpoint(path)
@@ -182,15 +183,15 @@ class PairTraining:
             try:
                 training.load_state_dict(state)
             except TrainingError as error:
-                raise FileError(f"{path} cannot be taken up: {error}; remove it") from error
-            self.say(f"{self._name(asked.trained_on)}: taken up after epoch {len(training.history)}, {path}")
+                raise FileError(f"{path} cannot be continued: {error}; remove it") from error
+            self.say(f"{self._name(asked.trained_on)}: continued after epoch {len(training.history)}, {path}")
         elif not self.overwrite:
             raise InputError(
-                f"{path} is of a training under way with {differs}: finish that one, or begin anew with --overwrite"
+                f"{path} is of an unfinished training with {differs}: finish that one, or start again with --overwrite"
             )
 
     def _untrained(self, trained_on: str) -> TrainedModel:
-        """What will be trained, so far without weights."""
+        """Describe the model to train, without weights."""
         return TrainedModel(
             model=self.model,
             dataset=self.dataset.name,
@@ -215,5 +216,5 @@ class PairTraining:
 
 
 def _under_way(asked: TrainedModel) -> Protocol:
-    """Everything that must be the same to continue a training."""
+    """Return everything that must be the same to continue a training."""
     return asked.protocol | {"versions": asked.versions}

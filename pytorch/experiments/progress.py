@@ -1,4 +1,4 @@
-"""How far an epoch of a training has come, for a person."""
+"""The progress bar of a training epoch."""
 
 import time
 
@@ -6,7 +6,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 SHOW_EVERY = 0.5
-"""Seconds between two looks at the loss: each waits for the device."""
+"""Seconds between two updates of the loss, each of which waits for the device."""
 
 
 class EpochBar:
@@ -15,10 +15,10 @@ class EpochBar:
     A context manager.
 
     Args:
-        name: What to call the work; None: no bar.
-        epoch: The number of the epoch, from 1.
-        epochs: How many there will be.
-        samples: Of an epoch.
+        name: Title of the bar; None: no bar.
+        epoch: Number of the epoch, from 1.
+        epochs: Total number of epochs.
+        samples: Number of samples in an epoch.
     """
 
     def __init__(self, name: str | None, epoch: int, epochs: int, samples: int) -> None:
@@ -40,7 +40,7 @@ class EpochBar:
         self._bar.close()
 
     def update(self, count: int, loss_sum: Tensor, right: Tensor) -> None:
-        """Tell of ``count`` more samples, and of the sums so far."""
+        """Show ``count`` more samples, and the sums so far."""
         self._bar.update(count)
         now = time.perf_counter()
         if self._bar.disable or now - self._shown < SHOW_EVERY:

@@ -1,4 +1,4 @@
-"""Where numbers come from: the command, the machine and the versions behind them."""
+"""The origin of numbers: command, machine, commit and versions."""
 
 import hashlib
 import platform
@@ -25,15 +25,15 @@ def versions() -> dict[str, str]:
 
 @cache
 def running_commit() -> str:
-    """Name the commit of this code, as it was when this was first asked: what is running does not change any more."""
+    """Name the commit of this code at the first call: running code does not change."""
     return commit(Path(__file__))
 
 
 def commit(file: Path) -> str:
-    """Name the commit of a file's repository, with ``+changes`` if what is tracked differs; empty if it has none.
+    """Name the commit of a file's repository, with ``+changes`` if tracked files differ; empty if there is none.
 
     Args:
-        file: One that is tracked; a project that merely lies in a repository has no commit of its own.
+        file: A tracked file; an untracked one has no commit.
     """
     questions = (
         ("ls-files", "--error-unmatch", file.name),
@@ -57,8 +57,8 @@ def command_line(script: str, arguments: Sequence[str] | None) -> str:
     """Return the command that a person would type to run a script again.
 
     Args:
-        script: Its file.
-        arguments: As given to its ``main``; None: those of this process.
+        script: File of the script.
+        arguments: Arguments given to its ``main``; None: the arguments of this process.
 
     >>> command_line("/somewhere/plot_variances_models.py", ["--plots-dir", "my plots"])
     "python plot_variances_models.py --plots-dir 'my plots'"
@@ -67,7 +67,7 @@ def command_line(script: str, arguments: Sequence[str] | None) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Sixteen hexadecimal digits that follow from the content of a file."""
+    """Return sixteen hexadecimal digits that depend on the content of a file alone."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
@@ -82,7 +82,7 @@ def machine(device: "torch.device") -> str:
 
 
 def now() -> str:
-    """The time in UTC, as ``2026-01-31 12:00 UTC``."""
+    """Return the time in UTC, as ``2026-01-31 12:00 UTC``."""
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 

@@ -1,13 +1,14 @@
 """How each model is trained on each data set.
 
-No augmentation: the unrotated model sees its samples unmodified, and the rotated one differs from it by the rotation
-alone and by its number of epochs, because all the angles of a sample take longer to learn than one.
+There is no augmentation: the unrotated model sees unmodified samples. The rotated model differs only in the rotation
+and in its number of epochs, because all angles of a sample take longer to learn than one.
 
-The learning rate follows one cycle in every recipe: it rises to its highest in the first 30 % of the steps and falls
-to nothing in the rest, while the momentum (of AdamW its β1) goes from 0.95 to 0.85 and back (Smith & Topin 2017, as
-``torch.optim.lr_scheduler.OneCycleLR``). The optimiser is AdamW
-(Loshchilov & Hutter 2017), or SGD with Nesterov's momentum where every layer is normalised and the images are natural:
-there its solutions generalise better, once weight decay is as strong as it may be with it.
+In every recipe the learning rate follows one cycle (Smith & Topin 2017, as in
+``torch.optim.lr_scheduler.OneCycleLR``). It rises to its maximum in the first 30 % of the steps and falls to almost 0
+in the rest. Meanwhile the momentum (β1 for AdamW) goes from 0.95 to 0.85 and back.
+
+The optimiser is AdamW (Loshchilov & Hutter 2017), or SGD with Nesterov momentum for normalised networks on natural
+images. There SGD, which allows stronger weight decay, generalises better.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -25,21 +26,21 @@ OPTIMIZERS = ("adamw", "sgd")
 HIGHEST_MOMENTUM = 0.95
 
 SHORTEST_CYCLE = 4
-"""In steps; in a shorter one the learning rate would be next to nothing throughout."""
+"""Minimum number of steps in a cycle; in a shorter one the learning rate would be almost 0 throughout."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a training run needs to know.
+    """Settings of a training run.
 
     Attributes:
-        epochs: Of the unrotated model.
-        rotated_epochs: Of the rotated model.
+        epochs: Number of epochs for the unrotated model.
+        rotated_epochs: Number of epochs for the rotated model.
         batch_size: Samples per step.
         optimizer: One of ``OPTIMIZERS``.
-        learning_rate: The highest of the one-cycle schedule.
-        weight_decay: Of ``"adamw"`` decoupled, of ``"sgd"`` a part of the gradient.
-        label_smoothing: How much of the target is spread evenly over all classes.
+        learning_rate: Maximum of the one-cycle schedule.
+        weight_decay: Weight decay, decoupled for ``"adamw"``, part of the gradient for ``"sgd"``.
+        label_smoothing: Fraction of the target that is spread evenly over all classes.
     """
 
     epochs: int
@@ -55,14 +56,14 @@ class Recipe:
         return self.rotated_epochs if rotated else self.epochs
 
     def settings(self, *, rotated: bool) -> dict[str, Setting]:
-        """List what the training of one model of the pair depends on, for a ``Protocol``."""
+        """Return the settings for one model of the pair, as in a ``Protocol``."""
         shared = {name.replace("_", " "): value for name, value in asdict(self).items() if "epochs" not in name}
         return {**shared, "epochs": self.epochs_of(rotated=rotated)}
 
     def with_options(self, epochs: int | None, rotated_epochs: int | None, batch_size: int | None) -> "Recipe":
-        """Return the recipe with what the user asked for.
+        """Return the recipe with the options that are not None.
 
-        ``epochs`` alone sets ``rotated_epochs`` too, in the recipe's own proportion.
+        ``epochs`` alone also sets ``rotated_epochs``, in the proportion of the recipe.
 
         >>> Recipe(3, 6).with_options(epochs=1, rotated_epochs=None, batch_size=None).rotated_epochs
         2
@@ -73,7 +74,7 @@ class Recipe:
         return replace(self, **{name: value for name, value in given.items() if value is not None})
 
     def optimizer_for(self, model: nn.Module) -> Optimizer:
-        """Return a fresh optimiser of all parameters of a model.
+        """Return a new optimiser for all parameters of a model.
 
         Raises:
             InputError: The recipe's optimiser is unknown.
@@ -86,13 +87,13 @@ class Recipe:
         raise InputError(f"unknown optimizer {self.optimizer!r}: choose {' or '.join(OPTIMIZERS)}")
 
     def schedule_for(self, optimizer: Optimizer, steps: int) -> LRScheduler:
-        """Return the schedule of an optimiser over ``steps`` steps."""
+        """Return a schedule of ``steps`` steps for an optimiser."""
         return OneCycleLR(
             optimizer, self.learning_rate, total_steps=max(steps, SHORTEST_CYCLE), max_momentum=HIGHEST_MOMENTUM
         )
 
     def loss(self, log_probabilities: Tensor, labels: Tensor) -> Tensor:
-        """Mean negative log-likelihood of smoothed labels, in nats, a scalar.
+        """Return the mean negative log-likelihood of smoothed labels, in nats, a scalar.
 
         (1 - s) · mean of -log p(label) + s · mean over classes of -log p, with s the label smoothing.
 
@@ -107,13 +108,13 @@ class Recipe:
 
 
 GENTLE = {"learning_rate": 1e-3}
-"""Of models that are deep and not normalised, or have a deep classifier: more keeps them from starting."""
+"""Settings for models that are deep without normalisation, or have a deep classifier: faster, they do not learn."""
 
 NORMALIZED = {"optimizer": "sgd", "learning_rate": 0.1, "weight_decay": 5e-4, "label_smoothing": 0.1}
-"""Of normalised models on natural images."""
+"""Settings for normalised models on natural images."""
 
-# Beside a recipe, where it was run: accuracies in %, of the unrotated model on upright data, and of the rotated one on
-# upright / rotated data; and the time for both models on two cores of an AMD EPYC, in bf16.
+# Comments give results where a recipe was run: accuracy in % of the unrotated model on upright data, and of the rotated
+# model on upright / rotated data; then the time for both models on two cores of an AMD EPYC, in bf16.
 RECIPES = {
     ("simple_conv", "digits"): Recipe(8, 24, batch_size=64),  # 98.3 ± 0.3, 97.2 ± 0.4 / 97.3 ± 0.8; 1 minute
     ("all_convolutional", "digits"): Recipe(8, 24, batch_size=64, **GENTLE),
@@ -135,6 +136,6 @@ RECIPES = {
 
 
 def recipe_for(model: str, dataset: str) -> Recipe:
-    """Return the recipe of a model and a data set by their names; a folder of images has that of CIFAR-10."""
+    """Return the recipe for a model and a data set by name; image folders use the recipes for CIFAR-10."""
     family = "resnet" if model.startswith("resnet") else model
     return RECIPES.get((family, dataset)) or RECIPES[family, "cifar10"]

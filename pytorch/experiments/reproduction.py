@@ -1,4 +1,4 @@
-"""What has to be done for the tables of the paper, step by step, and what of it has been done."""
+"""The steps to the tables of the paper, and which of them are done."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -26,11 +26,11 @@ class Step:
     """One call of a script.
 
     Attributes:
-        script: Its name, without ``.py``.
-        title: What it does, for people.
-        arguments: Of the script.
-        is_done: Tells whether what it makes is there, without the data set.
-        needs: The title of the step that it cannot do without.
+        script: Name of the script, without ``.py``.
+        title: Description for people.
+        arguments: Arguments of the script.
+        is_done: Function that returns whether the results exist, without loading the data set.
+        needs: Title of the step that must come first.
     """
 
     script: str
@@ -42,19 +42,19 @@ class Step:
 
 @dataclass(frozen=True)
 class Combination:
-    """A model on a data set, in as many trainings as there are seeds.
+    """A model on a data set, with one training per seed.
 
     Attributes:
-        model: By name.
-        dataset: What ``load_dataset`` takes.
-        results_dir: Where trained models and measurements are kept.
-        fingerprint: Of the data set; see ``pytorch.datasets.Source``.
-        seeds: Number of trainings, of seeds from 0.
-        schedule: What part of the recipe's epochs to train for, at least one.
-        samples: At most so many of each split; None: all.
-        test_samples: At most so many of the test split are evaluated and measured; None: as many as ``samples`` says.
-        precision: Of the measurement.
-        options: Of all scripts: folders and device.
+        model: Architecture, by name.
+        dataset: Name or folder of the data set, as for ``load_dataset``.
+        results_dir: Folder of the trained models and measurements.
+        fingerprint: Fingerprint of the data set; see ``pytorch.datasets.Source``.
+        seeds: Number of trainings, with seeds from 0.
+        schedule: Fraction of the recipe's epochs to train for, at least one epoch.
+        samples: Maximum number of samples of each split; None: all.
+        test_samples: Maximum number of test samples to evaluate and measure; None: ``samples``.
+        precision: Precision of the measurement.
+        options: Options of all scripts: folders and device.
     """
 
     model: str
@@ -69,7 +69,7 @@ class Combination:
     options: Sequence[str] = field(default_factory=list)
 
     def steps(self) -> list[Step]:
-        """Train, measure, and measure the control."""
+        """List the steps: train, measure, and measure the control."""
         common = [self.model, self.dataset, *self.options]
         if self.seeds > 1:
             common += ["--seeds", str(self.seeds)]
@@ -93,7 +93,7 @@ class Combination:
 
     @property
     def recipe(self) -> Recipe:
-        """How to train, for as long as the schedule says."""
+        """The recipe with the epochs of the schedule."""
         recipe = recipe_for(self.model, dataset_name(self.dataset))
         unrotated, rotated = (max(1, round(self.schedule * each)) for each in (recipe.epochs, recipe.rotated_epochs))
         return recipe.with_options(unrotated, rotated, None)
@@ -114,7 +114,7 @@ class Combination:
         return all(self._is_as_asked(seed) for seed in self._further_seeds())
 
     def _is_as_asked(self, further_seed: int | None) -> bool:
-        """Whether both models are there and were trained as asked, on this data set."""
+        """Whether both models exist and were trained as asked, on this data set."""
         asked = Protocol({"model": self.model, "fingerprint of the data": self.fingerprint, "seed": further_seed or 0})
         with suppress(FileNotFoundError, FileError):
             return all(
@@ -126,7 +126,7 @@ class Combination:
         return False
 
     def _is_evaluated_enough(self, model: TrainedModel) -> bool:
-        """Whether as many test samples as are asked for were evaluated, or more."""
+        """Whether at least the required number of test samples was evaluated."""
         return model.test_limit is None or (self.test_samples is not None and self.test_samples <= model.test_limit)
 
     def _is_measured(self, control: str | None) -> bool:
@@ -135,7 +135,7 @@ class Combination:
         )
 
     def _is_measurement_as_asked(self, control: str | None, further_seed: int | None) -> bool:
-        """Whether measurements are there, made as asked, of the models that are there and of their test samples."""
+        """Whether measurements of the existing models and of their test samples exist, made as asked."""
         place = self.results_dir, self.model, dataset_name(self.dataset), TRANSFORMATION
         with suppress(FileNotFoundError, FileError, InputError):
             models = self._models(further_seed)
@@ -158,7 +158,7 @@ class Combination:
         return False
 
     def _samples_to_measure(self, model: TrainedModel) -> int:
-        """How many test samples its measurement takes."""
+        """Return the number of test samples to measure."""
         if self.test_samples is None or model.angle_curve is None:
             return model.test_samples
         return subset_size(model.angle_curve.counts, self.test_samples)
@@ -169,5 +169,5 @@ def _option(name: str, value: int | None) -> list[str]:
 
 
 def _samples(model: TrainedModel) -> int | None:
-    """How many samples were chosen to train on; None: all were taken."""
+    """Return the number of training samples if they are a selection; None: all samples."""
     return None if model.samples_seed is None else model.samples

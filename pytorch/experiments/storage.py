@@ -1,14 +1,14 @@
-"""What lies where in the results folder, and how it is written and read.
+"""The layout of the results folder, and its files.
 
-    models/<model>_<dataset>/{unrotated,rotated}.pt, and of further seeds in seed<n>/
-    values/<model>_<dataset>_<transformation>_<aggregation>[_<control>].pickle, likewise
+    models/<model>_<dataset>/{unrotated,rotated}.pt, with further seeds in seed<n>/
+    values/<model>_<dataset>_<transformation>_<aggregation>[_<control>].pickle, with further seeds in seed<n>/
 
-and in the folder of figures
+The folder of figures contains
 
     <model>_<dataset>/*.png, <dataset>_*.png, results.{csv,md,tex}, index.html, and figures.json, which lists figures
 
-A model under way has a .checkpoint beside it, and one that waits to replace another is called .new. A file is written
-whole or not at all, says everything about itself, and is sealed with the version of its format and a checksum.
+An unfinished training has a .checkpoint, and a model that is to replace another ends in .new. Each file is written
+whole or not at all, describes itself completely, and is sealed with the version of its format and a checksum.
 """
 
 from collections.abc import Callable
@@ -32,17 +32,17 @@ Content = TypeVar("Content")
 
 
 def pair_name(model: str, dataset: str) -> str:
-    """By what a pair of models is called in the names of files and folders."""
+    """Return the name of a pair of models in file and folder names."""
     return f"{model}_{dataset}"
 
 
 def model_folder(results_dir: Path, model: str, dataset: str, further_seed: int | None = None) -> Path:
-    """Where the models of a pair are kept; of a pair of a further seed, within the folder of the first."""
+    """Return the folder of a pair of models; that of a further seed is within the folder of the first."""
     return _of_seed(results_dir / "models" / pair_name(model, dataset), further_seed)
 
 
 def model_file(results_dir: Path, model: str, dataset: str, trained_on: str, further_seed: int | None = None) -> Path:
-    """Where a trained model is kept."""
+    """Return the path of a trained model."""
     return model_folder(results_dir, model, dataset, further_seed) / f"{trained_on}.pt"
 
 
@@ -55,7 +55,7 @@ def values_file(
     control: str | None = None,
     further_seed: int | None = None,
 ) -> Path:
-    """Where the measurements of a pair, or of a control, are kept."""
+    """Return the path of the measurements of a pair or of a control."""
     parts = [pair_name(model, dataset), transformation, aggregation, *([control] if control else [])]
     return _of_seed(values_folder(results_dir), further_seed) / f"{'_'.join(parts)}.pickle"
 
@@ -65,16 +65,16 @@ def _of_seed(folder: Path, further_seed: int | None) -> Path:
 
 
 def seed_folders(folder: Path) -> list[Path]:
-    """The folders of further seeds within a folder of measurements, or of models.
+    """List the folders of further seeds within a folder of measurements or models.
 
     Raises:
-        FileError: It cannot be read.
+        FileError: The folder cannot be read.
     """
     return [path for path in _listed(folder) if path.name.startswith("seed") and path.is_dir()]
 
 
 def values_files(folder: Path) -> list[Path]:
-    """All measurements in a folder of them, in the order of their names.
+    """List the measurements in a folder, sorted by name.
 
     Raises:
         FileError: The folder cannot be read.
@@ -83,21 +83,21 @@ def values_files(folder: Path) -> list[Path]:
 
 
 def values_folder(results_dir: Path) -> Path:
-    """Where measurements are kept."""
+    """Return the folder of measurements."""
     return results_dir / "values"
 
 
 def model_folders(results_dir: Path) -> list[Path]:
-    """The folders of all pairs of models, in the order of their names.
+    """List the folders of all pairs of models, sorted by name.
 
     Raises:
-        FileError: The folder that they are in cannot be read.
+        FileError: Their parent folder cannot be read.
     """
     return [path for path in _listed(results_dir / "models") if path.is_dir()]
 
 
 def _listed(folder: Path) -> list[Path]:
-    """List a folder that need not exist by name, without hidden files."""
+    """List a folder, which need not exist, sorted by name and without hidden files."""
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except FileNotFoundError:
@@ -115,8 +115,8 @@ def load_model(path: Path) -> TrainedModel:
     """Read a trained model; nothing in the file is executed.
 
     Raises:
-        FileError: The file is none that ``save_model`` wrote.
-        FileNotFoundError: There is none.
+        FileError: ``save_model`` did not write the file, or it is damaged.
+        FileNotFoundError: There is no file.
     """
 
     def rebuild(content: dict[str, Any]) -> TrainedModel:
@@ -131,38 +131,38 @@ def save_checkpoint(path: Path, protocol: Protocol, state: dict[str, Any]) -> No
 
 
 def load_checkpoint(path: Path) -> tuple[Protocol, dict[str, Any]]:
-    """Read what ``save_checkpoint`` wrote; nothing in the file is executed.
+    """Read the protocol and the state of an unfinished training; nothing in the file is executed.
 
     Raises:
-        FileError: The file is none of these.
-        FileNotFoundError: There is none.
+        FileError: ``save_checkpoint`` did not write the file, or it is damaged.
+        FileNotFoundError: There is no file.
     """
 
     def both(content: dict[str, Any]) -> tuple[Protocol, dict[str, Any]]:
         protocol, state = Protocol(content["settings"]), content["state"]
         check_fields(protocol)
         if not isinstance(state, dict):
-            raise TypeError("its state is none")
+            raise TypeError("its state is not a dict")
         return protocol, state
 
-    return _load(path, CHECKPOINT_FORMAT, "a training under way", safe_archive.loads, both)
+    return _load(path, CHECKPOINT_FORMAT, "an unfinished training", safe_archive.loads, both)
 
 
 def save_values(path: Path, pair: VariancePair) -> None:
-    """Write the measurements of a pair, or of a control.
+    """Write the measurements of a pair or of a control.
 
     Raises:
-        ValueError: It is none that ``load_values`` would read.
+        ValueError: ``load_values`` would refuse them.
     """
     _save(path, VALUES_FORMAT, check_measured(pair).to_dict(), safe_pickle.dumps)
 
 
 def load_values(path: Path) -> VariancePair:
-    """Read the measurements of a pair; nothing in the file is executed.
+    """Read the measurements of a pair or of a control; nothing in the file is executed.
 
     Raises:
-        FileError: The file is none that ``save_values`` wrote.
-        FileNotFoundError: There is none.
+        FileError: ``save_values`` did not write the file, or it is damaged.
+        FileNotFoundError: There is no file.
     """
 
     def rebuild(content: dict[str, Any]) -> VariancePair:
@@ -187,6 +187,6 @@ def _load(
         raise
     except UnknownVersionError as error:
         raise FileError(f"{path} cannot be read as {what}: {error}") from error
-    except Exception as error:  # a file that is not as it should be makes any
+    except Exception as error:  # a damaged or hostile file can raise any
         reason = one_line(error, longest=200) or type(error).__name__
-        raise FileError(f"{path} cannot be read as {what} ({reason}); remove it or make it anew") from error
+        raise FileError(f"{path} cannot be read as {what} ({reason}); remove it or make it again") from error

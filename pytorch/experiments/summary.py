@@ -1,4 +1,4 @@
-"""What a person wants to read at the end of a training and of a measurement."""
+"""The summaries that trainings and measurements print at their end."""
 
 import numpy as np
 
@@ -9,17 +9,17 @@ from pytorch.experiments.vocabulary import PAIR, ROTATED
 from pytorch.variance.result import ALL, STRATIFIED
 
 MOST_NAMED = 3
-"""Of layers about which there is something to tell."""
+"""Maximum number of layers that a line names."""
 
 
 def epoch_line(number: int, epochs: int, epoch: Epoch, samples: int) -> str:
-    """Say what an epoch of so many samples came to, the number-th of so many."""
+    """Summarize an epoch: its number, loss, accuracy and speed over ``samples`` samples."""
     speed = f"{epoch.seconds:.1f} s, {samples / epoch.seconds:.0f} images/s"
     return f"epoch {number}/{epochs}, loss {epoch.loss:.4f}, accuracy {epoch.accuracy:.2%}, {speed}"
 
 
 def print_accuracies(pairs: list[dict[str, TrainedModel]]) -> None:
-    """Print the four accuracies as a table; of several pairs each, and mean ± standard deviation (ddof = 1)."""
+    """Print a table of the four accuracies of each pair, and of several the mean ± standard deviation (ddof = 1)."""
     heads = [f"{trained_on} model, {data}" for trained_on in PAIR for data in ("upright", "rotated")]
     trained = pairs[0][ROTATED]
     print(f"\naccuracy on {trained.test_samples} test samples, upright and rotated, {trained.precision}")
@@ -36,12 +36,12 @@ def print_accuracies(pairs: list[dict[str, TrainedModel]]) -> None:
 
 
 def four_accuracies(pair: dict[str, TrainedModel]) -> list[float]:
-    """Accuracy of the unrotated model on upright and on rotated data, and of the rotated model."""
+    """Return the accuracies of the unrotated, then the rotated model, each on upright and rotated data."""
     return [pair[trained_on].accuracy[data] for trained_on in PAIR for data in ("upright", "rotated")]
 
 
 def print_summary(pair: VariancePair) -> None:
-    """Print the global means of the normalized variance with their errors, and how many units have none."""
+    """Print the global means of the normalized variance with their errors, and what they leave out."""
     result = pair.any_result
     what = pair.aggregation if pair.control is None else f"{pair.aggregation}, control {pair.control}"
     of_seed = "" if pair.training_seed is None else f", seed {pair.training_seed}"
@@ -88,12 +88,12 @@ def _some(names: list[str]) -> str:
 
 
 def samples_used(pair: VariancePair) -> str:
-    """Say how many samples were used, and with a tolerance whether it was reached before the last one."""
+    """Say how many samples were used and, with a tolerance, whether it was reached before the last one."""
     result = pair.any_result
     if result.tolerance is None or result.samples_offered is None:
         return f"{result.samples} samples"
     counts = {name: each.samples for name, each in pair.results.items()}
-    if len(set(counts.values())) > 1:  # measured one after another, each until it was known well enough
+    if len(set(counts.values())) > 1:  # each model was measured until its own means were known well enough
         each = ", ".join(f"{count} ({name})" for name, count in counts.items())
         return f"{each} of {result.samples_offered} samples (tolerance {result.tolerance:g})"
     if result.samples == result.samples_offered:

@@ -1,4 +1,4 @@
-"""What a training leaves: a model, and how it came about."""
+"""A trained model with its origin."""
 
 import hashlib
 from collections.abc import Mapping
@@ -21,19 +21,19 @@ from pytorch.models import build_model
 
 
 def initial_network(model: str, channels: int, classes: int, seed: int) -> nn.Module:
-    """Build a network with the fresh weights that a seed gives, whatever else draws random numbers."""
+    """Build a network with initial weights that depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build_model(model, channels, classes)
 
 
 def shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[torch.dtype, torch.Size]]:
-    """Types and shapes of the tensors of a network."""
+    """Return types and shapes of the tensors of a network."""
     return {name: (values.dtype, values.shape) for name, values in weights.items()}
 
 
 def weights_digest(weights: Mapping[str, Tensor]) -> str:
-    """Sixteen hexadecimal digits that follow from the state of a network alone, bit for bit."""
+    """Return sixteen hexadecimal digits that depend on every bit of the state of a network, and nothing else."""
     content = hashlib.sha256()
     for name, values in weights.items():
         content.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
@@ -46,27 +46,28 @@ class TrainedModel:
     """A trained model and everything needed to rebuild, judge and repeat it.
 
     Attributes:
-        model: Its architecture, by name.
-        dataset: Name of the data set it was trained on.
-        trained_on: ``"unrotated"`` or ``"rotated"`` samples.
-        channels: Of its input.
-        classes: Names of the classes.
-        normalization: Constants of its training split.
-        recipe: How it was trained.
-        precision: In what it was trained and evaluated.
-        seed: Of its weights, of the order of samples, and of the angles.
+        model: Architecture, by name.
+        dataset: Name of the data set.
+        trained_on: Kind of training samples, ``"unrotated"`` or ``"rotated"``.
+        channels: Number of input channels.
+        classes: Class names.
+        normalization: Normalization constants of the training split.
+        recipe: Settings of the training.
+        precision: Precision of training and evaluation.
+        seed: Random seed for weights, sample orders, angles and dropout.
         samples: Number of training samples.
-        samples_seed: Of their choice; None: all there are.
-        history: A record of each epoch.
-        accuracy: On ``upright`` and on ``rotated`` test data, as fractions.
+        samples_seed: Random seed for the selection of training samples; None: all samples.
+        history: Records of the epochs.
+        accuracy: Accuracy on ``upright`` and on ``rotated`` test data, as fractions.
         angle_curve: Accuracy against the angle of the test data; None: not evaluated.
-        test_samples: Number of test samples, and ``test_limit``: to how many they were limited; None: as the training
-            samples.
-        weights: The state of the network.
-        versions: Of Python and of the libraries.
-        fingerprint: Of the data set; see ``pytorch.datasets.Source``.
-        machine: It was trained on, and ``date``: when it was done.
-        commit: Of the code.
+        test_samples: Number of test samples.
+        test_limit: Limit on the number of test samples; None: that on the training samples.
+        weights: State of the network.
+        versions: Versions of Python and of the libraries.
+        fingerprint: Fingerprint of the data set; see ``pytorch.datasets.Source``.
+        machine: Processor that trained the model.
+        date: Time at the end of the training.
+        commit: Commit of the code.
     """
 
     model: str
@@ -93,17 +94,17 @@ class TrainedModel:
     commit: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what a file may bring: names that lead out of the folder of figures, and fields of other types.
+        """Refuse fields of other types, and names that lead out of the folder of figures, as a file may contain them.
 
         Raises:
-            ValueError: A name has a path separator in it, or begins with a dot; or a field has another type.
+            ValueError: A field has another type, or a name contains a path separator or begins with a dot.
         """
         check_fields(self)
         check_names(self.model, self.dataset)
 
     @property
     def epochs(self) -> int:
-        """Of this model of the pair."""
+        """Number of epochs of this model of the pair."""
         return self.recipe.epochs_of(rotated=self.trained_on == ROTATED)
 
     @property
@@ -127,10 +128,10 @@ class TrainedModel:
         """Build the network in evaluation mode, on the CPU.
 
         Args:
-            trained: Whether to give it its trained weights, or to leave it those that its training started from.
+            trained: Whether to use the trained weights or the initial ones.
 
         Raises:
-            InputError: The weights are not those of this architecture.
+            InputError: The weights do not fit this architecture.
         """
         with torch.device("meta"):  # takes no memory, however many channels a file claims
             expected = initial_network(self.model, self.channels, len(self.classes), self.seed).state_dict()
@@ -150,10 +151,10 @@ class TrainedModel:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "TrainedModel":
-        """Rebuild what ``to_dict`` gave.
+        """Rebuild a model from the output of ``to_dict``.
 
         Raises:
-            TypeError, KeyError: The content is not that of a trained model.
+            TypeError, KeyError: The content does not describe a trained model.
         """
         normalization = {name: tuple(values) for name, values in content["normalization"].items()}
         parts = {
@@ -166,29 +167,29 @@ class TrainedModel:
 
 
 def check_pair(models: dict[str, TrainedModel], dataset: Dataset) -> None:
-    """Check that two models differ in the rotation alone, and were trained on this data set.
+    """Check that two models differ only in the rotation, and were trained on this data set.
 
     Raises:
-        InputError: They differ in more, or were not; the message says in what.
+        InputError: They differ in more settings, which the message names, or were trained on other data.
     """
     check_same_settings(models)
     data = Protocol({"classes": dataset.classes, "fingerprint of the data": dataset.source.fingerprint})
     if models[ROTATED].protocol.differences(data):
         raise InputError(
-            f"the models were trained on other data than {dataset.name} holds now: train them anew with "
+            f"the models were trained on other data than {dataset.name} now contains: train them again with "
             "experiment_rotation.py --overwrite"
         )
 
 
 def check_same_settings(models: dict[str, TrainedModel]) -> None:
-    """Check that two models differ in the rotation alone.
+    """Check that two models differ only in the rotation, and in the number of epochs.
 
     Raises:
-        InputError: They differ in more; the message says in what.
+        InputError: They differ in more settings; the message names them.
     """
     unrotated, rotated = (models[trained_on].protocol for trained_on in PAIR)
     if differs := rotated.differences(unrotated, ignore=["epochs"]):
         raise InputError(
-            f"the two models are no pair, the rotated one was trained with {differs}: "
+            f"the two models are not a pair, the rotated one was trained with {differs}: "
             "train both again with experiment_rotation.py --overwrite"
         )

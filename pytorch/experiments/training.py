@@ -1,4 +1,4 @@
-"""One model, from a recipe to trained weights, epoch by epoch."""
+"""The training of one model, epoch by epoch."""
 
 import copy
 import time
@@ -22,12 +22,12 @@ from pytorch.variance.precision import autocast, whole_mantissas
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch came to, over its training samples as they were seen.
+    """The record of an epoch, over its training samples while they were trained on.
 
     Attributes:
-        loss: Mean negative log-likelihood, in nats, smoothed as the recipe says.
-        accuracy: Fraction classified right.
-        seconds: Wall time.
+        loss: Mean negative log-likelihood in nats, with the label smoothing of the recipe.
+        accuracy: Fraction classified correctly.
+        seconds: Wall time in seconds.
     """
 
     loss: float
@@ -36,27 +36,27 @@ class Epoch:
 
 
 class Training:
-    """The training of a model, which can be left after any epoch and taken up again, on a CPU bit for bit.
+    """The training of a model, which can stop after any epoch and continue later, on a CPU bit for bit.
 
-    Every sample is seen once an epoch, in a new random order: unmodified, or, if ``rotated``, turned by an angle of
-    its own, drawn anew in each epoch, uniform in [-180°, 180°). Everything random in an epoch (order, angles,
-    dropout) follows from the seed and the number of the epoch alone; the order and the dropout not from ``rotated``.
+    Each epoch uses every sample once, in a new random order. ``rotated`` turns each sample by a new angle in every
+    epoch, uniform in [-180°, 180°). Order, angles and dropout depend only on the seed and the number of the epoch;
+    order and dropout are the same with and without ``rotated``.
 
     Attributes:
-        model: Trained in place.
-        recipe: How.
-        epochs: How many there will be.
-        history: A record of each epoch so far.
+        model: Network, trained in place.
+        recipe: Settings of the training.
+        epochs: Total number of epochs.
+        history: Records of the epochs so far.
 
     Args:
-        model: Returns log-probabilities; on ``device``.
-        split: The training samples; they are moved to ``device``.
-        normalization: Constants of the training split.
+        model: Network on ``device`` that returns log-probabilities.
+        split: Training samples, which are moved to ``device``.
+        normalization: Normalization constants of the training split.
         recipe: Epochs, batch size, optimiser.
-        rotated: Whether to turn the samples.
-        seed: Of everything random.
-        device: Where to compute.
-        precision: ``"fp32"`` or ``"bf16"``: in what convolutions and matrix products are computed.
+        rotated: Whether to rotate the samples.
+        seed: Random seed.
+        device: Device to compute on.
+        precision: Precision of convolutions and matrix products, ``"fp32"`` or ``"bf16"``.
     """
 
     def __init__(
@@ -89,13 +89,13 @@ class Training:
         """Train for one more epoch.
 
         Args:
-            name: What to call the work on a progress bar; None: no bar.
+            name: Title of the progress bar; None: no bar.
 
         Returns:
-            Its record, which is in ``history`` too.
+            The record of the epoch, also appended to ``history``.
 
         Raises:
-            TrainingError: The loss is no longer a finite number, or the device is out of memory.
+            TrainingError: The loss is not finite, or the device is out of memory.
         """
         start = time.perf_counter()
         number = len(self.history) + 1
@@ -107,22 +107,24 @@ class Training:
                 loss, right = self._pass_over_samples(number, bar)
         except torch.OutOfMemoryError as error:
             size = self.recipe.batch_size
-            advice = f"begin anew with --overwrite --batch-size {size // 2}" if size > 1 else "another device is needed"
+            advice = (
+                f"start again with --overwrite --batch-size {size // 2}" if size > 1 else "another device is needed"
+            )
             raise TrainingError(f"{self._device} is out of memory with batches of {size}: {advice}") from error
         count = len(self._labels)
         record = Epoch(loss.item() / count, right.item() / count, time.perf_counter() - start)
         if not np.isfinite(record.loss):
             raise TrainingError(
                 f"the loss became {record.loss} in epoch {number}: "
-                "begin anew, with --overwrite and a larger --batch-size"
+                "start again, with --overwrite and a larger --batch-size"
             )
         self.history.append(record)
         return record
 
     def _pass_over_samples(self, epoch: int, bar: EpochBar) -> tuple[Tensor, Tensor]:
-        """Take all steps of an epoch; return the sum of the losses and the number classified right."""
+        """Take all steps of an epoch; return the sum of the losses and the number classified correctly."""
         loss_sum, right = (torch.zeros((), dtype=kind, device=self._device) for kind in (torch.float64, torch.int64))
-        # Drawn on the CPU, so that they are the same on every device.
+        # Generators on the CPU give the same numbers for every device.
         orders, angles = (
             torch.Generator().manual_seed(derived_seed(self._seed, epoch, purpose)) for purpose in ("order", "angles")
         )
@@ -130,7 +132,7 @@ class Training:
         order = torch.randperm(count, generator=orders).to(self._device, non_blocking=True)
         degrees = random_degrees(count, angles).to(self._device, non_blocking=True) if self._rotated else None
         self.model.train()
-        # Parts of nearly equal size, rather than a last one so small that its batch statistics mean nothing.
+        # Parts of nearly equal size avoid a last one whose batch statistics mean nothing.
         parts = order.tensor_split(self._steps)
         turns = repeat(None) if degrees is None else degrees.tensor_split(self._steps)
         for indices, turn in zip(parts, turns, strict=False):
@@ -142,8 +144,8 @@ class Training:
         return loss_sum, right
 
     def _step(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Take one step of gradient descent; return the mean loss and the number classified right."""
-        with autocast(self._precision, self._device):  # around each step: it keeps the weights as it converted them
+        """Take one step of gradient descent; return the mean loss and the number classified correctly."""
+        with autocast(self._precision, self._device):  # once per step, as it caches converted weights
             log_probabilities = self.model(inputs)
         loss = self.recipe.loss(log_probabilities, labels)
         self._optimizer.zero_grad()
@@ -153,7 +155,7 @@ class Training:
         return loss.detach(), (log_probabilities.argmax(dim=1) == labels).sum()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the epochs to come depend on: plain containers and tensors, on the CPU."""
+        """Return everything that later epochs depend on, as plain containers and tensors on the CPU."""
         return {
             "weights": _on_cpu(dict(self.model.state_dict())),
             "optimizer": _on_cpu(self._optimizer.state_dict()),
@@ -162,10 +164,10 @@ class Training:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a training where ``state_dict`` was called; everything else must be as it was there.
+        """Continue a training with the same arguments from its ``state_dict``.
 
         Raises:
-            TrainingError: It is not the state of such a training; this one cannot be used any more.
+            TrainingError: The state does not fit; this object cannot be used any more.
         """
         try:
             history = [Epoch(**epoch) for epoch in state["history"]]
@@ -184,10 +186,10 @@ class Training:
         self.history = history
 
     def _check_schedule(self, found: dict[str, Any], epochs: int) -> None:
-        """Check that a state of the schedule differs from its beginning in how far it has come, as far as it must be.
+        """Check that a state of the schedule is the initial one, advanced by a number of epochs.
 
         Raises:
-            ValueError: It does not.
+            ValueError: It is another schedule or another number of epochs.
         """
         beginning = self._schedule.state_dict()
         _check_alike(found, beginning, "schedule")
@@ -196,20 +198,20 @@ class Training:
             raise ValueError("its schedule is another")
 
     def _check_optimizer(self, found: dict[str, Any]) -> None:
-        """Check that a state of the optimiser differs from that after another step in what steps change.
+        """Check that a state of the optimiser differs from that after one step only in values that steps change.
 
         Raises:
-            ValueError: It does not.
+            ValueError: It differs in more.
         """
         expected = self._optimizer_state_after_a_step()
         _check_alike(found, expected)
         for group, own in zip(found["param_groups"], expected["param_groups"], strict=True):
-            constant = own.keys() - {"lr", "betas", "momentum"}  # which the schedule moves
+            constant = own.keys() - {"lr", "betas", "momentum"}  # which the schedule changes
             if any(group[name] != own[name] for name in constant):
                 raise ValueError("its optimizer is another")
 
     def _optimizer_state_after_a_step(self) -> dict[str, Any]:
-        """What the optimiser will keep, which has nothing yet, with other numbers."""
+        """Return a state like that of the optimiser, which is still empty, but with other numbers."""
         twin = copy.deepcopy(self.model)
         optimizer = self.recipe.optimizer_for(twin)
         self.recipe.schedule_for(optimizer, 1)
@@ -220,7 +222,7 @@ class Training:
 
 
 def _on_cpu(content: Any) -> Any:
-    """Plain containers with their tensors on the CPU; those that are there are not copied."""
+    """Return plain containers with their tensors on the CPU, copied only if they were elsewhere."""
     if isinstance(content, torch.Tensor):
         return content.cpu()
     if isinstance(content, dict):
@@ -229,10 +231,10 @@ def _on_cpu(content: Any) -> Any:
 
 
 def _check_alike(found: Any, expected: Any, name: str = "state") -> None:
-    """Check that two states differ in numbers alone.
+    """Check that two states differ only in numbers.
 
     Raises:
-        ValueError: They do not; the message names the part.
+        ValueError: They differ in more; the message names the part.
     """
     if type(found) is not type(expected):
         raise ValueError(f"{name} is a {type(found).__name__}, not a {type(expected).__name__}")
@@ -248,7 +250,7 @@ def _check_alike(found: Any, expected: Any, name: str = "state") -> None:
 
 
 def derived_seed(seed: int, epoch: int, purpose: str) -> int:
-    """A seed for one purpose in one epoch, unlike that of any other.
+    """Return a seed for one purpose in one epoch that differs from all others.
 
     >>> derived_seed(0, 1, "order") == derived_seed(0, 1, "angles")
     False

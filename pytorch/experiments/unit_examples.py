@@ -1,7 +1,7 @@
-"""The units themselves: which are the most and the least invariant, and which images drive them.
+"""The most and the least invariant units, and the images that drive them.
 
-A number for a unit is believed once it is seen: the images with its highest activations, and these activations while
-the images are transformed.
+Images make the number of a unit credible: those with its highest activations, and these activations while the images
+are transformed.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,17 +28,17 @@ Transformation = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class UnitExamples:
-    """What drives some units of a layer.
+    """The images that drive some units of a layer.
 
     Attributes:
-        layer: Its name, as results have it.
-        units: U numbers of units.
-        images: (U, K) int64, for each unit the images with its highest upright activations, the highest first.
-        activations: (U, K, T) float64, of each of them under each transformation.
-        mean: (U,) float64, of the activations of all upright samples.
-        sd: (U,) float64, their standard deviation (ddof = 1); NaN of a single sample.
-        samples: How many these are.
-        transformations: A description of each of the T, in order.
+        layer: Layer name, as in results.
+        units: Indices of the U units.
+        images: (U, K) int64, indices of the images with the highest upright activations of each unit, highest first.
+        activations: (U, K, T) float64, activations for these images under each transformation.
+        mean: (U,) float64, mean activation over all upright samples.
+        sd: (U,) float64, their standard deviation (ddof = 1); NaN for a single sample.
+        samples: Number of samples.
+        transformations: Descriptions of the T transformations, in order.
     """
 
     layer: str
@@ -52,10 +52,10 @@ class UnitExamples:
 
 
 def find_layer(name: str, known: Sequence[str]) -> str:
-    """Return the layer that ``name`` means: the one that is called just so, or as ``pytorch.names.find_name``.
+    """Return the layer of exactly this name, or else the match of ``pytorch.names.find_name``.
 
     Raises:
-        InputError: None; the message lists them, the nearest first.
+        InputError: There is none; the message lists the layers, nearest first.
 
     >>> find_layer("ReLU_1", ["relu1", "relu1#2"])
     'relu1'
@@ -66,16 +66,16 @@ def find_layer(name: str, known: Sequence[str]) -> str:
 def extreme_units(result: VarianceResult, layer: str, count: int = 3) -> tuple[list[int], list[int]]:
     """Choose the most and the least invariant units of a layer, by NV over all samples.
 
-    Units without a finite NV, and constant ones, whose NV of 1 is a convention, are left out.
+    This ignores units without a finite NV, and constant ones, whose NV of 1 is a convention.
 
     Args:
-        result: A measurement with an aggregation.
-        layer: Its name; see ``find_layer``.
-        count: At most so many of each; of fewer than twice as many units, the upper half are the least invariant.
+        result: Measurement with an aggregation.
+        layer: Layer name; see ``find_layer``.
+        count: Maximum number of units of each kind. Fewer than ``2 * count`` units are split in half.
 
     Returns:
-        The numbers of the most invariant units, the lowest NV first, and of the least invariant, the highest first;
-        equal ones in the order of their numbers. No unit is in both lists.
+        Indices of the most invariant units, lowest NV first, and of the least invariant, highest NV first. Equal
+        units are in the order of their indices. No unit is in both lists.
 
     Raises:
         InputError: There is no such layer, or feature maps were not aggregated.
@@ -105,28 +105,28 @@ def unit_examples(
     precision: str = "fp32",
     upright: Transformation | None = None,
 ) -> UnitExamples:
-    """Find the images that drive some units most, and follow these units while the images are transformed.
+    """Find the images that drive some units most, and the activations of these units under each transformation.
 
-    One pass over all images, upright, keeps the best of each unit and nothing else; one over the best ones takes their
-    curves. The network is left as it was found.
+    A first pass over all upright images keeps only the best ones for each unit. A second pass transforms these. The
+    network stays unchanged.
 
     Args:
         network: Any module.
         images: (N, C, H, W) uint8, or floating point.
-        layer: Its name; see ``find_layer``.
-        units: Their numbers, as ``extreme_units`` gives them.
-        transformations: Those of the measurement, or a finer set for a smoother curve.
-        preprocess: Applied to each transformed batch before the network (normalisation).
-        aggregation: That of the measurement.
-        batch_size: At most so many images per forward pass.
-        device: Where to compute; None: where the network is.
-        images_per_unit: How many images to choose; all where there are fewer. Of images with equal activations the
-            first ones are chosen.
-        precision: That of the measurement.
-        upright: What stands for no transformation where the measurement masks all images, say; None: none.
+        layer: Layer name; see ``find_layer``.
+        units: Unit indices, as from ``extreme_units``.
+        transformations: Transformations of the measurement, or a finer set for a smoother curve.
+        preprocess: Function for each transformed batch before the network (normalisation).
+        aggregation: Aggregation of the measurement.
+        batch_size: Maximum number of images per forward pass.
+        device: Device to compute on; None: the device of the network.
+        images_per_unit: Number of images per unit, all if there are fewer. Of images with equal activations, the
+            first ones count.
+        precision: Precision of the measurement.
+        upright: Transformation for upright images, if the measurement masks all images, for example; None: none.
 
     Raises:
-        InputError: There is no such layer or unit, or no image, or feature maps would not be aggregated.
+        InputError: There is no such layer or unit, or no image, or the aggregation is ``"none"``.
     """
     _check_aggregation(aggregation)
     if len(images) == 0 or images_per_unit < 1 or not transformations:
@@ -161,16 +161,16 @@ def _check_aggregation(aggregation: str) -> None:
 def _inputs(
     images: Tensor, transformation: Transformation | None, preprocess: Callable[[Tensor], Tensor] | None
 ) -> Tensor:
-    """What the network sees of some images, as in a measurement; None: upright."""
-    inputs = (transformation or as_floating)(images.clone())  # which may work in place
+    """Return the input of the network for some images, as in a measurement; without a transformation, upright."""
+    inputs = (transformation or as_floating)(images.clone())  # it may work in place
     return inputs if preprocess is None else preprocess(inputs)
 
 
 def _recorded_name(network: nn.Module, inputs: Tensor, aggregation: str, layer: str) -> str:
-    """Name of a layer as the recorder gives it, of a block or an operation too.
+    """Return the recorder's name of a layer, which may be a block or an operation.
 
     Raises:
-        InputError: There is none; the message lists those of leaf modules.
+        InputError: There is none; the message lists the layers of leaf modules.
     """
 
     def names(chosen: list[str] | None) -> list[str]:
@@ -196,22 +196,22 @@ class _Reader:
     device: torch.device
 
     def __call__(self, images: Tensor, transformation: Transformation | None = None) -> Tensor:
-        """Activations of ``images`` under a transformation, or upright, (B, U) float64 on the CPU."""
+        """Return the activations of ``images``, transformed or upright, (B, U) float64 on the CPU."""
         inputs = _inputs(images.to(self.device), transformation, self.preprocess)
         with autocast(self.precision, self.device):
             row = self.recorder(self.recorder.own_copy(inputs))
-        # Of a module that is called several times every call is recorded.
+        # The recorder returns every call of a module.
         sizes = [layer.units for layer in self.recorder.layers]
         index = [layer.name for layer in self.recorder.layers].index(self.layer)
         if not all(0 <= unit < sizes[index] for unit in self.units):
-            raise InputError(f"layer {self.layer} has {sizes[index]} units: there is not each of {self.units}")
+            raise InputError(f"layer {self.layer} has {sizes[index]} units: not all of {self.units} exist")
         return row.split(sizes, dim=1)[index][:, self.units].double().cpu()
 
 
 def _upright(
     reader: _Reader, images: Tensor, batch_size: int, count: int, upright: Transformation | None
 ) -> tuple[np.ndarray, Moments]:
-    """The images with the highest activations of each unit, (U, K), and the moments of all."""
+    """Return the images with the highest activations of each unit, (U, K), and the moments over all images."""
     highest = np.empty((len(reader.units), 0))
     chosen = np.empty((len(reader.units), 0), dtype=np.int64)
     moments = Moments.empty(1, len(reader.units))
@@ -221,7 +221,7 @@ def _upright(
         moments.update(found, Groups.of(rows, moments.count.flatten()))
         indices = np.broadcast_to(np.arange(start, start + len(found)), (len(reader.units), len(found)))
         values, owners = np.hstack([highest, found.numpy().T]), np.hstack([chosen, indices])
-        # Earlier images come first, and a stable order leaves them there.
+        # A stable sort keeps earlier images first.
         best = np.argsort(-values, axis=1, kind="stable")[:, :count]
         highest, chosen = np.take_along_axis(values, best, axis=1), np.take_along_axis(owners, best, axis=1)
     return chosen, moments
@@ -230,7 +230,7 @@ def _upright(
 def _curves(
     reader: _Reader, images: Tensor, chosen: np.ndarray, transformations: Sequence[Transformation], batch_size: int
 ) -> np.ndarray:
-    """Activations of the chosen images, (U, K), under each transformation, (U, K, T)."""
+    """Return the activations of the chosen images, (U, K), under each transformation, (U, K, T)."""
     distinct, places = np.unique(chosen, return_inverse=True)
     table = np.empty((len(distinct), len(reader.units), len(transformations)))
     for start in range(0, len(distinct), batch_size):

@@ -1,4 +1,4 @@
-"""What a measurement leaves: the results of both models of a pair, or of a control, and how they came about."""
+"""A measurement: the results of both models of a pair or of a control, with their origin."""
 
 import re
 from collections.abc import Sequence
@@ -14,25 +14,27 @@ from pytorch.variance import VarianceResult
 
 @dataclass(frozen=True, eq=False)
 class VariancePair:
-    """The measurements of both models of a pair, on the same transformed samples, or of a control.
+    """The measurements of both models of a pair on the same transformed samples, or of a control.
 
     Attributes:
         model: Architecture, by name.
         dataset: Name of the data set.
         transformation: Name of the transformation set.
-        control: None, or a key of ``CONTROLS``.
-        results: ``"unrotated"`` and ``"rotated"``, or ``"untrained"``: what was measured; of what one measured oneself
-            perhaps one alone.
-        accuracy: Likewise: accuracy on ``upright`` and ``rotated`` test data; of an untrained network none.
-        angle_curves: Likewise: accuracy against the angle of the test data, where it was evaluated.
-        training: Likewise: what its weights follow from.
-        weights: Likewise: a digest of its weights.
-        source: What ``load_dataset`` takes for the data set: its name, or the path of a folder.
-        seed: Of the choice and the order of samples.
-        command: That made the measurement.
-        machine: It was made on, and ``date`` and ``seconds``: when, and in what time.
-        versions: Of Python and of the libraries.
-        names: What figures call the models, where that is not ``"unrotated model"`` and so on; no file has these.
+        control: Key of ``CONTROLS``, or None.
+        results: Results by model: ``"unrotated"`` and ``"rotated"``, or ``"untrained"``. The user's own measurements
+            may have a single one.
+        accuracy: Accuracy of each trained model on ``upright`` and ``rotated`` test data.
+        angle_curves: Accuracy of each model against the angle of the test data, where it was evaluated.
+        training: Settings of the ``Protocol`` of each model's training.
+        weights: Digest of each model's weights.
+        source: Name or folder of the data set, as for ``load_dataset``.
+        seed: Random seed for the selection and the order of samples.
+        command: Command that made the measurement.
+        machine: Processor that made the measurement.
+        date: Time at the end of the measurement.
+        seconds: Duration of the measurement.
+        versions: Versions of Python and of the libraries.
+        names: Names of the models in figures if not ``"unrotated model"`` and so on; never stored in a file.
     """
 
     model: str
@@ -57,23 +59,23 @@ class VariancePair:
     def of_results(
         cls, results: dict[str, VarianceResult], model: str, dataset: str, transformation: str | None = None
     ) -> "VariancePair":
-        """Put two measurements of one's own side by side, or take one alone, for drawing.
+        """Prepare one or two of the user's own measurements for drawing.
 
         Args:
-            results: By what figures call them, of the same layers, transformations, classes and samples, measured in
-                the same way. The difference is the second less the first. Two that are called ``"unrotated"`` and
-                ``"rotated"``, in either order, make a pair like those of the scripts, which can be kept, too.
-            model: What figures call the network.
-            dataset: What they call the data.
-            transformation: What they call the transformations; None: rotations if they are ours, masked or not.
+            results: Results by their names in figures, of the same layers, transformations, classes and samples, and
+                measured with the same options. The difference is the second minus the first. The names
+                ``"unrotated"`` and ``"rotated"``, in either order, make a pair that can also be stored.
+            model: Name of the network in figures.
+            dataset: Name of the data in figures.
+            transformation: Name of the transformations in figures; None: derived from their descriptions.
 
         Raises:
-            TypeError: A result is none: that of several aggregations, say, is a dictionary of results.
-            ValueError: There are none, or more than two; they do not belong together; or a name cannot be that of a
-                file.
+            TypeError: A value is not a result, but, for example, a dictionary of results by aggregation.
+            ValueError: There are no or more than two results, they do not fit together, or a name cannot be part of a
+                file name.
         """
         if not isinstance(results, dict) or not all(isinstance(each, VarianceResult) for each in results.values()):
-            raise TypeError("results must be a dictionary of one or two, by name, each of a single aggregation")
+            raise TypeError("results must be a dictionary of one or two results by name, each of a single aggregation")
         if not 1 <= len(results) <= len(PAIR):
             raise ValueError(f"{len(results)} results: one or two are drawn, side by side")
         if len(set(PAIR) - results.keys()) == 1 < len(results):
@@ -91,12 +93,12 @@ class VariancePair:
         )  # fmt: skip
 
     def __post_init__(self) -> None:
-        """Refuse what a file may bring: names that lead out of the folder of figures, and what does not fit together.
+        """Refuse names that lead out of the folder of figures, and fields that do not fit, as a file may contain them.
 
         Raises:
-            ValueError: A name has a path separator in it, or begins with a dot; a field has another type; or there
-                are results of other models than those of a pair, or of the control, or of other layers, classes or
-                transformations; or names of others.
+            ValueError: A field has another type, a name contains a path separator or begins with a dot, the models
+                are not those of a pair or of the control, or the results differ in layers, classes or
+                transformations.
         """
         check_fields(self)
         in_order = [name for name in self._whole if name in self.results]
@@ -110,14 +112,14 @@ class VariancePair:
 
     @property
     def aggregation(self) -> str:
-        """How feature maps became units."""
+        """How feature maps became units: ``"mean"``, ``"max"``, ``"sum"`` or ``"none"``."""
         return self.any_result.aggregation
 
     @property
     def protocol(self) -> Protocol:
-        """Everything the numbers depend on; how the weights were trained is in ``training``.
+        """Everything the numbers depend on, except how the weights were trained.
 
-        With a tolerance, a measurement uses only part of the samples: here all that it was offered count.
+        ``samples`` counts all available samples, also where a tolerance used only some of them.
         """
         result = self.any_result
         return Protocol(
@@ -139,40 +141,40 @@ class VariancePair:
 
     @property
     def any_result(self) -> VarianceResult:
-        """One of the results, for what they have in common."""
+        """One of the results, for the attributes that all share."""
         return next(iter(self.results.values()))
 
     @property
     def is_complete(self) -> bool:
-        """Whether this is all of a pair as scripts leave it, or of a control; results of one's own may be less."""
+        """Whether all models of a pair or control are there, under the names of the scripts."""
         return not self.names and tuple(self.results) == self._whole
 
     @property
     def has_both(self) -> bool:
-        """Whether both models of a pair are there, one to subtract from the other."""
+        """Whether both models of a pair are there."""
         return tuple(self.results) == PAIR
 
     @property
     def _whole(self) -> tuple[str, ...]:
-        """The models that a pair, or the control, is of."""
+        """The models of a complete pair or control."""
         return CONTROLS.get(self.control, PAIR)
 
     def name(self, model: str) -> str:
-        """What to call one of the models among them: ``"rotated"``."""
+        """Return the short name of a model: ``"rotated"``."""
         return self.names.get(model, model)
 
     def title(self, model: str) -> str:
-        """What to call one of the models where it stands alone: ``"rotated model"``."""
+        """Return the full name of a model: ``"rotated model"``."""
         return self.names.get(model, f"{model} model")
 
     @property
     def training_seed(self) -> int | None:
-        """The seed of the training that was measured; None: unknown, or they differ."""
+        """The seed of the trainings; None: unknown, or different seeds."""
         seeds = [training.get("seed") for training in self.training.values()]
         return seeds[0] if seeds and isinstance(seeds[0], int) and seeds.count(seeds[0]) == len(seeds) else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain containers and numpy arrays; no names of one's own."""
+        """Return plain containers and numpy arrays, without ``names``."""
         return {
             **{name: value for name, value in vars(self).items() if name != "names"},
             "results": {name: result.to_dict() for name, result in self.results.items()},
@@ -181,10 +183,10 @@ class VariancePair:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "VariancePair":
-        """Rebuild what ``to_dict`` gave.
+        """Rebuild a pair from the output of ``to_dict``.
 
         Raises:
-            TypeError, KeyError, ValueError: The content is not that of a pair.
+            TypeError, KeyError, ValueError: The content does not describe a pair.
         """
         results = {name: VarianceResult.from_dict(result) for name, result in content["results"].items()}
         curves = {name: AngleCurve(**curve) for name, curve in content["angle_curves"].items()}
@@ -192,10 +194,10 @@ class VariancePair:
 
 
 def _check_alike(results: dict[str, VarianceResult], fields: Sequence[str]) -> None:
-    """Check that results have some fields in common.
+    """Check that results agree in some fields.
 
     Raises:
-        ValueError: They differ in one.
+        ValueError: They differ; the message names the field.
     """
     for attribute in fields:
         first, *others = (getattr(result, attribute) for result in results.values())
@@ -204,7 +206,7 @@ def _check_alike(results: dict[str, VarianceResult], fields: Sequence[str]) -> N
 
 
 def _kind(transformations: Sequence[str]) -> str:
-    """Name transformations by what they call themselves.
+    """Name a set of transformations after their descriptions.
 
     >>> _kind(["rotation by 0°", "rotation by 180°"]), _kind(["rotation by 0°, disc", "rotation by 180°, disc"])
     ('rotation', 'rotation-disc')

@@ -1,21 +1,21 @@
-"""The words of the experiments: the two models of a pair, the controls, and which names may stand for them."""
+"""The words of the experiments: the two models of a pair, the controls, and valid names."""
 
 UNROTATED, ROTATED = "unrotated", "rotated"
 PAIR = (UNROTATED, ROTATED)
-"""The two models of a pair, by how they were trained."""
+"""The two models of a pair, named after their training samples."""
 
 UNTRAINED = "untrained"
 RANDOM_WEIGHTS, SHUFFLED = "random-weights", "shuffled"
 CONTROLS = {RANDOM_WEIGHTS: (UNTRAINED,), SHUFFLED: PAIR}
-"""Measurements to compare a pair's with, and the models that each is of."""
+"""Measurements to compare with that of a pair, and the models in each."""
 
 
 def check_names(*names: str) -> None:
-    """Check that names from a file lead to no other folder.
+    """Check that names from a file do not lead to another folder.
 
     Raises:
-        ValueError: A name has a path separator in it, or begins with a dot.
+        ValueError: A name is empty, contains a path separator or begins with a dot.
     """
     for name in names:
         if not name or name.startswith(".") or set(name) & set("/\\\0"):
-            raise ValueError(f"{name!r} is no name of a model, a data set or a transformation")
+            raise ValueError(f"{name!r} cannot be the name of a model, a data set or a transformation")
