@@ -53,10 +53,13 @@ def uncounted(found: Findings) -> list[VariancePair]:
 
 def _is_repetition(other: VariancePair, pair: VariancePair) -> bool:
     """Whether two measurements differ in seeds and weights alone."""
-    if other.protocol.differences(pair.protocol, ignore=["seed", "weights"]):
+    differs = other.protocol.differences(pair.protocol, ignore=["seed", "weights"])
+    if differs or other.training.keys() != pair.training.keys():
         return False
-    trainings = [[Protocol(training) for training in each.training.values()] for each in (other, pair)]
-    return not any(one.differences(two, ignore=["seed"]) for one, two in zip(*trainings, strict=True))
+    return not any(
+        Protocol(other.training[name]).differences(Protocol(training), ignore=["seed"])
+        for name, training in pair.training.items()
+    )
 
 
 def training_text(pair: VariancePair) -> str:
