@@ -162,8 +162,8 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
         [
             (
                 "pytorch.experiments.storage._load",
-                "        return rebuild(content)\n",
-                "        return rebuild({**content, 'model': path.stem.split('_')[0]})\n",
+                "        return rebuild(container[\"content\"])\n",
+                "        return rebuild({**container[\"content\"], 'model': path.stem.split('_')[0]})\n",
             )
         ],
     ),
@@ -369,8 +369,8 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
     ),
     "a measurement of fewer samples counts as done": (
         "tests/test_reproduction.py::test_only_what_was_done_as_asked_is_done",
-        [("pytorch.experiments.reproduction.Combination._is_measurement_as_asked", "self.precision, None, self._samples_to_measure(models[UNROTATED])",
-          "self.precision, None, _measured(load_values(values_file(*place, 'mean', control, further_seed)))[5]")],
+        [("pytorch.experiments.reproduction.Combination._is_measurement_as_asked", "self._samples_to_measure(models[UNROTATED])",
+          "load_values(values_file(*place, 'mean', control, further_seed)).any_result.samples")],
     ),
 }  # fmt: skip
 """By name: the test that notices the fault, and how to put it back."""
