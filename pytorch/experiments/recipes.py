@@ -1,7 +1,7 @@
 """How each model is trained on each data set.
 
 There is no augmentation: the unrotated model sees unmodified samples. The rotated model differs only in the rotation
-and in its number of epochs, because all angles of a sample take longer to learn than one.
+and in its number of epochs: all angles of a sample take longer to learn than one.
 
 In every recipe the learning rate follows one cycle (Smith & Topin 2017, as in
 ``torch.optim.lr_scheduler.OneCycleLR``). It rises to its maximum in the first 30 % of the steps and falls to almost 0

@@ -96,9 +96,8 @@ class VariancePair:
         """Refuse names that lead out of the folder of figures, and fields that do not fit, as a file may contain them.
 
         Raises:
-            ValueError: A field has another type, a name contains a path separator or begins with a dot, the models
-                are not those of a pair or of the control, or the results differ in layers, classes or
-                transformations.
+            ValueError: A field has another type. A name contains a path separator or begins with a dot. The models
+                are not those of a pair or of the control. The results differ in layers, classes or transformations.
         """
         check_fields(self)
         in_order = [name for name in self._whole if name in self.results]

@@ -58,8 +58,8 @@ def _rewritten(content: bytes) -> BinaryIO:
     """Copy an archive as Python reads it, so that torch cannot read anything else in it.
 
     Raises:
-        ValueError: Parts are compressed, as in a zip bomb, or together larger than the whole, or the pickle among them
-            does more than rebuild plain containers and tensors.
+        ValueError: Parts are compressed, as in a zip bomb, or together larger than the whole. Or the pickle does more
+            than rebuild plain containers and tensors.
     """
     copy = io.BytesIO()
     try:

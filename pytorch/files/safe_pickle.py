@@ -1,7 +1,7 @@
 """A reader of pickles of plain containers and arrays of numbers that is safe with files from strangers.
 
 A pickle names the functions that rebuild its objects. NumPy's own functions are too powerful: a forged dtype makes
-them read memory as objects. So the two names that a contiguous array needs get stand-ins here, which rebuild only
+them read memory as objects. So the two names that a contiguous array needs have stand-ins here, which rebuild only
 arrays of 64-bit numbers.
 """
 
