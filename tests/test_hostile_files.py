@@ -346,7 +346,7 @@ def mutated(whole, generator):
             content[first:second] = content[first:second][::-1]
         if len(content) < 2:
             break
-    return bytes(content)
+    return bytes(content) if content != whole else mutated(whole, generator)
 
 
 @pytest.mark.parametrize("kind", ["values", "model", "checkpoint"])
