@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "pytorch"
-SMALL = {"available_memory", "errors", "names", "torchvision_import"}
+SMALL = {"available_memory", "errors", "names", "progress_bar", "torchvision_import"}
 MAY_IMPORT = {
     "files": {"available_memory", "errors"},
     "transformations": {"errors", "names"},
-    "variance": {"available_memory", "errors", "names"},
+    "variance": {"available_memory", "errors", "names", "progress_bar"},
     "models": SMALL,
     "datasets": SMALL | {"transformations", "variance"},
     "figures": SMALL | {"experiments", "files", "variance"},

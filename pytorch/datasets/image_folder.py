@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
-from tqdm import tqdm
 
 from pytorch.datasets.dataset import SIZE, Source
 from pytorch.errors import InputError
+from pytorch.progress_bar import progress_bar
 from pytorch.variance.result import check_class_names
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -68,7 +68,7 @@ def read_image_folder(folder: Path) -> Source:
 def _fingerprint(folder: Path, files: list[Path]) -> str:
     """Digest of the names and contents of the files of a folder, independent of its path."""
     digest = hashlib.sha256()
-    for path in tqdm(files, desc="checking images", unit=" files", disable=None):
+    for path in progress_bar(files, title="checking images", unit=" files"):
         if not path.is_file():  # reading a pipe would block
             raise InputError(f"{path} is not a file")
         with path.open("rb") as file:
@@ -108,7 +108,7 @@ def _decode(files: list[Path], split: str, indices: Tensor) -> Tensor:
     """Decode the chosen files as (n, 3, 32, 32) uint8."""
     images = torch.empty(len(indices), 3, SIZE, SIZE, dtype=torch.uint8)
     resized = 0
-    for row, index in enumerate(tqdm(indices.tolist(), desc=f"reading {split} images", disable=None)):
+    for row, index in enumerate(progress_bar(indices.tolist(), title=f"reading {split} images", unit=" images")):
         image = _open(files[index])
         if image.size != (SIZE, SIZE):
             image = image.resize((SIZE, SIZE), Image.Resampling.BILINEAR)

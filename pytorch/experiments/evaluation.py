@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from pytorch.datasets.dataset import Split
 from pytorch.datasets.normalization import Normalization
+from pytorch.progress_bar import progress_bar
 from pytorch.transformations import Rotation, rotate
 from pytorch.variance.precision import autocast
 from pytorch.variance.recording.left_as_found import evaluation_mode
@@ -109,7 +109,7 @@ class Evaluator:
         labels = self.split.labels
         counts = torch.bincount(labels, minlength=self.classes)
         right = []
-        for angle in tqdm(ANGLES[:-1], desc=name, unit=" angles", leave=False, disable=name is None or None):
+        for angle in progress_bar(ANGLES[:-1], title=name, unit=" angles", leave=False):
             turn = Rotation(angle)
             found = self._right(model, lambda images, _, turn=turn: turn(images))
             right.append(torch.bincount(labels[found], minlength=self.classes).tolist())

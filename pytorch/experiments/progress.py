@@ -3,14 +3,15 @@
 import time
 
 from torch import Tensor
-from tqdm import tqdm
+
+from pytorch.progress_bar import progress_bar
 
 SHOW_EVERY = 0.5
 """Seconds between two updates of the loss, each of which waits for the device."""
 
 
 class EpochBar:
-    """A progress bar of an epoch with loss, accuracy, images per second and time left; only on a terminal.
+    """A progress bar of an epoch with loss, accuracy, images per second and time left.
 
     A context manager.
 
@@ -25,13 +26,8 @@ class EpochBar:
         self._left = epochs - epoch
         self._samples = samples
         self._shown = self._start = time.perf_counter()
-        self._bar = tqdm(
-            desc=f"{name}, epoch {epoch}/{epochs}",
-            total=samples,
-            unit=" images",
-            leave=False,
-            disable=name is None or None,
-        )
+        title = None if name is None else f"{name}, epoch {epoch}/{epochs}"
+        self._bar = progress_bar(title=title, total=samples, unit=" images", leave=False)
 
     def __enter__(self) -> "EpochBar":
         return self
@@ -47,7 +43,7 @@ class EpochBar:
             return
         self._shown = now
         seconds_each = (now - self._start) / self._bar.n
-        left = tqdm.format_interval(seconds_each * (self._samples * (self._left + 1) - self._bar.n))
+        left = self._bar.format_interval(seconds_each * (self._samples * (self._left + 1) - self._bar.n))
         self._bar.set_postfix_str(
             f"loss {loss_sum.item() / self._bar.n:.4f}, accuracy {right.item() / self._bar.n:.2%}, all epochs {left}"
         )

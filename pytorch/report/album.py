@@ -10,7 +10,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import matplotlib
-from tqdm import tqdm
 
 import pytorch
 from pytorch.errors import FileError, ReportedError
@@ -18,6 +17,7 @@ from pytorch.experiments.provenance import file_digest
 from pytorch.figures import save_figure
 from pytorch.files.whole_file import whole_file
 from pytorch.names import FORMATS
+from pytorch.progress_bar import progress_bar
 from pytorch.report.gallery import CAPTIONS, Look, Plot
 
 VERSION = 1
@@ -57,7 +57,7 @@ class Album:
         digest, wanted = _look_digest(look), {"png", *formats}
         due = [plot for plot in plots if not self._is_current(plot, digest, wanted)]
         errors = []
-        for plot in tqdm(due, desc="drawing", unit=" figures", disable=None):
+        for plot in progress_bar(due, title="drawing", unit=" figures"):
             before = self._plots.get(plot.name)
             try:
                 files = self._write_files(plot, wanted | set(before.files if before else ()))

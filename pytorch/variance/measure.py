@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
-from tqdm import tqdm
 
 from pytorch.errors import InputError
 from pytorch.names import PRECISIONS, aggregation_names
+from pytorch.progress_bar import progress_bar
 from pytorch.variance.batches import in_batches
 from pytorch.variance.outcome import results
 from pytorch.variance.recording.layers import ChannelAxis, LayerChoice, named_modules
@@ -199,8 +199,7 @@ def measure_variances(
                 stack.enter_context(ActivationRecorder(model, names, layers, channel_axis, reset, keeper.keep))
                 for model, keeper in zip(some, keepers, strict=True)
             ]
-            hidden = progress is None or None
-            bar = stack.enter_context(tqdm(desc=progress, total=samples.total, unit=" images", disable=hidden))
+            bar = stack.enter_context(progress_bar(title=progress, total=samples.total, unit=" images"))
             accumulators = single_pass(recorders, samples, options, device_of(some[0]), bar)
         for recorder in recorders:
             _tell_assumed(recorder)
