@@ -22,9 +22,12 @@ with atheris.instrument_imports(include=["pytorch", "pickletools"]):
     from pytorch.experiments import storage
     from pytorch.experiments.protocol import Protocol
     from pytorch.files.sealed_file import LONGEST_SEAL, SEAL, write_sealed
+    from pytorch.variance import VarianceResult
+    from pytorch.variance.result_file import RESULT_FORMAT
 
 READERS = {
     b"v": (storage.VALUES_FORMAT, storage.load_values),
+    b"r": (RESULT_FORMAT, VarianceResult.load),
     b"m": (storage.MODEL_FORMAT, storage.load_model),
     b"c": (storage.CHECKPOINT_FORMAT, storage.load_checkpoint),
 }
@@ -51,6 +54,7 @@ def write_first_inputs(corpus: Path) -> None:
     files = {letter: FOLDER / letter.decode() for letter in READERS}
     small = builders.trained_model()
     storage.save_values(files[b"v"], builders.complete_pair())
+    builders.complete_pair().any_result.save(files[b"r"])
     storage.save_model(files[b"m"], replace(small, weights={"a": small.weights["conv1.bias"]}))
     storage.save_checkpoint(files[b"c"], Protocol({"seed": 1}), {"history": [{"loss": 1.0}], "weights": {}})
     corpus.mkdir(parents=True, exist_ok=True)

@@ -32,6 +32,8 @@ from pytorch.experiments.storage import (
 )
 from pytorch.files import safe_pickle
 from pytorch.files.sealed_file import write_sealed
+from pytorch.variance import VarianceResult
+from pytorch.variance.result_file import RESULT_FORMAT
 
 TRACE = os.path.join(tempfile.gettempdir(), f"a-pickle-was-executed-{os.getpid()}")
 
@@ -114,6 +116,9 @@ def test_hostile_pickles_are_refused(tmp_path, monkeypatch, content):
     (tmp_path / "file").write_bytes(b"variance-experiments values" + content)
     with pytest.raises(FileError):
         load_values(tmp_path / "file")
+    write_sealed(tmp_path / "file", RESULT_FORMAT, content)
+    with pytest.raises(FileError, match=r"cannot be read as a result \(.+\); remove it or make it again"):
+        VarianceResult.load(tmp_path / "file")
     write_sealed(tmp_path / "file", MODEL_FORMAT, with_pickle(content))
     with pytest.raises(FileError, match=r"cannot be read as a trained model \(.+\); remove it or make it again"):
         load_model(tmp_path / "file")
@@ -200,6 +205,10 @@ def test_results_that_cannot_be_are_refused(tmp_path, pair, change, reason):
         found.update(change)
     container = {"format": VALUES_FORMAT.name, "version": VALUES_FORMAT.version, "content": content}
     refused(tmp_path / "file", safe_pickle.dumps(container), reason)
+    alone = {**container, "format": RESULT_FORMAT.name, "version": RESULT_FORMAT.version, "content": found}
+    write_sealed(tmp_path / "file", RESULT_FORMAT, safe_pickle.dumps(alone))
+    with pytest.raises(FileError, match=reason):
+        VarianceResult.load(tmp_path / "file")
 
 
 @pytest.mark.parametrize(
@@ -349,7 +358,7 @@ def mutated(whole, generator):
     return bytes(content) if content != whole else mutated(whole, generator)
 
 
-@pytest.mark.parametrize("kind", ["values", "model", "checkpoint"])
+@pytest.mark.parametrize("kind", ["values", "result", "model", "checkpoint"])
 @pytest.mark.parametrize("sealed", [False, True], ids=["as it lies", "under a new seal"])
 def test_mutated_files_are_refused_or_read(tmp_path, pair, trained, kind, sealed):
     """What is mutated under a new seal reaches the reader behind it; there are 300 of each."""
@@ -357,6 +366,9 @@ def test_mutated_files_are_refused_or_read(tmp_path, pair, trained, kind, sealed
     if kind == "values":
         save_values(path, pair)
         load, form = load_values, VALUES_FORMAT
+    elif kind == "result":
+        pair.any_result.save(path)
+        load, form = VarianceResult.load, RESULT_FORMAT
     elif kind == "model":
         save_model(path, trained)
         load, form = load_model, MODEL_FORMAT

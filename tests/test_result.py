@@ -139,6 +139,10 @@ def test_a_result_prints_as_a_table():
     ]
 
 
+def test_a_name_cannot_move_the_cursor():
+    assert "\na\\n\\x1b[2J  " in str(result(layer_names=["a\n\x1b[2J", "linear"]))
+
+
 def test_a_result_as_a_data_frame():
     found = result(rounding=np.array([1.0, 1, 1, 1]))
     frame = found.to_dataframe()

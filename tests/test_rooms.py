@@ -10,7 +10,7 @@ SMALL = {"available_memory", "errors", "names", "progress_bar", "torchvision_imp
 MAY_IMPORT = {
     "files": {"available_memory", "errors"},
     "transformations": {"errors", "names"},
-    "variance": {"available_memory", "errors", "names", "progress_bar"},
+    "variance": {"available_memory", "errors", "files", "names", "progress_bar"},
     "models": SMALL,
     "datasets": SMALL | {"transformations", "variance"},
     "figures": SMALL | {"experiments", "files", "variance"},

@@ -18,6 +18,7 @@ from pytorch.experiments.storage import (
     save_values,
 )
 from pytorch.files.sealed_file import Format, read_sealed, write_sealed
+from pytorch.variance import VarianceResult
 
 FORM = Format("variance-experiments trial", version=3)
 CONTENT = b"variance-experiments trial\nand more\n"
@@ -76,7 +77,10 @@ def test_files_of_another_kind_are_told_apart(tmp_path, pair, trained):
     save_values(values, pair)
     save_model(model, trained)
     save_checkpoint(checkpoint, Protocol({}), {})
+    pair.any_result.save(tmp_path / "result")
     for load, path, kind in (
+        (VarianceResult.load, values, "values"),
+        (load_values, tmp_path / "result", "result"),
         (load_values, model, "model"),
         (load_model, checkpoint, "checkpoint"),
         (load_checkpoint, values, "values"),

@@ -11,24 +11,22 @@ An unfinished training has a .checkpoint, and a model that is to replace another
 whole or not at all, describes itself completely, and is sealed with the version of its format and a checksum.
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pytorch.errors import FileError, one_line
+from pytorch.errors import FileError
 from pytorch.experiments.content import check_measured, check_trained
 from pytorch.experiments.protocol import Protocol
 from pytorch.experiments.trained_model import TrainedModel
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.files import safe_archive, safe_pickle
 from pytorch.files.checked_fields import check_fields
-from pytorch.files.sealed_file import Format, UnknownVersionError, read_sealed, write_sealed
+from pytorch.files.container import load, save
+from pytorch.files.sealed_file import Format
 
 MODEL_FORMAT = Format("variance-experiments model", version=4)
 CHECKPOINT_FORMAT = Format("variance-experiments checkpoint", version=3)
 VALUES_FORMAT = Format("variance-experiments values", version=5)
-
-Content = TypeVar("Content")
 
 
 def pair_name(model: str, dataset: str) -> str:
@@ -108,7 +106,7 @@ def _listed(folder: Path) -> list[Path]:
 
 def save_model(path: Path, trained: TrainedModel) -> None:
     """Write a trained model."""
-    _save(path, MODEL_FORMAT, trained.to_dict(), safe_archive.dumps)
+    save(path, MODEL_FORMAT, trained.to_dict(), safe_archive.dumps)
 
 
 def load_model(path: Path) -> TrainedModel:
@@ -122,12 +120,12 @@ def load_model(path: Path) -> TrainedModel:
     def rebuild(content: dict[str, Any]) -> TrainedModel:
         return check_trained(TrainedModel.from_dict(content))
 
-    return _load(path, MODEL_FORMAT, "a trained model", safe_archive.loads, rebuild)
+    return load(path, MODEL_FORMAT, "a trained model", safe_archive.loads, rebuild)
 
 
 def save_checkpoint(path: Path, protocol: Protocol, state: dict[str, Any]) -> None:
     """Write the protocol and the state of an unfinished training."""
-    _save(path, CHECKPOINT_FORMAT, {"settings": protocol.settings, "state": state}, safe_archive.dumps)
+    save(path, CHECKPOINT_FORMAT, {"settings": protocol.settings, "state": state}, safe_archive.dumps)
 
 
 def load_checkpoint(path: Path) -> tuple[Protocol, dict[str, Any]]:
@@ -145,7 +143,7 @@ def load_checkpoint(path: Path) -> tuple[Protocol, dict[str, Any]]:
             raise TypeError("its state is not a dict")
         return protocol, state
 
-    return _load(path, CHECKPOINT_FORMAT, "an unfinished training", safe_archive.loads, both)
+    return load(path, CHECKPOINT_FORMAT, "an unfinished training", safe_archive.loads, both)
 
 
 def save_values(path: Path, pair: VariancePair) -> None:
@@ -154,7 +152,7 @@ def save_values(path: Path, pair: VariancePair) -> None:
     Raises:
         ValueError: ``load_values`` would refuse them.
     """
-    _save(path, VALUES_FORMAT, check_measured(pair).to_dict(), safe_pickle.dumps)
+    save(path, VALUES_FORMAT, check_measured(pair).to_dict(), safe_pickle.dumps)
 
 
 def load_values(path: Path) -> VariancePair:
@@ -168,25 +166,4 @@ def load_values(path: Path) -> VariancePair:
     def rebuild(content: dict[str, Any]) -> VariancePair:
         return check_measured(VariancePair.from_dict(content))
 
-    return _load(path, VALUES_FORMAT, "a measurement", safe_pickle.loads, rebuild)
-
-
-def _save(path: Path, form: Format, content: dict[str, Any], dumps: Callable[[Any], bytes | memoryview]) -> None:
-    write_sealed(path, form, dumps({"format": form.name, "version": form.version, "content": content}))
-
-
-def _load(
-    path: Path, form: Format, what: str, loads: Callable[[bytes], Any], rebuild: Callable[[dict[str, Any]], Content]
-) -> Content:
-    try:
-        container = loads(read_sealed(path, form))
-        if (container["format"], container["version"]) != (form.name, form.version):
-            raise ValueError("it is not what its seal says")
-        return rebuild(container["content"])
-    except FileNotFoundError:
-        raise
-    except UnknownVersionError as error:
-        raise FileError(f"{path} cannot be read as {what}: {error}") from error
-    except Exception as error:  # a damaged or hostile file can raise any
-        reason = one_line(error, longest=200) or type(error).__name__
-        raise FileError(f"{path} cannot be read as {what} ({reason}); remove it or make it again") from error
+    return load(path, VALUES_FORMAT, "a measurement", safe_pickle.loads, rebuild)

@@ -7,5 +7,6 @@ Nothing here knows the measure. In reading order:
 - ``lock``: one run at a time.
 - ``plain_content``: the rules for untrusted pickles and for what comes out of them.
 - ``safe_pickle``, ``safe_archive``: readers that execute nothing.
-- ``checked_fields``: each field has the annotated type.
+- ``checked_fields``: each field has the annotated type, and names have a sensible length.
+- ``container``: one object, written and read by all of the above.
 """

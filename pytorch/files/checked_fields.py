@@ -1,10 +1,13 @@
-"""Checks that the fields of a dataclass have their annotated types, whatever file they come from."""
+"""Checks of the fields of a dataclass, whatever file they come from: types, and lengths of names."""
 
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
 from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
+
+LONGEST_NAME = 300
+"""Maximum number of letters in the name of a layer, a class or a transformation."""
 
 
 def check_fields(instance: Any) -> None:
@@ -32,6 +35,22 @@ def check_fields(instance: Any) -> None:
         for part in _parts(value):
             if is_dataclass(part):
                 check_fields(part)
+
+
+def check_lengths(names: Iterable[str], longest: int = LONGEST_NAME) -> None:
+    """Check that each name has a letter, and no more than ``longest``.
+
+    Raises:
+        ValueError: A name is empty or too long.
+    """
+    for name in names:
+        demand(0 < len(name) <= longest, f"it has a name of {len(name)} letters: there are 1 to {longest}")
+
+
+def demand(fits: bool, otherwise: str) -> None:
+    """Raise a ValueError unless a condition holds."""
+    if not fits:
+        raise ValueError(otherwise)
 
 
 def _parts(value: Any) -> Iterable[Any]:

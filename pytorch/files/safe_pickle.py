@@ -64,8 +64,14 @@ class _Unpickler(pickle.Unpickler):
 
 
 def dumps(content: Any) -> bytes:
-    """Pickle plain containers and arrays so that ``loads`` can read them."""
-    return pickle.dumps(content, protocol=5)
+    """Pickle plain containers and arrays so that ``loads`` can read them.
+
+    Raises:
+        InputError: The content has another type in it, such as a NumPy scalar.
+    """
+    pickled = pickle.dumps(content, protocol=5)
+    check_plain(content, np.ndarray, len(pickled))
+    return pickled
 
 
 def loads(content: bytes) -> Any:

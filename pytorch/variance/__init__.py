@@ -3,8 +3,8 @@
 In reading order: ``definition`` (TV, SV and NV), ``measure`` (what a caller sees), ``batches`` (the samples),
 ``single_pass`` (every batch under every transformation), ``transforming``, ``first_batch`` (what is checked),
 ``recording`` (activations), ``statistics`` (from activations to TV and SV), ``stopping``, ``memory``, ``precision``,
-``standard_errors``, ``outcome``, ``result`` and ``result_table`` (what comes out). ``fast`` exists for speed alone.
-Nothing here knows the project's models, datasets or figures.
+``standard_errors``, ``outcome``, ``result``, ``result_table``, ``result_html`` and ``result_file`` (what comes out).
+``fast`` exists for speed alone. Nothing here knows the project's models, datasets or figures.
 """
 
 from pytorch.variance.measure import measure_variance, measure_variances

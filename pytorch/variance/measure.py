@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from pytorch.errors import InputError
+from pytorch.errors import InputError, one_line
+from pytorch.files.checked_fields import LONGEST_NAME
 from pytorch.names import PRECISIONS, aggregation_names
 from pytorch.progress_bar import progress_bar
 from pytorch.variance.batches import in_batches
@@ -263,10 +264,12 @@ def _checked_classes(classes: Sequence[str], labels: Tensor | None, images: Imag
     """Return the class names as a list, if they are strings and name something."""
     if not isinstance(classes, Iterable):
         raise InputError(f"classes is {classes!r}: it must be the names of the labels 0, 1, ..., or None")
-    classes = list(classes)
+    classes = [str(name) if isinstance(name, str) else name for name in classes]  # no subclass such as numpy.str_
     for name in classes:
         if not isinstance(name, str):
             raise InputError(f"class {name!r} is not a string: use classes=[str(name) for name in ...]")
+        if not 0 < len(name) <= LONGEST_NAME:
+            raise InputError(f"class {one_line(name, 20)!r} has {len(name)} letters: there must be 1 to {LONGEST_NAME}")
     if classes and labels is None and isinstance(images, Tensor | np.ndarray):
         raise InputError("classes names labels, but labels is None: give labels, or omit classes")
     check_class_names(classes)

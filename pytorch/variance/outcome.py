@@ -51,7 +51,7 @@ def results(
             aggregation=aggregation,
             dispersion=options.dispersion,
             precision=options.precision,
-            tolerance=options.tolerance,
+            tolerance=None if options.tolerance is None else float(options.tolerance),
             shuffled=options.shuffled,
             never_called=recorder.never_called,
             not_measured=dict(recorder.not_measured),

@@ -4,6 +4,8 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
@@ -11,6 +13,8 @@ import numpy as np
 
 from pytorch.errors import InputError
 from pytorch.variance.recording.layers import Layer
+from pytorch.variance.result_file import load_result, save_result
+from pytorch.variance.result_html import result_html
 from pytorch.variance.result_table import text_table
 from pytorch.variance.standard_errors import QUANTITIES, LayerErrors, read_only
 
@@ -80,6 +84,10 @@ class VarianceResult:
     def __str__(self) -> str:
         """Return a table of the layers."""
         return text_table(self)
+
+    def _repr_html_(self) -> str:
+        """Return a small heatmap, and the most and the least invariant layers, for notebooks."""
+        return result_html(self)
 
     def __post_init__(self) -> None:
         """Freeze the arrays and check that they are consistent.
@@ -353,6 +361,25 @@ class VarianceResult:
                 parts["sv"] = self._select(group, self.sv_all, self.sv_classes)
             frames.append(pd.DataFrame(parts))
         return pd.concat(frames, ignore_index=True)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the result to a file, whole or not at all.
+
+        Raises:
+            FileError: The file cannot be written.
+            ValueError: ``load`` would refuse the result, such as one with a layer name of 301 letters.
+        """
+        save_result(Path(path), self)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> "VarianceResult":
+        """Read a result from a file; nothing in it is executed.
+
+        Raises:
+            FileError: ``save`` did not write the file, or it is damaged or of another version.
+            FileNotFoundError: There is no file.
+        """
+        return load_result(Path(path), cls.from_dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain containers and numpy arrays."""

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from pytorch.errors import one_line
+
 if TYPE_CHECKING:
     from pytorch.variance.result import VarianceResult
 
@@ -20,13 +22,17 @@ def text_table(result: "VarianceResult") -> str:
     totals = [sum(column) for column in zip(*counts.values(), strict=True)]
     rows.append(_row("all", totals, [(result.global_mean(group), result.global_error(group)) for group in groups]))
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    about = f"{result.samples} samples, {len(result.transformations)} transformations, aggregation {result.aggregation}"
-    return "\n".join([about, *(_line(row, widths) for row in (heads, *rows))])
+    return "\n".join([summary(result), *(_line(row, widths) for row in (heads, *rows))])
+
+
+def summary(result: "VarianceResult") -> str:
+    """Say in one line how a result was measured."""
+    return f"{result.samples} samples, {len(result.transformations)} transformations, aggregation {result.aggregation}"
 
 
 def _row(name: str, counts: list[int], estimates: list[tuple[float, float]]) -> list[str]:
     units, *odd = map(str, counts)
-    return [name, units, *(f"{mean:.3f} ± {error:.3f}" for mean, error in estimates), *odd]
+    return [one_line(name), units, *(f"{mean:.3f} ± {error:.3f}" for mean, error in estimates), *odd]
 
 
 def _line(cells: list[str], widths: list[int]) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pytorch.errors import InputError, ReportedError, one_line
+from pytorch.files.checked_fields import LONGEST_NAME
 
 Transformation = Callable[[Tensor], Tensor]
 
@@ -119,12 +120,13 @@ def check_finite(
 
 
 def description(transformation: Transformation) -> str:
-    """Text of a transformation without its memory address, which differs in every run.
+    """Text of a transformation, cut if long, without its memory address, which differs in every run.
 
     >>> description(abs), description(lambda batch: batch)
     ('<built-in function abs>', '<function <lambda>>')
     """
-    return re.sub(" at 0x[0-9a-f]+", "", str(transformation))
+    text = re.sub(" at 0x[0-9a-f]+", "", str(transformation)) or repr(transformation)
+    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
 
 
 def _called(function: Transformation, batch: Tensor, what: str) -> Tensor:
