@@ -161,7 +161,7 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
         "tests/test_storage.py::test_a_measurement_comes_back_as_it_went_whatever_its_file_is_called",
         [
             (
-                "pytorch.experiments.storage._load",
+                "pytorch.files.container.load",
                 "        return rebuild(container[\"content\"])\n",
                 "        return rebuild({**container[\"content\"], 'model': path.stem.split('_')[0]})\n",
             )
@@ -215,6 +215,21 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
             ("pytorch.files.safe_pickle._Unpickler.find_class", "if (module, name) not in STAND_INS:", "if False:"),
             ("pytorch.files.safe_pickle._Unpickler.find_class", "return STAND_INS[module, name]", "return super().find_class(module, name)"),
         ],
+    ),
+    "a result is saved that cannot be read": (
+        "tests/test_result_file.py::test_what_could_not_be_read_is_not_written",
+        [
+            ("pytorch.files.safe_pickle.dumps", "    check_plain(content, np.ndarray, len(pickled))\n", ""),
+            ("pytorch.variance.result_file.save_result", "check_result(result).to_dict()", "result.to_dict()"),
+        ],
+    ),
+    "a layer's name is markup in a notebook": (
+        "tests/test_result_html.py::test_names_are_text",
+        [("pytorch.variance.result_html.result_html", "(html.escape(one_line(name, LONGEST_SHOWN)), ", "(name, ")],
+    ),
+    "a notebook has no progress bar": (
+        "tests/test_notebook.py::test_a_bar_in_a_notebook_is_a_widget",
+        [("pytorch.progress_bar.in_notebook", 'shell is not None and "IPKernelApp" in shell.config', "False")],
     ),
     "a checksum is not looked at": (
         "tests/test_sealed_file.py::test_every_bit_of_a_sealed_file_counts",

@@ -110,7 +110,7 @@ def test_every_block_is_of_a_kind_that_is_tested(page):
 def test_the_examples_run(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     network, definition = blocks("README.md", "python")
-    drawing, reading, choosing = blocks("docs/python.md", "python")
+    drawing, reading, saving, choosing = blocks("docs/python.md", "python")
     assert {page for page in PAGES if blocks(page, "python")} == {"README.md", "docs/python.md"}
     assert len([line for line in network.splitlines() if line]) <= 12
     names = {}
@@ -122,6 +122,8 @@ def test_the_examples_run(capsys, tmp_path, monkeypatch):
     capsys.readouterr()
     exec(compile(reading, "docs/python.md", "exec"), names)
     assert str(names["result"]) in capsys.readouterr().out
+    exec(compile(saving, "docs/python.md", "exec"), names)
+    assert capsys.readouterr().out == f"{names['result'].global_mean('stratified')}\n"
     exec(compile(choosing, "docs/python.md", "exec"), names)
     assert names["both"]["mean"].layer_names == ["layer1", "layer2", "layer3", "layer4", "fc"]
     assert "layer4.1.add" in names["every"].layer_names
