@@ -21,7 +21,7 @@ from pytorch.figures.cells import (
     sorted_cells,
     stack_columns,
 )
-from pytorch.figures.layer_axis import blocks
+from pytorch.figures.layer_axis import named_blocks
 from pytorch.figures.saving import DOTS_PER_INCH
 
 
@@ -236,7 +236,7 @@ def test_nothing_leaves_the_figure_however_high_the_names_of_layers_make_it(pair
 
 def test_blocks_are_runs_of_layers():
     names = ["conv", "layer1.0.conv1", "layer1.0.downsample.0", "layer1.1.conv1", "fc"]
-    assert blocks(names) == [("layer1.0", 1, 2), ("layer1.1", 3, 3)]
+    assert named_blocks(names) == [("layer1.0", 1, 2), ("layer1.1", 3, 3)]
 
 
 def test_a_saved_picture_shows_its_columns(pair, tmp_path):

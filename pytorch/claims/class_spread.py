@@ -8,9 +8,10 @@ import numpy as np
 from pytorch.claims.claim import UNCLEAR, YES, Case, Claim, answer, range_text
 from pytorch.claims.learning import AT_CHANCE
 from pytorch.claims.significance import Spread, holm, holm_of_cases, spread
-from pytorch.claims.trainings import before_training, learned, rotation_pairs
+from pytorch.claims.trainings import learned, rotation_pairs
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.experiments.vocabulary import UNTRAINED
+from pytorch.report.controls import before_training
 from pytorch.report.findings import Findings
 from pytorch.report.formats import p_text
 from pytorch.report.rows import ResultRow, layer_rows
@@ -40,7 +41,7 @@ def class_spread(found: Findings) -> tuple[Claim | None, Table]:
     spreads = [_spread(output) for output in outputs]
     judged = [learned(pair, name) for pair, name in networks]
     tested = holm_of_cases([each.p_value for each in spreads], judged)
-    before = _before_training(found, pairs)
+    before = _spreads_before_training(found, pairs)
     rows, cases, as_before = [], [], []
     for (pair, name), output, each, p, counts in zip(networks, outputs, spreads, tested, judged, strict=True):
         found_answer = answer(p, agrees=True) if counts else AT_CHANCE
@@ -84,9 +85,9 @@ def class_spread(found: Findings) -> tuple[Claim | None, Table]:
     return Claim(STATEMENT, "Cochran's Q, Holm", sizes, cases), table
 
 
-def _before_training(found: Findings, pairs: Sequence[VariancePair]) -> dict[VariancePair, tuple[Spread, str]]:
+def _spreads_before_training(found: Findings, pairs: Sequence[VariancePair]) -> dict[VariancePair, tuple[Spread, str]]:
     """Judge the untrained networks of the pairs, where they were measured."""
-    controls = {pair: control for pair in pairs if (control := before_training(found, pair))}
+    controls = {pair: control for pair in pairs if (control := before_training(pair, found.pairs))}
     spreads = [_spread(_output(control, UNTRAINED)) for control in controls.values()]
     tested = holm([each.p_value for each in spreads])
     return {pair: (each, answer(p, agrees=True)) for pair, each, p in zip(controls, spreads, tested, strict=True)}

@@ -8,9 +8,10 @@ import numpy as np
 from pytorch.claims.claim import NO, UNCLEAR, YES, Case, Claim, range_text
 from pytorch.claims.learning import AT_CHANCE
 from pytorch.claims.significance import Trend, trend
-from pytorch.claims.trainings import before_training, learned, rotation_pairs
+from pytorch.claims.trainings import learned, rotation_pairs
 from pytorch.claims.varying_layers import SAME, VaryingLayers
 from pytorch.experiments.vocabulary import PAIR, UNTRAINED
+from pytorch.report.controls import before_training
 from pytorch.report.findings import Findings
 from pytorch.report.published import AGGREGATIONS
 from pytorch.report.rows import MEASURES, groups_shown
@@ -83,7 +84,7 @@ def depth_trend(found: Findings) -> tuple[Claim | None, Table]:
     """Judge every network measured under rotations; the claim is None without a case."""
     rows, cases, counted, controls = [], [], [], []
     for pair in rotation_pairs(found):
-        control = before_training(found, pair)
+        control = before_training(pair, found.pairs)
         for group in groups_shown(pair) if pair.aggregation in AGGREGATIONS else ():
             before = Judged.of(control.results[UNTRAINED], group) if control else None
             controls += [before] if before else []

@@ -8,7 +8,6 @@ from pytorch.experiments.recipes import recipe_for
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.experiments.vocabulary import PAIR
 from pytorch.models import MODELS
-from pytorch.report import controls
 from pytorch.report.findings import Findings
 from pytorch.report.published import published_dataset
 
@@ -25,13 +24,7 @@ def first_pair(found: Findings, model: str, dataset: str, aggregation: str) -> V
 
 def rotation_pairs(found: Findings) -> list[VariancePair]:
     """Return the measurements under rotations, without controls."""
-    pairs = [measured.pair for measured in found.measured]
-    return [pair for pair in pairs if pair.control is None and pair.transformation == "rotation"]
-
-
-def before_training(found: Findings, pair: VariancePair) -> VariancePair | None:
-    """Return the untrained control of a pair, measured on as many samples; None: there is none."""
-    return controls.before_training(pair, [measured.pair for measured in found.measured])
+    return [pair for pair in found.pairs if pair.control is None and pair.transformation == "rotation"]
 
 
 def all_trainings(found: Findings, pair: VariancePair) -> list[VariancePair]:
@@ -46,8 +39,7 @@ def all_trainings(found: Findings, pair: VariancePair) -> list[VariancePair]:
 
 def uncounted(found: Findings) -> list[VariancePair]:
     """Return measurements of further seeds that count in no claim: they differ in more than the seed."""
-    first = [measured.pair for measured in found.measured]
-    counted = {id(each) for pair in first for each in all_trainings(found, pair)}
+    counted = {id(each) for pair in found.pairs for each in all_trainings(found, pair)}
     return [pair for pair in found.repeats if pair.control is None and id(pair) not in counted]
 
 

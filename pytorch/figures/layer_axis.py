@@ -34,10 +34,10 @@ def split_name(layer: str) -> tuple[str, str]:
     return ".".join(parts[:cut]), ".".join(parts[cut:])
 
 
-def blocks(layers: Sequence[str]) -> list[tuple[str, int, int]]:
+def named_blocks(layers: Sequence[str]) -> list[tuple[str, int, int]]:
     """Return name, first and last position of each run of layers in one block.
 
-    >>> blocks(["conv", "a1.conv", "a1.relu", "fc"])
+    >>> named_blocks(["conv", "a1.conv", "a1.relu", "fc"])
     [('a1', 1, 2)]
     """
     runs = groupby(enumerate(layers), key=lambda place: split_name(place[1])[0])
@@ -75,7 +75,7 @@ def name_blocks(axes: Axes, layers: Sequence[str], pitch: float, size: float = 6
         pitch: Distance between two layers in inches.
         size: Font size in points.
     """
-    found = blocks(layers)
+    found = named_blocks(layers)
     above, gap = axes.get_xaxis_transform(), max(0.1, GAP / pitch)
     fitting = [_fitting(name, (last - first + 1) * pitch * POINTS_PER_INCH, size) for name, first, last in found]
     for index, (name, first, last) in enumerate(found):

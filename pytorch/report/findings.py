@@ -65,9 +65,14 @@ class Findings:
     notes: list[str] = field(default_factory=list)
     repeats: list[VariancePair] = field(default_factory=list)
 
+    @property
+    def pairs(self) -> list[VariancePair]:
+        """The results of ``measured``."""
+        return [measured.pair for measured in self.measured]
+
     def controls(self, pair: VariancePair) -> list[Measured]:
         """Return the controls of a measurement, in the order of ``CONTROLS``."""
-        found = controls_of(pair, [measured.pair for measured in self.measured])
+        found = controls_of(pair, self.pairs)
         wanted = [found[name] for name in CONTROLS if name in found]
         return [measured for control in wanted for measured in self.measured if measured.pair is control]
 

@@ -101,12 +101,12 @@ def markdown_text(text: str) -> str:
     >>> print(markdown_text("a_b|<i>"))
     a\_b\|\<i\>
     """
-    return re.sub(f"[{re.escape(MARKDOWN_SIGNS)}]", r"\\\g<0>", one_line(text))
+    return re.sub(f"[{re.escape(MARKDOWN_SIGNS)}]", r"\\\g<0>", without_controls(text))
 
 
 def markdown_comment(text: str) -> str:
     """Write a comment that the text cannot end."""
-    return f"<!-- {one_line(text).replace('>', '&gt;')} -->\n"
+    return f"<!-- {without_controls(text).replace('>', '&gt;')} -->\n"
 
 
 def latex(tables: Sequence[Table]) -> str:
@@ -121,19 +121,19 @@ def latex_text(text: str) -> str:
     >>> print(latex_text("50 % of a_b, café ± 漢"))
     50 \% of a\_b, caf\'{e} $\pm$ {[}U+6F22]
     """
-    escaped = "".join(map(_latex_sign, one_line(text)))
+    escaped = "".join(map(_latex_sign, without_controls(text)))
     return re.sub("-(?=-)", "-{}", escaped)  # LaTeX makes a dash of two hyphens
 
 
 def latex_comment(text: str) -> str:
     """Write a comment that the text cannot end."""
-    return f"% {one_line(text)}\n"
+    return f"% {without_controls(text)}\n"
 
 
-def one_line(text: str) -> str:
+def without_controls(text: str) -> str:
     r"""Replace line breaks and control characters by spaces, and surrogates, which no file can store, by a sign.
 
-    >>> one_line("a\r\nb\u202ec\ud800")
+    >>> without_controls("a\r\nb\u202ec\ud800")
     'a  b c�'
     """
     kinds = {"Cc": " ", "Cf": " ", "Zl": " ", "Zp": " ", "Cs": "\ufffd"}

@@ -17,7 +17,7 @@ CAPTION = (
 def origin_table(found: Findings) -> Table:
     """List trainings and measurements with their data, seeds, machines, versions and times."""
     trainings = [_training(pair) for trained in found.trained.values() for pair in trained.pairs]
-    pairs = [measured.pair for measured in found.measured] + found.repeats
+    pairs = found.pairs + found.repeats
     rows = sorted(trainings + [_measurement(pair) for pair in pairs], key=lambda row: (row["dataset"], row["model"]))
     copy = [COPY_NOTE] if any(row["dataset"] in COPIES for row in rows) else []
     return table_of_rows("origin", "Where the numbers come from", " ".join([CAPTION, *copy]), rows)
