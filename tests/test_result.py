@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from builders import errors, result
+from torch import nn
 
-from pytorch.variance import VarianceResult
+from pytorch.variance import VarianceResult, measure_variance
 
 
 def counts(**some):
@@ -71,6 +73,38 @@ def test_errors_and_intervals():
     assert found.layer_intervals(quantity="sample")["conv"] == pytest.approx((1 - 0.039199, 1 + 0.039199), abs=1e-6)
     low, high = found.global_interval("all", confidence=0.6826894921370859)
     assert (low, high) == pytest.approx((1.5 - 0.003 - 0.032, 1.5 - 0.003 + 0.032))
+
+
+def test_errors_of_units_that_vary_are_those_of_the_result_without_the_others():
+    """Two layers with dead units, one of them all dead; the same layers without dead units."""
+
+    class Widened(nn.Module):
+        def __init__(self, dead):
+            super().__init__()
+            self.first, self.second, self.third = nn.ReLU(), nn.ReLU(), nn.ReLU()
+            self.dead = dead
+
+        def forward(self, inputs):
+            zeros = inputs.new_zeros(len(inputs), self.dead)
+            self.first(torch.cat([inputs.flatten(1), zeros], dim=1))
+            self.second(torch.cat([inputs.flatten(1).square(), zeros, zeros], dim=1))
+            return self.third(inputs.new_zeros(len(inputs), 1))
+
+    images = torch.rand(40, 1, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    labels, brighter = torch.arange(40) % 2, [torch.clone, torch.sqrt]
+    narrow, wide = (measure_variance(Widened(dead), images, labels, brighter) for dead in (0, 5))
+    for group in wide.groups:
+        for found, expected in (
+            (wide.layer_intervals(group, varying=True), narrow.layer_intervals(group)),
+            (wide.layer_errors(group, varying=True), narrow.layer_errors(group)),
+        ):
+            for layer in ("first", "second"):
+                np.testing.assert_allclose(found[layer], expected[layer], rtol=1e-6)  # errors are float32
+        assert np.isnan(wide.layer_intervals(group, varying=True)["third"]).all()
+        assert wide.global_error(group, varying=True) == pytest.approx(9 / 8 * narrow.global_error(group))
+    low, high = wide.global_interval(varying=True)
+    assert high - low == pytest.approx(2 * 1.959964 * wide.global_error(varying=True))
+    assert (low + high) / 2 == pytest.approx(wide.global_mean(varying=True), rel=0.05), "less the bias"
 
 
 def test_unknown_quantities_are_named():

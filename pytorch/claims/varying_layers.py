@@ -1,7 +1,4 @@
-"""Layer means that can rise or fall with depth: of units that change, without repetitions.
-
-They need the units: the errors are rescaled by the number of those left.
-"""
+"""Layer means that can rise or fall with depth: of units that change, without repetitions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,16 +27,13 @@ class VaryingLayers:
 
     @classmethod
     def of(cls, result: VarianceResult, group: str) -> "VaryingLayers":
-        """Compute the means; those of the result count constant units as 1, which adds nothing to their error."""
-        errors, constant = result.layer_errors(group), result.constant_units(group)
-        rounding = result.rounding_units(group)
-        found: dict[str, tuple[float, float]] = {}
-        for place, (layer, units) in enumerate(result.normalized_variance(group).items(), 1):
-            finite = np.isfinite(units)
-            varying = finite & ~constant[layer] & ~rounding[layer]
-            if varying.any():
-                error = errors[layer] * finite.sum() / varying.sum()
-                found[f"{layer} ({place} of {len(constant)})"] = float(units[varying].mean()), float(error)
+        """Select the layers that have such means."""
+        means, errors = (found(group, varying=True) for found in (result.layer_means, result.layer_errors))
+        found = {
+            f"{layer} ({place} of {len(means)})": (mean, errors[layer])
+            for place, (layer, mean) in enumerate(means.items(), 1)
+            if np.isfinite(mean)
+        }
         values, errors = np.array([*found.values()]).reshape(-1, 2).T
         return cls([*found], values, errors)
 

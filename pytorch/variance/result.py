@@ -180,35 +180,38 @@ class VarianceResult:
         """Mean over the finite units of all layers: larger layers weigh more."""
         return _finite_mean(self._chosen(group, quantity, varying))
 
-    def layer_errors(self, group: str = ALL, quantity: str = "normalized") -> dict[str, float]:
+    def layer_errors(
+        self, group: str = ALL, quantity: str = "normalized", *, varying: bool = False
+    ) -> dict[str, float]:
         """Standard error of each layer mean over samples; arguments as for ``layer_means``.
 
         NaN where a group has fewer than two samples. The error ignores units that have been constant: they have no
-        spread to estimate it from.
+        spread to estimate it from. With ``varying``, it is the error of fewer units; that of units that vary only by
+        rounding remains part of it.
         """
-        return dict(zip(self.layer_names, self._errors(group, quantity)[0].tolist(), strict=False))
+        return dict(zip(self.layer_names, self._errors(group, quantity, varying)[0].tolist(), strict=False))
 
-    def global_error(self, group: str = ALL, quantity: str = "normalized") -> float:
+    def global_error(self, group: str = ALL, quantity: str = "normalized", *, varying: bool = False) -> float:
         """Standard error of the global mean, over samples."""
-        return self._errors(group, quantity)[0].tolist()[-1]
+        return self._errors(group, quantity, varying)[0].tolist()[-1]
 
     def layer_intervals(
-        self, group: str = ALL, quantity: str = "normalized", confidence: float = 0.95
+        self, group: str = ALL, quantity: str = "normalized", confidence: float = 0.95, *, varying: bool = False
     ) -> dict[str, tuple[float, float]]:
         """Confidence interval of each layer mean over samples; arguments as for ``layer_means``.
 
         The normal approximation (mean - bias) ± z SE, for the limit of infinitely many samples. NV of few samples is
         slightly too large; this bias is estimated together with SE, and shifts the interval away from the mean.
         """
-        means = [*self.layer_means(group, quantity).values()]
-        return dict(zip(self.layer_names, self._intervals(means, group, quantity, confidence), strict=False))
+        means = [*self.layer_means(group, quantity, varying=varying).values()]
+        return dict(zip(self.layer_names, self._intervals(means, group, quantity, confidence, varying), strict=False))
 
     def global_interval(
-        self, group: str = ALL, quantity: str = "normalized", confidence: float = 0.95
+        self, group: str = ALL, quantity: str = "normalized", confidence: float = 0.95, *, varying: bool = False
     ) -> tuple[float, float]:
         """Confidence interval of the global mean; see ``layer_intervals``."""
-        means = [np.nan] * len(self.layer_names) + [self.global_mean(group, quantity)]
-        return self._intervals(means, group, quantity, confidence)[-1]
+        means = [np.nan] * len(self.layer_names) + [self.global_mean(group, quantity, varying=varying)]
+        return self._intervals(means, group, quantity, confidence, varying)[-1]
 
     def unit_counts(self, group: str = ALL) -> dict[str, int]:
         """Count the units, and those for which NV is no ordinary ratio.
@@ -298,18 +301,32 @@ class VarianceResult:
         kind = "tv" if quantity == "transformation" else "sv"
         return self._select(group, getattr(self, f"{kind}_all"), getattr(self, f"{kind}_classes"))
 
-    def _errors(self, group: str, quantity: str) -> tuple[np.ndarray, np.ndarray]:
+    def _errors(self, group: str, quantity: str, varying: bool) -> tuple[np.ndarray, np.ndarray]:
         """Standard errors and biases of the layer means and of the global mean."""
         _check_quantity(group, quantity)
         errors = self.errors
         if group == STRATIFIED and self.classes:
-            return errors.stratified, errors.bias_stratified
-        found = self._select(group, errors.all, errors.classes)[QUANTITIES.index(quantity)]
-        bias = self._select(group, errors.bias_all, errors.bias_classes)
-        return found, bias if quantity == "normalized" else np.zeros_like(bias)
+            found, bias = errors.stratified, errors.bias_stratified
+        else:
+            found = self._select(group, errors.all, errors.classes)[QUANTITIES.index(quantity)]
+            bias = self._select(group, errors.bias_all, errors.bias_classes)
+        if quantity != "normalized":
+            bias = np.zeros_like(bias)
+        if varying:  # constant units have no error, so the sum over units stays the same
+            every, left = (self._finite_counts(self._chosen(group, quantity, some)) for some in (False, True))
+            left = np.where(left > 0, left, np.nan)
+            found, bias = found * every / left, bias * every / left
+        return found, bias
 
-    def _intervals(self, means: list[float], group: str, quantity: str, confidence: float) -> list[tuple[float, float]]:
-        errors, biases = self._errors(group, quantity)
+    def _finite_counts(self, units: np.ndarray) -> np.ndarray:
+        """Number of finite units of each layer, and of all."""
+        counts = [np.isfinite(part).sum() for part in self._by_layer(units).values()]
+        return np.array([*counts, sum(counts)])
+
+    def _intervals(
+        self, means: list[float], group: str, quantity: str, confidence: float, varying: bool
+    ) -> list[tuple[float, float]]:
+        errors, biases = self._errors(group, quantity, varying)
         width = NormalDist().inv_cdf((1 + confidence) / 2)
         centres = np.asarray(means) - biases[: len(means)]
         return [(float(c - width * e), float(c + width * e)) for c, e in zip(centres, errors, strict=False)]
