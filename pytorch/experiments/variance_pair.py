@@ -85,7 +85,7 @@ class VariancePair:
         results = {place: results[name] for place, name in places.items()}
         first = next(iter(results.values()))
         _check_alike(results, ["precision", "shuffled", "tolerance", *([] if first.tolerance else ["samples"])])
-        transformation = transformation or _kind(first.transformations)
+        transformation = transformation or transformation_kind(first.transformations)
         return cls(
             model, dataset, transformation, SHUFFLED if first.shuffled else None, results, accuracy={}, angle_curves={},
             training={name: {} for name in results}, weights=dict.fromkeys(results, ""), source=dataset, seed=0,
@@ -204,12 +204,14 @@ def _check_alike(results: dict[str, VarianceResult], fields: Sequence[str]) -> N
             raise ValueError(f"its two results differ in their {attribute.replace('_', ' ')}")
 
 
-def _kind(transformations: Sequence[str]) -> str:
+def transformation_kind(transformations: Sequence[str]) -> str:
     """Name a set of transformations after their descriptions.
 
-    >>> _kind(["rotation by 0°", "rotation by 180°"]), _kind(["rotation by 0°, disc", "rotation by 180°, disc"])
-    ('rotation', 'rotation-disc')
-    >>> _kind(["rotation by 0°", "rotation by 0°, brightness times 0.25"])
+    >>> transformation_kind(["rotation by 0°", "rotation by 180°"])
+    'rotation'
+    >>> transformation_kind(["rotation by 0°, disc", "rotation by 180°, disc"])
+    'rotation-disc'
+    >>> transformation_kind(["rotation by 0°", "rotation by 0°, brightness times 0.25"])
     'transformation'
     """
     for name, form in (("rotation", r"rotation by [^,]+"), ("rotation-disc", r"rotation by [^,]+, disc")):

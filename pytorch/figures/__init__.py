@@ -6,9 +6,11 @@ Nothing here uses ``pyplot``: there is no current figure, no window, and nothing
 from pytorch.figures.cells import pair_scales
 from pytorch.figures.class_maps import class_layers_figure, class_units_figure
 from pytorch.figures.comparisons import accuracy_and_layers_figure, depth_figure
-from pytorch.figures.heatmaps import heatmap_figure
+from pytorch.figures.heatmaps import compare_heatmaps, heatmap_figure
 from pytorch.figures.layer_plots import classes_figure, layers_figure
+from pytorch.figures.networks import compare
 from pytorch.figures.saving import save_figure
+from pytorch.figures.series import series_figure
 from pytorch.figures.training_plots import accuracy_figure, angle_figure, training_figure
 from pytorch.figures.unit_plots import units_figure
 
@@ -19,11 +21,14 @@ __all__ = [
     "class_layers_figure",
     "class_units_figure",
     "classes_figure",
+    "compare",
+    "compare_heatmaps",
     "depth_figure",
     "heatmap_figure",
     "layers_figure",
     "pair_scales",
     "save_figure",
+    "series_figure",
     "training_figure",
     "units_figure",
 ]

@@ -1,7 +1,7 @@
 """Cells of a heatmap: their values, colours and marks, and the picture of a whole network."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,15 +71,16 @@ def pair_scales(pair: VariancePair) -> Scales:
 
     They ignore constant units, whose 1 is a convention, units that vary by rounding alone, and non-finite values.
     """
-    shown = [
-        [layer_cells(result, group) for result in pair.results.values()]
-        for group in (ALL, STRATIFIED)[: len(pair.any_result.groups)]
-    ]
-    values = [cells[marks == ""] for models in shown for model in models for cells, marks in model]
+    shown = [_usual_cells(result) for result in pair.results.values()]
     if not pair.has_both:
-        return Scales(robust_top(np.concatenate(values)), None)
-    apart = [np.abs(column) for models in shown for column in differences(*models)]
-    return Scales(robust_top(np.concatenate(values)), robust_top(np.concatenate(apart)))
+        return Scales(_top(shown), None)
+    apart = [np.abs(column) for both in zip(*shown, strict=True) for column in differences(*both)]
+    return Scales(_top(shown), robust_top(np.concatenate(apart)))
+
+
+def common_top(results: Iterable[VarianceResult]) -> float:
+    """Return the end of a scale of NV for all the results; see ``Scales``."""
+    return _top([_usual_cells(result) for result in results])
 
 
 def differences(before: Cells, after: Cells) -> list[np.ndarray]:
@@ -129,6 +130,17 @@ def stack_columns(columns: Sequence[np.ndarray]) -> np.ndarray:
         (ROWS, layers, 4) RGBA.
     """
     return np.stack([_column(colours) for colours in columns], axis=1)
+
+
+def _usual_cells(result: VarianceResult) -> list[Cells]:
+    """Cells over all samples and, with classes, stratified."""
+    return [layer_cells(result, group) for group in (ALL, STRATIFIED)[: len(result.groups)]]
+
+
+def _top(shown: Sequence[list[Cells]]) -> float:
+    return robust_top(np.concatenate([
+        values[marks == ""] for groups in shown for cells in groups for values, marks in cells
+    ]))  # fmt: skip
 
 
 def _column(colours: np.ndarray) -> np.ndarray:

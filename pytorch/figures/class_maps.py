@@ -1,5 +1,7 @@
 """Does invariance depend on the class, and where? Maps with one row per class."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -52,11 +54,13 @@ def class_layers_figure(pair: VariancePair, width: float | None = None) -> Figur
     width = width or max(7, MARGINS + min(0.2, 13 / layers) * layers)
     figure = Figure(figsize=(width, 1.4 + panels * _height(len(result.classes))), layout="constrained")
     axes = figure.subplots(panels, 1, squeeze=False)[:, 0]
-    known = [table[np.isfinite(table)] for table in tables.values()]
-    norm = Normalize(0, max((float(values.max()) for values in known if values.size), default=0) or 1)
+    norm = scale_of(*tables.values())
     for panel, (name, table) in zip(axes, tables.items(), strict=False):
-        _draw_table(panel, table, norm, wrap(model_title(pair, name, TITLE_ROOM), TITLE_SIZE, width - 1))
-    _add_scale(figure, axes[: len(tables)], norm, "NV, layer mean")
+        draw_table(panel, table, norm)
+        panel.set_title(
+            wrap(model_title(pair, name, TITLE_ROOM), TITLE_SIZE, width - 1), fontsize=TITLE_SIZE, loc="left"
+        )
+    add_scale(figure, axes[: len(tables)], norm, "NV, layer mean")
     if pair.has_both:
         difference = tables[ROTATED] - tables[UNROTATED]
         top = robust_top(np.abs(difference))
@@ -107,7 +111,7 @@ def class_units_figure(pair: VariancePair, width: float | None = None) -> Figure
         panel.set_xlabel(f"{'output' if outputs else 'unit'} of {plain(layer)}", fontsize=8)
     _name_classes(axes[0], result.classes)
     axes[0].set_ylabel("samples of class", fontsize=8)
-    _add_scale(figure, axes, norm, "NV (ends at the 99 % quantile)", extend="max")
+    add_scale(figure, axes, norm, "NV (ends at the 99 % quantile)", extend="max")
     set_title(figure, pair, f"units of the last layer, {layer}, class by class", result.samples)
     return figure
 
@@ -117,10 +121,16 @@ def _height(classes: int, row: float = 0.16) -> float:
     return min(8.0, max(1.2, row * classes))
 
 
-def _draw_table(axes: Axes, table: np.ndarray, norm: Normalize, title: str) -> None:
+def scale_of(*tables: np.ndarray) -> Normalize:
+    """Return the colour scale of tables of layer means, from 0 to the greatest."""
+    known = [table[np.isfinite(table)] for table in tables]
+    return Normalize(0, max((float(values.max()) for values in known if values.size), default=0) or 1)
+
+
+def draw_table(axes: Axes, table: np.ndarray, norm: Normalize) -> None:
+    """Draw a table of layer means as an image; white where they are undefined."""
     colours = colormaps[SCALE_COLOURS].with_extremes(over=MARKS[ABOVE], bad=MARKS[UNDEFINED])
     axes.imshow(np.ma.masked_invalid(table), cmap=colours, norm=norm, aspect="auto", interpolation="nearest")
-    axes.set_title(title, fontsize=TITLE_SIZE, loc="left")
 
 
 def _name_classes(axes: Axes, classes: list[str]) -> None:
@@ -132,7 +142,8 @@ def _name_classes(axes: Axes, classes: list[str]) -> None:
         axes.set_ylabel(f"{len(classes)} classes", fontsize=8)
 
 
-def _add_scale(figure: Figure, axes: np.ndarray, norm: Normalize, label: str, extend: str = "neither") -> None:
+def add_scale(figure: Figure, axes: Sequence[Axes], norm: Normalize, label: str, extend: str = "neither") -> None:
+    """Add the colour bar of a scale of NV next to some axes."""
     colours = colormaps[SCALE_COLOURS].with_extremes(over=MARKS[ABOVE])
     bar = figure.colorbar(
         ScalarMappable(norm, colours), ax=list(axes), extend=extend, pad=0.02, fraction=0.03, aspect=25

@@ -2,25 +2,21 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.experiments.vocabulary import PAIR
 from pytorch.figures.layer_axis import name_blocks, name_layers
 from pytorch.figures.layer_plots import draw_means
+from pytorch.figures.networks import draw_profiles
 from pytorch.figures.style import (
     MODEL_COLOURS,
     NARROW,
-    NETWORK_COLOURS,
-    NETWORK_MARKERS,
-    fit,
     measured_title,
     model_title,
     plain,
+    set_lines,
     set_title,
-    title_size,
 )
 from pytorch.variance.result import ALL, STRATIFIED
 
@@ -48,11 +44,8 @@ def depth_figure(pairs: Sequence[VariancePair], width: float | None = None) -> F
     panels = figure.subplots(len(groups), len(PAIR), sharex=True, sharey=True, squeeze=False)
     for row, group in zip(panels, groups, strict=True):
         for axes, trained_on in zip(row, PAIR, strict=True):
-            for index, pair in enumerate(pairs):
-                _draw_depth(axes, pair, trained_on, group, index)
-            axes.axhline(1, color="#C8C8C8", lw=0.8, zorder=0)
-            axes.grid(color="#EEEEEE")
-            axes.tick_params(labelsize=7)
+            networks = [(plain(pair.model), pair.results[trained_on]) for pair in pairs]
+            draw_profiles(axes, networks, group, depth=100)
         row[0].set_ylabel("NV, layer mean\n" + ("all samples" if group == ALL else "stratified"), fontsize=8)
     panels[0, 0].set_ylim(bottom=0)  # last, because it ends automatic scaling
     for axes, trained_on in zip(panels[0], PAIR, strict=True):
@@ -61,21 +54,10 @@ def depth_figure(pairs: Sequence[VariancePair], width: float | None = None) -> F
         axes.set_xlabel("place in the order of execution (%)", fontsize=8)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), fontsize=8, frameon=False)
-    first, counts = pairs[0], {pair.any_result.samples for pair in pairs}
-    samples = f", {counts.pop():,} samples" if len(counts) == 1 else ""
-    lines = (
-        f"networks on {first.dataset}: NV against depth",
-        f"{measured_title(first)}{samples}",
-    )
-    figure.suptitle("\n".join(fit(line, figure) for line in lines), fontsize=title_size(figure))
+    results = [pair.any_result for pair in pairs]
+    measured = measured_title(results, pairs[0].transformation, (result.samples for result in results))
+    set_lines(figure, f"networks on {pairs[0].dataset}: NV against depth", measured)
     return figure
-
-
-def _draw_depth(axes: Axes, pair: VariancePair, trained_on: str, group: str, index: int) -> None:
-    result, colour = pair.results[trained_on], NETWORK_COLOURS[index % len(NETWORK_COLOURS)]
-    depth = np.linspace(0, 100, len(result.layer_names)) if len(result.layer_names) > 1 else np.array([50.0])
-    draw_means(axes, result, group, colour, plain(pair.model), places=depth,
-               marker=NETWORK_MARKERS[index % len(NETWORK_MARKERS)])  # fmt: skip
 
 
 def accuracy_and_layers_figure(pair: VariancePair, width: float | None = None) -> Figure:

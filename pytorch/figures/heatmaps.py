@@ -1,6 +1,7 @@
-"""Heatmaps of both models and their difference: a column for each layer, a cell for each unit."""
+"""Heatmaps of a pair and its difference, or of any networks: a column for each layer, a cell for each unit."""
 
 import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,7 @@ from pytorch.figures.cells import (
     Cells,
     Scales,
     colour_cells,
+    common_top,
     differences,
     layer_cells,
     pair_scales,
@@ -30,19 +32,24 @@ from pytorch.figures.cells import (
     stack_columns,
 )
 from pytorch.figures.layer_axis import name_blocks, name_layers
+from pytorch.figures.networks import check_networks, count_networks, set_networks_title
 from pytorch.figures.style import (
     DIFFERENCE_COLOURS,
     MEAN_STEPS,
     MODEL_COLOURS,
     SCALE_COLOURS,
     TITLE_ROOM,
+    both_ends,
     difference_title,
     finish_scale,
     group_title,
     model_title,
+    network_style,
+    plain,
     set_title,
 )
 from pytorch.variance import VarianceResult
+from pytorch.variance.result import ALL
 
 MARGINS, WIDEST_ROW = 1.3, 13.0
 """Width of a panel outside its columns, and greatest width of panels side by side, in inches."""
@@ -59,8 +66,11 @@ TITLE_LETTERS = 40
 USUAL_PANEL = 2.4
 """Least width of a panel, in inches, unless the width of the figure is given."""
 
-MARK_LABEL = 1.9
-"""Width of the legend entry of a mark, in inches."""
+MARK_LABEL, MOST_COUNTS = 1.9, 3
+"""Width of the legend entry of a mark, in inches, and the greatest number of counts in it."""
+
+NAMES = 0.6
+"""Height of the names of layers below a row of panels, in inches."""
 
 NARROWEST_GAPPED = 0.05
 """Least width of columns with gaps, in inches; in narrower ones gaps would wash out the colours."""
@@ -114,32 +124,69 @@ def heatmap_figure(
     cells = {name: layer_cells(result, group) for name, result in pair.results.items()}
     if sort:
         cells = {name: sorted_cells(found) for name, found in cells.items()}
-    panels = [_model_panel(pair, name, group, cells[name], norm) for name in pair.results]
+    panels = [
+        _result_panel(result, model_title(pair, name, TITLE_ROOM), MODEL_COLOURS[name], group, cells[name], norm)
+        for name, result in pair.results.items()
+    ]
     scale = None
     if scales.difference is not None and pair.has_both:
         scale = Normalize(-scales.difference, scales.difference)
         panels.append(_difference_panel(pair, panels, cells, scale, sort))
-    figure, axes, pitch = _canvas(pair, len(panels), width)
-    for panel, places in zip(panels, axes, strict=True):
-        _draw_panel(panel, *places, pair.any_result, pitch)
-    _label_axes(axes, pair, pitch)
-    _add_scales(figure, axes, norm, scale)
-    _add_marks(figure, panels, "channels" if pair.aggregation == "none" else "units")
-    cell = ", means of channels" if pair.aggregation == "none" else ""
-    order = ", units sorted" if sort else ""
-    set_title(figure, pair, group_title(group) + cell + order, pair.any_result.sample_count(group))
+    figure = _draw_panels(panels, [pair.any_result] * len(panels), width, norm, scale)
+    set_title(figure, pair, _shown(pair.any_result, group, sort), pair.any_result.sample_count(group))
     return figure
 
 
-def _model_panel(pair: VariancePair, name: str, group: str, cells: Cells, norm: Normalize) -> Panel:
-    result = pair.results[name]
+def compare_heatmaps(
+    results: Mapping[str, VarianceResult],
+    group: str = ALL,
+    *,
+    varying: bool = False,
+    width: float | None = None,
+    sort: bool = False,
+) -> Figure:
+    """Draw the normalized variance of every unit of any networks, side by side on one colour scale.
+
+    Cells, colours and layer means are those of ``heatmap_figure``. The scale is common to all networks.
+
+    Args:
+        results: Results by name, with the same aggregation and transformations; their layers may differ.
+        group: ``"all"``, ``"stratified"`` or the name of a class.
+        varying: Whether the means leave out units that are constant or vary only by rounding.
+        width: Width of the figure in inches; None: as the layers need.
+        sort: Whether to sort the units of each layer by value.
+
+    Raises:
+        InputError: The results cannot be compared, or one of them does not have the group.
+    """
+    networks = check_networks(results, group)
+    norm, panels = Normalize(0, common_top(results.values())), []
+    for index, (name, result) in enumerate(networks):
+        cells = layer_cells(result, group)
+        colour, _, _ = network_style(index, len(networks))
+        panels.append(_result_panel(result, plain(both_ends(name, TITLE_ROOM)), colour, group,
+                                    sorted_cells(cells) if sort else cells, norm, varying))  # fmt: skip
+    figure = _draw_panels(panels, [result for _, result in networks], width, norm, wrapped=True)
+    shown = f"{count_networks(networks)}: {_shown(networks[0][1], group, sort)}"
+    set_networks_title(figure, networks, group, shown, varying)
+    return figure
+
+
+def _shown(result: VarianceResult, group: str, sort: bool) -> str:
+    cell = ", means of channels" if result.aggregation == "none" else ""
+    return group_title(group) + cell + (", units sorted" if sort else "")
+
+
+def _result_panel(
+    result: VarianceResult, title: str, colour: str, group: str, cells: Cells, norm: Normalize, varying: bool = False
+) -> Panel:
     coloured = [colour_cells(values, marks, norm, colormaps[SCALE_COLOURS]) for values, marks in cells]
     return Panel(
-        title=(f"{model_title(pair, name, TITLE_ROOM)}:", f"global mean {result.global_mean(group):.3f}"),
-        colour=MODEL_COLOURS[name],
+        title=(f"{title}:", f"global mean {result.global_mean(group, varying=varying):.3f}"),
+        colour=colour,
         picture=stack_columns([colours for colours, _ in coloured]),
-        means=list(result.layer_means(group).values()),
-        intervals=list(result.layer_intervals(group).values()),
+        means=list(result.layer_means(group, varying=varying).values()),
+        intervals=list(result.layer_intervals(group, varying=varying).values()),
         counts={mark: sum(counts[mark] for _, counts in coloured) for mark in MARKS},
     )
 
@@ -167,24 +214,63 @@ def _difference_panel(
     )
 
 
-def _canvas(pair: VariancePair, panels: int, width: float | None) -> tuple[Figure, list[tuple[Axes, Axes]], float]:
-    """Make the figure; return it with the axes of means and cells of each panel, and the width of a column."""
-    layers = len(pair.any_result.layer_names)
+def _draw_panels(
+    panels: list[Panel],
+    results: Sequence[VarianceResult],
+    width: float | None,
+    norm: Normalize,
+    scale: Normalize | None = None,
+    *,
+    wrapped: bool = False,
+) -> Figure:
+    """Draw panels with their colour scales and marks.
+
+    Args:
+        panels: Panels; with a scale of differences, the last is a difference.
+        results: Result whose layers a panel has, for each panel.
+        width: Width of the figure in inches; None: as the layers need.
+        norm: Scale of NV.
+        scale: Scale of differences.
+        wrapped: Whether panels that do not fit into a row fill several; otherwise they go below each other.
+    """
+    alike = len({(*result.layer_names, *result.layer_shapes) for result in results}) == 1
+    layers = max(len(result.layer_names) for result in results)
+    figure, axes, room = _canvas(layers, len(panels), width, wrapped, named_rows=not alike)
+    pitches = [room / (len(result.layer_names) + 1) for result in results]
+    for panel, places, result, pitch in zip(panels, axes, results, pitches, strict=True):
+        _draw_panel(panel, *places, result, pitch)
+    _share_scale_of_means([strip for (strip, _), panel in zip(axes, panels, strict=True) if panel.counts])
+    _label_axes(axes, results, pitches, alike)
+    _add_scales(figure, axes, norm, scale)
+    _add_marks(figure, panels, "channels" if results[0].aggregation == "none" else "units")
+    return figure
+
+
+def _canvas(
+    layers: int, panels: int, width: float | None, wrapped: bool, named_rows: bool
+) -> tuple[Figure, list[tuple[Axes, Axes]], float]:
+    """Make the figure; return it with the axes of means and cells of each panel, and the width of a panel."""
     usual = next(pitch for most, pitch in ((24, 0.22), (80, 0.15), (float("inf"), 0.085)) if layers <= most)
-    if width is None:
-        beside = panels * (MARGINS / 2 + layers * usual) <= WIDEST_ROW
-    else:
-        beside = width / panels >= max(NARROWEST_PANEL, NARROWEST_PITCH * (layers + 1) + MARGINS / panels)
-    columns = panels if beside else 1
+
+    def fits(columns: int) -> bool:
+        if width is None:
+            return columns * max(USUAL_PANEL, MARGINS / 2 + layers * usual) <= WIDEST_ROW
+        return width / columns >= max(NARROWEST_PANEL, NARROWEST_PITCH * (layers + 1) + MARGINS / columns)
+
+    columns = next(filter(fits, range(panels, 1, -1) if wrapped else [panels]), 1)
+    rows = -(-panels // columns)
+    columns = -(-panels // rows)  # full rows, but for the last
     if width is None:
         width = max(6.5, MARGINS + columns * max(USUAL_PANEL, 0.35 + layers * usual))
-    height = 5.2 if beside else 0.9 + 2.6 * panels
+    height = 5.2 if rows == 1 else 0.9 + 2.6 * rows + (NAMES * (rows - 1) if named_rows else 0)
     figure = Figure(figsize=(width, height), layout="constrained")
-    rows = 1 if beside else panels
     grid = figure.subplots(2 * rows, columns, squeeze=False, gridspec_kw={"height_ratios": [1, 5] * rows})
     figure.get_layout_engine().set(hspace=0.01, h_pad=0.02, wspace=0.02)
-    strips, maps = grid[0::2].ravel(), grid[1::2].ravel()
-    return figure, list(zip(strips, maps, strict=True)), (width - MARGINS) / columns / (layers + 1)
+    places = list(zip(grid[0::2].ravel(), grid[1::2].ravel(), strict=True))
+    for unused in places[panels:]:
+        for axes in unused:
+            axes.remove()
+    return figure, places[:panels], (width - MARGINS) / columns
 
 
 def _draw_panel(panel: Panel, strip: Axes, cells: Axes, result: VarianceResult, pitch: float) -> None:
@@ -218,28 +304,31 @@ def _draw_panel(panel: Panel, strip: Axes, cells: Axes, result: VarianceResult, 
     strip.set_title(title, fontsize=TITLE_SIZE * min(1, room), loc="left", pad=15 if blocks else 4)
 
 
-def _label_axes(axes: list[tuple[Axes, Axes]], pair: VariancePair, pitch: float) -> None:
-    """Name layers and axes at the edges of the figure, and give the panels of models one scale of means."""
-    result = pair.any_result
-    of_models = [strip for strip, _ in axes[: len(pair.results)]]
-    top = max(strip.get_ylim()[1] for strip in of_models) or 1
-    for strip in of_models:
+def _share_scale_of_means(strips: Sequence[Axes]) -> None:
+    top = max(strip.get_ylim()[1] for strip in strips) or 1
+    for strip in strips:
         strip.set_ylim(0, top)
-    shapes = ["×".join(map(str, shape)) for shape in result.layer_shapes]
-    for strip, cells in axes:
-        spec = cells.get_subplotspec()
-        if spec.is_last_row():
+
+
+def _label_axes(
+    axes: list[tuple[Axes, Axes]], results: Sequence[VarianceResult], pitches: Sequence[float], alike: bool
+) -> None:
+    """Name axes at the edges of the figure; and layers there too, or below each panel if they are not alike."""
+    columns = axes[0][0].get_subplotspec().get_gridspec().ncols
+    for index, ((strip, cells), result, pitch) in enumerate(zip(axes, results, pitches, strict=True)):
+        if not alike or index + columns >= len(axes):
+            shapes = ["×".join(map(str, shape)) for shape in result.layer_shapes]
             name_layers(cells, result.layer_names, pitch, shapes)
         else:
             cells.set_xticks([])
-        if spec.is_first_col():
-            cells.set_ylabel("channels" if pair.aggregation == "none" else "units", fontsize=8)
+        if cells.get_subplotspec().is_first_col():
+            cells.set_ylabel("channels" if result.aggregation == "none" else "units", fontsize=8)
             strip.set_ylabel("layer\nmean", fontsize=7)
 
 
 def _add_scales(figure: Figure, axes: list[tuple[Axes, Axes]], norm: Normalize, scale: Normalize | None) -> None:
     maps = [cells for _, cells in axes]
-    beside = not maps[-1].get_subplotspec().is_first_col()
+    beside = maps[0].get_subplotspec().get_gridspec().ncols > 1
     place = {"location": "bottom", "aspect": 45, "fraction": 0.05} if beside else {"aspect": 25, "fraction": 0.03}
     colours = colormaps[SCALE_COLOURS].with_extremes(over=MARKS[ABOVE])
     models = maps if scale is None else maps[:-1]
@@ -252,12 +341,13 @@ def _add_scales(figure: Figure, axes: list[tuple[Axes, Axes]], norm: Normalize, 
 
 
 def _add_marks(figure: Figure, panels: list[Panel], what: str) -> None:
-    """Explain the marks that occur, with the number of cells that have them."""
+    """Explain the marks that occur, with the number of cells that have them, in each panel or in many together."""
     shown = []
     for mark, colour in MARKS.items():
-        counts = [str(panel.counts[mark]) for panel in panels if panel.counts]
-        if set(counts) != {"0"}:
-            shown.append(Patch(facecolor=colour, edgecolor="#666666", label=f"{mark}: {' | '.join(counts)} {what}"))
+        counts = [panel.counts[mark] for panel in panels if panel.counts]
+        if any(counts):
+            label = " | ".join(map(str, counts if len(counts) <= MOST_COUNTS else [sum(counts)]))
+            shown.append(Patch(facecolor=colour, edgecolor="#666666", label=f"{mark}: {label} {what}"))
     if shown:
         columns = min(len(shown), max(1, int(figure.get_figwidth() / MARK_LABEL)))
         figure.legend(handles=shown, loc="outside lower left", ncols=columns, fontsize=7, frameon=False,

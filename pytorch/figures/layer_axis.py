@@ -1,12 +1,13 @@
 """An axis of layers, with legible names grouped by the blocks of the network."""
 
+import math
 import re
 from collections.abc import Sequence
 from itertools import groupby
 
 from matplotlib.axes import Axes
 
-from pytorch.figures.style import plain
+from pytorch.figures.style import both_ends, plain
 
 POINTS_PER_INCH = 72
 LARGEST_NAME, SMALLEST_NAME = 7.0, 4.0
@@ -16,7 +17,7 @@ GAP = 0.015
 """Space on each side of the bracket of a block, in inches."""
 
 WIDTH_OF_LETTER = 0.62
-"""Width of a letter in the name of a block, relative to the font size."""
+"""Width of a letter, relative to the font size."""
 
 
 def split_name(layer: str) -> tuple[str, str]:
@@ -64,6 +65,23 @@ def name_layers(axes: Axes, layers: Sequence[str], pitch: float, suffixes: Seque
     labels = names if suffixes is None else [f"{n}  {s}" for n, s in zip(names, suffixes, strict=True)]
     axes.set_xticks(range(len(layers)), map(plain, labels), rotation=90, fontsize=size)
     axes.tick_params(axis="x", length=2, pad=1)
+
+
+def name_rows(axes: Axes, layers: Sequence[str], pitch: float, room: float) -> None:
+    """Put the names of layers at the y axis: of every layer or, if these are too close, of every second and so on.
+
+    Args:
+        axes: Axes with layers at 0, 1, ...
+        layers: Names of the layers.
+        pitch: Distance between two layers in inches.
+        room: Width of the names in inches.
+    """
+    step = math.ceil(SMALLEST_NAME / (0.9 * pitch * POINTS_PER_INCH))
+    size = min(LARGEST_NAME, 0.9 * pitch * step * POINTS_PER_INCH)
+    letters = int(room * POINTS_PER_INCH / (WIDTH_OF_LETTER * size))
+    names = [plain(both_ends(layer, letters)) for layer in layers[::step]]
+    axes.set_yticks(range(0, len(layers), step), names, fontsize=size)
+    axes.tick_params(axis="y", length=2, pad=1)
 
 
 def name_blocks(axes: Axes, layers: Sequence[str], pitch: float, size: float = 6.5) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -41,6 +42,8 @@ LEGEND_SIZE, LEGEND_MARK = 7.5, 0.6
 HOLLOW = "hollow: some units constant or of rounding alone"
 """Meaning of a hollow marker."""
 
+HOLLOW_STYLE = {"s": 9, "facecolors": "white", "linewidths": 0.7, "zorder": 3}
+
 MARGINS = 1.0
 """Width outside the layers, in inches."""
 
@@ -65,11 +68,11 @@ def layers_figure(pair: VariancePair, controls: Sequence[VariancePair] = (), wid
         for group in result.groups[:2]:
             label = f"{model_title(pair, trained_on)}, {group_title(group)}"
             draw_means(ratio, result, group, MODEL_COLOURS[trained_on], label, line=LINES[group])
-            hollow |= _hollow_markers(ratio, result, group, MODEL_COLOURS[trained_on])
+            hollow |= hollow_markers(ratio, result, group, MODEL_COLOURS[trained_on])
         for axes, quantity in zip(absolute, ("transformation", "sample"), strict=True):
             draw_means(axes, result, ALL, MODEL_COLOURS[trained_on], quantity=quantity)
     if hollow:
-        _draw_hollow(ratio, [], [], "#555555", HOLLOW)
+        explain_hollow(ratio)
     for control in controls:
         for trained_on, found in control.results.items():
             lines = CONTROL_LINES[control.control].items() if found.layer_names == result.layer_names else ()
@@ -107,13 +110,13 @@ def classes_figure(pair: VariancePair, width: float | None = None) -> Figure:
             colour = class_colour(index, len(result.classes))
             axes.plot(list(result.layer_means(name).values()), color=colour, linewidth=1, marker=".", markersize=4,
                       label=class_label(name))  # fmt: skip
-            hollow |= named and _hollow_markers(axes, result, name, colour)
+            hollow |= named and hollow_markers(axes, result, name, colour)
         summary = STRATIFIED if result.classes else ALL
         axes.plot(list(result.layer_means(summary).values()), "k--", label=group_title(summary))
         _finish(axes, f"NV, {model_title(pair, trained_on, TITLE_ROOM)}")
     panels[0].set_ylim(bottom=0)  # last, because it ends automatic scaling
     if hollow:
-        _draw_hollow(panels[0], [], [], "#555555", textwrap.fill(HOLLOW, CLASS_ROOM))
+        explain_hollow(panels[0], CLASS_ROOM)
     class_legend(panels[0], len(pair.any_result.classes))
     _name(panels, pair, figure)
     set_title(figure, pair, "layer means, class by class", result.samples)
@@ -131,6 +134,7 @@ def draw_means(
     line: str = "-",
     places: Sequence[float] | None = None,
     marker: str = "o",
+    varying: bool = False,
 ) -> None:
     """Draw layer means as a line inside the band of their confidence intervals.
 
@@ -144,9 +148,10 @@ def draw_means(
         line: Style of the line.
         places: Places of the layers; None: 0, 1, ...
         marker: Marker of a layer.
+        varying: Whether to leave out units that are constant or vary only by rounding.
     """
-    means = list(result.layer_means(group, quantity).values())
-    low, high = np.transpose([*result.layer_intervals(group, quantity).values()])
+    means = list(result.layer_means(group, quantity, varying=varying).values())
+    low, high = np.transpose([*result.layer_intervals(group, quantity, varying=varying).values()])
     if quantity != "normalized":
         low = np.where(low > 0, low, np.nan)  # a logarithmic axis would cut a band that reaches 0 askew
     places = range(len(means)) if places is None else places
@@ -154,20 +159,28 @@ def draw_means(
     axes.plot(places, means, line, color=colour, marker=marker, markersize=2.5, linewidth=1.2, label=label)
 
 
-def _hollow_markers(axes: Axes, result: VarianceResult, group: str, colour: str | tuple[float, ...]) -> bool:
+def hollow_markers(
+    axes: Axes,
+    result: VarianceResult,
+    group: str,
+    colour: str | tuple[float, ...],
+    places: Sequence[float] | None = None,
+    marker: str = "o",
+) -> bool:
     """Make markers hollow where units are constant or vary by rounding alone; return whether there is any."""
     constant, rounding = result.constant_units(group), result.rounding_units(group)
     means = result.layer_means(group).items()
     found = [(place, mean) for place, (name, mean) in enumerate(means) if (constant[name] | rounding[name]).any()]
     if found:
-        _draw_hollow(axes, *zip(*found, strict=True), colour)
+        chosen, values = zip(*found, strict=True)
+        chosen = chosen if places is None else np.asarray(places)[list(chosen)]
+        axes.scatter(chosen, values, marker=marker, edgecolors=[colour], **HOLLOW_STYLE)
     return bool(found)
 
 
-def _draw_hollow(
-    axes: Axes, places: Sequence[float], means: Sequence[float], colour: str | tuple[float, ...], label: str = ""
-) -> None:
-    axes.scatter(places, means, s=9, facecolors="white", edgecolors=[colour], linewidths=0.7, zorder=3, label=label)
+def explain_hollow(axes: Axes, room: int = len(HOLLOW)) -> PathCollection:
+    """Add an entry to the legend, in lines of ``room`` characters, and return its handle."""
+    return axes.scatter([], [], edgecolors="#555555", label=textwrap.fill(HOLLOW, room), **HOLLOW_STYLE)
 
 
 def _scale_by_decades(axes: Axes) -> None:

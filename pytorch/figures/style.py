@@ -1,6 +1,7 @@
 """Colours, titles and legends that all figures share."""
 
 import textwrap
+from collections.abc import Iterable, Sequence
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -11,13 +12,17 @@ from matplotlib.ticker import MaxNLocator
 
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.experiments.vocabulary import PAIR, RANDOM_WEIGHTS, ROTATED, SHUFFLED, UNROTATED, UNTRAINED
+from pytorch.variance import VarianceResult
 from pytorch.variance.result import ALL, STRATIFIED
 
 MODEL_COLOURS = {UNROTATED: "#0072B2", ROTATED: "#D55E00", UNTRAINED: "#777777"}
 """Blue and vermilion of Okabe & Ito, which colour-blind readers can distinguish, and grey."""
 
 NETWORK_COLOURS, NETWORK_MARKERS = ("#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9"), "osD^vPX"
-"""Colours and markers of networks: the colours of Okabe & Ito that no model of a pair has."""
+"""Colours and markers of a few networks: the colours of Okabe & Ito that no model of a pair has."""
+
+NETWORK_LINES = "-", "--", ":"
+"""Lines of networks that share a colour."""
 
 CLASS_COLOURS = (
     "#004BFF", "#00D2C3", "#5A2D00", "#A596FF", "#69781E", "#3C0F5A", "#C39678", "#005A4B", "#B4C300", "#D24B87",
@@ -74,19 +79,34 @@ def group_title(group: str) -> str:
 def set_title(figure: Figure, pair: VariancePair, shown: str, samples: int) -> None:
     """Put a title above a figure: what was measured, and which part is shown."""
     control = f" ({CONTROL_TITLES[pair.control]})" if pair.control else ""
-    lines = f"{pair.model} on {pair.dataset}{control}: {shown}", f"{measured_title(pair)}, {samples:,} samples"
+    measured = measured_title([pair.any_result], pair.transformation, [samples])
+    set_lines(figure, f"{pair.model} on {pair.dataset}{control}: {shown}", measured)
+
+
+def set_lines(figure: Figure, *lines: str) -> None:
+    """Put lines above a figure as its title."""
     figure.suptitle("\n".join(fit(line, figure) for line in lines), fontsize=title_size(figure))
 
 
-def measured_title(pair: VariancePair) -> str:
-    """Describe how a pair was measured: transformations, aggregation, and settings that are not the defaults."""
-    result = pair.any_result
+def measured_title(results: Sequence[VarianceResult], transformation: str, samples: Iterable[int]) -> str:
+    """Describe how results were measured: transformations, aggregation, and settings that are not the defaults.
+
+    Args:
+        results: Results with the same transformations and aggregation; settings that differ are left out.
+        transformation: Name of the transformations.
+        samples: Numbers of samples, left out if they differ.
+    """
+    first, counts = results[0], set(samples)
+    dispersions, precisions, tolerances = (
+        {getattr(result, name) for result in results} for name in ("dispersion", "precision", "tolerance")
+    )
     parts = [
-        f"{len(result.transformations)} {transformation_title(pair)}",
-        f"aggregation {pair.aggregation}",
-        f"dispersion {result.dispersion}" if result.dispersion != "std" else "",
-        f"precision {result.precision}" if result.precision != "fp32" else "",
-        f"tolerance {result.tolerance:g}" if result.tolerance is not None else "",
+        f"{len(first.transformations)} {TRANSFORMATION_TITLES.get(transformation, transformation)}",
+        f"aggregation {first.aggregation}",
+        f"dispersion {first.dispersion}" if dispersions == {first.dispersion} != {"std"} else "",
+        f"precision {first.precision}" if precisions == {first.precision} != {"fp32"} else "",
+        f"tolerance {first.tolerance:g}" if tolerances == {first.tolerance} != {None} else "",
+        f"{counts.pop():,} samples" if len(counts) == 1 else "",
     ]
     return ", ".join(filter(None, parts))
 
@@ -100,11 +120,6 @@ def difference_title(pair: VariancePair, how: str = "") -> tuple[str, str]:
     """Describe a difference: which model is subtracted from which, and the meaning of the colours."""
     first, second = (class_label(pair.name(name), TITLE_ROOM) for name in PAIR)
     return f"{second} − {first}{how}", "(blue: less)"
-
-
-def transformation_title(pair: VariancePair) -> str:
-    """Name the transformations of a measurement, in the plural."""
-    return TRANSFORMATION_TITLES.get(pair.transformation, pair.transformation)
 
 
 def title_size(figure: Figure) -> float:
@@ -153,6 +168,29 @@ def class_label(name: str, room: int = CLASS_ROOM) -> str:
     """
     name = " ".join(name.split())
     return plain(name if len(name) <= room else f"{name[: room - 1]}…")
+
+
+def both_ends(name: str, room: int) -> str:
+    """Shorten a name in the middle to at most ``room`` characters, because paths and variants differ at their ends.
+
+    >>> both_ends("runs/seed 1/epoch 10.pt", 12)
+    'runs/…h 10.pt'
+    """
+    name = " ".join(name.split())
+    return name if len(name) <= room else f"{name[: (room - 1) // 2]}…{name[-(room // 2) :]}"
+
+
+def network_label(name: str) -> str:
+    """Write the name of a network on at most two lines."""
+    shorter = (textwrap.wrap(both_ends(name, room), CLASS_ROOM) for room in range(2 * CLASS_ROOM, 0, -1))
+    return plain("\n".join(next(lines for lines in shorter if len(lines) <= 2)))
+
+
+def network_style(index: int, count: int) -> tuple[str, str, str]:
+    """Return colour, marker and line of a network among ``count``."""
+    colours = NETWORK_COLOURS if count <= len(NETWORK_COLOURS) else CLASS_COLOURS
+    lines = NETWORK_LINES[index // len(colours) % len(NETWORK_LINES)]
+    return colours[index % len(colours)], NETWORK_MARKERS[index % len(NETWORK_MARKERS)], lines
 
 
 def class_colour(index: int, count: int) -> tuple[float, ...]:
