@@ -110,7 +110,7 @@ def test_every_block_is_of_a_kind_that_is_tested(page):
 def test_the_examples_run(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     network, definition = blocks("README.md", "python")
-    drawing, reading, saving, choosing = blocks("docs/python.md", "python")
+    drawing, comparing, reading, saving, choosing = blocks("docs/python.md", "python")
     assert {page for page in PAGES if blocks(page, "python")} == {"README.md", "docs/python.md"}
     assert len([line for line in network.splitlines() if line]) <= 12
     names = {}
@@ -119,6 +119,8 @@ def test_the_examples_run(capsys, tmp_path, monkeypatch):
     assert len(re.findall(r"^[0-4] +\d\.\d{3}$", out, re.MULTILINE)) == 4
     exec(compile(drawing, "docs/python.md", "exec"), names)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["heatmap.png", "layers.pdf"]
+    exec(compile(comparing, "docs/python.md", "exec"), names)
+    assert {"networks.png", "heatmaps.png", "series.png"} <= {path.name for path in tmp_path.iterdir()}
     capsys.readouterr()
     exec(compile(reading, "docs/python.md", "exec"), names)
     assert str(names["result"]) in capsys.readouterr().out
