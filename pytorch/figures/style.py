@@ -173,8 +173,8 @@ def class_label(name: str, room: int = CLASS_ROOM) -> str:
 def both_ends(name: str, room: int) -> str:
     """Shorten a name in the middle to at most ``room`` characters, because paths and variants differ at their ends.
 
-    >>> both_ends("runs/seed 1/epoch 10.pt", 12)
-    'runs/…h 10.pt'
+    >>> both_ends("runs/seed 1/epoch_10.pt", 12)
+    'runs/…_10.pt'
     """
     name = " ".join(name.split())
     return name if len(name) <= room else f"{name[: (room - 1) // 2]}…{name[-(room // 2) :]}"
