@@ -39,7 +39,7 @@ FEW_DECADES = 2
 LEGEND_SIZE, LEGEND_MARK = 7.5, 0.6
 """Font size of a legend in points, and width of its line samples in inches."""
 
-HOLLOW = "hollow: some units constant or of rounding alone"
+HOLLOW = "hollow: some units are constant or rounding only"
 """Meaning of a hollow marker."""
 
 HOLLOW_STYLE = {"s": 9, "facecolors": "white", "linewidths": 0.7, "zorder": 3}
