@@ -15,7 +15,7 @@ from pytorch.figures import compare, compare_heatmaps, save_figure, series_figur
 from pytorch.figures.cells import ABOVE, MARKS, UNDEFINED
 
 DRAW = [compare, compare_heatmaps, series_figure]
-HOLLOW = "hollow: some units constant"
+HOLLOW = "hollow: some units are constant"
 
 
 def networks(count, layers=4):

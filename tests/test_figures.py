@@ -308,7 +308,7 @@ def test_layer_plots_draw_the_layer_means(pair):
 
 def test_markers_are_hollow_where_units_do_not_vary(pair):
     """A unit of conv is 0/0, and one of linear is of rounding alone."""
-    told = "some units constant or of rounding alone"
+    told = "some units are constant or rounding only"
     mixed = of_both(pair, rounding=np.array([0.0, 0.0, 1.5, 0.0]))
     figure = layers_figure(mixed)
     hollow = next(found for found in figure.axes[0].collections if isinstance(found, PathCollection))
