@@ -432,6 +432,15 @@ def no_such_thing():
     raise RuntimeError("no such thing")
 
 
+def test_a_network_with_two_inputs_is_refused_in_a_line():
+    class TwoInputs(torch.nn.Module):
+        def forward(self, first, second):
+            return first + second
+
+    with pytest.raises(InputError, match=r"the model cannot take batches of shape \(4, 1, 8, 8\) \(.*second"):
+        measure_variance(TwoInputs(), torch.rand(4, 1, 8, 8), None, rotations(2))
+
+
 @pytest.mark.parametrize(
     ("shape", "message"),
     [

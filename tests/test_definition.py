@@ -5,6 +5,7 @@ import pytest
 import torch
 from oracle import AGGREGATE, assert_agrees, st_matrices
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from pytorch.errors import InputError
 from pytorch.models import MODELS, build_model
@@ -128,6 +129,12 @@ def test_batches_of_an_iterable_come_in_several_forms(reusing_model, images, lab
 def test_batches_of_an_iterable_in_other_forms_are_refused(reusing_model, batch, message):
     with pytest.raises(InputError, match=message):
         measure_variance(reusing_model, [batch], None, rotations(3))
+
+
+@pytest.mark.parametrize("form", [TensorDataset, lambda images, labels: {"image": images, "label": labels}])
+def test_samples_that_are_no_batches_are_refused(reusing_model, images, labels, form):
+    with pytest.raises(InputError, match=r"images is a (TensorDataset|dict), not an iterable of batches: wrap"):
+        measure_variance(reusing_model, form(images, labels), None, rotations(3))
 
 
 def test_unlabelled_samples_have_no_classes(reusing_model, images, labels):

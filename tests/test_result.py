@@ -165,6 +165,11 @@ def test_a_result_prints_as_a_table():
         "linear      2  3.000 ± 0.031  2.250 ± 0.041         0         0",
         "all         4  1.500 ± 0.032  1.750 ± 0.042         1         0",
     ]
+    unusual = {"samples_offered": 8, "dispersion": "variance", "precision": "bf16", "tolerance": 0.1, "shuffled": True}
+    assert str(result(**unusual)).startswith(
+        "6 of 8 samples, 2 transformations, aggregation mean, dispersion variance, precision bf16, tolerance 0.1, "
+        "SHUFFLED control\n"
+    )
     unlabelled = {"classes": [], "class_counts": np.zeros(0, np.int64), "tv_classes": np.zeros((0, 4))}
     alone = result(**unlabelled, sv_classes=np.zeros((0, 4)), rounding=np.array([5.0, 5, 0, 0]))
     assert str(alone).splitlines()[1:3] == [

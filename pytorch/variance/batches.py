@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset
 
 from pytorch.errors import InputError
 
@@ -66,6 +67,10 @@ def in_batches(
     Raises:
         InputError: Shapes or labels do not fit; or, while iterating over the batches, images are not finite.
     """
+    if isinstance(images, Mapping) or (isinstance(images, Dataset) and not isinstance(images, IterableDataset)):
+        kind = type(images).__name__
+        raise InputError(f"images is a {kind}, not an iterable of batches: wrap a data set in a DataLoader, or pass "
+                         "tensors as images and labels")  # fmt: skip
     if not isinstance(images, (Tensor, np.ndarray)):
         if labels is not None:
             raise InputError("labels must be None if images is an iterable: its batches are (images, labels)")

@@ -27,7 +27,15 @@ def text_table(result: "VarianceResult") -> str:
 
 def summary(result: "VarianceResult") -> str:
     """Say in one line how a result was measured."""
-    return f"{result.samples} samples, {len(result.transformations)} transformations, aggregation {result.aggregation}"
+    offered = result.samples_offered
+    parts = [
+        f"{result.samples} samples" if offered in (None, result.samples) else f"{result.samples} of {offered} samples",
+        f"{len(result.transformations)} transformations",
+        f"aggregation {result.aggregation}",
+    ]
+    usual = {"dispersion": "std", "precision": "fp32", "tolerance": None}
+    parts += [f"{name} {getattr(result, name)}" for name, value in usual.items() if getattr(result, name) != value]
+    return ", ".join([*parts, *(["SHUFFLED control"] if result.shuffled else [])])
 
 
 def _row(name: str, counts: list[int], estimates: list[tuple[float, float]]) -> list[str]:

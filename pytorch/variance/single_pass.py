@@ -129,8 +129,8 @@ def _rows(calls: list[Callable[[Tensor], Tensor]], inputs: Tensor) -> list[Tenso
     """Activations of each model for a batch, (B, U)."""
     try:
         return [call(inputs) for call in calls]
-    except RuntimeError as error:
-        if isinstance(error, ReportedError) or (inputs.is_floating_point() and inputs.ndim == 4):
+    except (RuntimeError, TypeError) as error:
+        if isinstance(error, (ReportedError, torch.OutOfMemoryError)) or "out of memory" in str(error):
             raise
         kind = f"batches of shape {tuple(inputs.shape)}"
         if not inputs.is_floating_point():
