@@ -197,7 +197,8 @@ def _report(found: Findings, figures: int, drawn: int, stale: list[Path]) -> Non
         print(f"{one_line(what)}: not counted in the claims, because its samples, steps, precision or training "
               "differ from those of the first seed")  # fmt: skip
     for folder, count in Counter(path.parent for path in stale).items():
-        print(f"figures of results that no longer exist, left out of the page: {count} in {folder}")
+        print(f"figures that match no present result, left out of the page: {count} in {folder}; without --only, those "
+              "of present results are drawn again")  # fmt: skip
 
 
 if __name__ == "__main__":

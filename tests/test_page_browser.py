@@ -212,6 +212,8 @@ def test_the_page_opens_with_the_picture_of_the_readme(opened):
     assert again.locator("#what").text_content().startswith("simple_conv on digits")
     assert not again.locator("#sort").is_checked()
     assert not opened([pair_of()]).locator("#sort").is_checked()
+    page = opened([pair_of(transformation="brightness"), pair_of()])
+    assert page.locator("#what").text_content() == "simple_conv on digits: rotation, mean, all samples"
 
 
 def test_extreme_layers_are_listed_in_order_and_once(opened):

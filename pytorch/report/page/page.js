@@ -2,7 +2,7 @@
 
 const FIELDS = ["model", "dataset", "transformation", "aggregation"];
 const field = (name) => document.getElementById(name);
-// What the page opens with where it was measured: the picture of the README.
+// What the page opens with, as far as it was measured: the picture of the README.
 const START = { model: "simple_conv", dataset: "mnist", transformation: "rotation", aggregation: "mean" };
 const selection = { model: "", dataset: "", transformation: "", aggregation: "", group: "all", compare: "", sort: false };
 
@@ -152,10 +152,10 @@ function filterRows() {
 // The address keeps the selection, so that a view can be linked to.
 function selectFromAddress() {
   const found = new URLSearchParams(location.hash.slice(1));
-  const start = DATA.measurements.find((measured) => FIELDS.every((name) => measured[name] === START[name]));
-  const defaults = { ...(start ?? DATA.measurements[0]), group: "all", compare: "" };
+  const start = nearest(START, "model");
+  const defaults = { ...start, group: "all", compare: "" };
   const changes = Object.fromEntries([...FIELDS, "group", "compare"].map((name) => [name, found.get(name) ?? defaults[name] ?? ""]));
-  select({ ...changes, sort: found.size ? found.get("sort") === "1" : Boolean(start) }, "model");
+  select({ ...changes, sort: found.size ? found.get("sort") === "1" : FIELDS.every((name) => start?.[name] === START[name]) }, "model");
 }
 
 function keepInAddress() {
