@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -120,8 +120,8 @@ def groups_shown(pair: VariancePair) -> list[str]:
     return [group for group in MEASURES if group in pair.any_result.groups]
 
 
-def csv_text(pairs: Sequence[VariancePair]) -> str:
-    """Write all rows of all measurements as CSV.
+def csv_text(pairs: Sequence[VariancePair], groups: Container[str] | None = None) -> str:
+    """Write the rows of all measurements as CSV; of some groups alone, unless these are None.
 
     Floats keep their last bit; NaN and None are empty. An apostrophe precedes text that a spreadsheet would take for
     a formula.
@@ -129,7 +129,10 @@ def csv_text(pairs: Sequence[VariancePair]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(ResultRow._fields)
-    writer.writerows(map(_field, row) for pair in pairs for rows in rows_of(pair).values() for row in rows)
+    for pair in pairs:
+        for (_, group, _), rows in rows_of(pair).items():
+            if groups is None or group in groups:
+                writer.writerows(map(_field, row) for row in rows)
     return text.getvalue()
 
 

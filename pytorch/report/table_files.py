@@ -1,8 +1,6 @@
 """Tables as files: CSV, Markdown and LaTeX."""
 
-import csv
 import gzip
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from pytorch.variance.result import ALL, STRATIFIED
 def write_tables(folder: Path, pairs: Sequence[VariancePair], tables: Sequence[Table], command: str) -> list[Path]:
     """Write ``results.csv``, ``results.md``, ``results.tex`` and ``results.csv.gz``.
 
+    The compressed CSV has the rows over all samples and stratified alone.
     The same measurements give the same bytes.
 
     Args:
@@ -39,21 +38,12 @@ def write_tables(folder: Path, pairs: Sequence[VariancePair], tables: Sequence[T
     }
     for path, text in texts.items():
         with whole_file(path) as file:
-            file.write(text.encode("utf-8", "backslashreplace"))
-    return [*texts, compress_summary(folder / "results.csv")]
+            file.write(_encoded(text))
+    summary = folder / "results.csv.gz"
+    with whole_file(summary) as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+        packed.write(_encoded(csv_text(pairs, groups=(ALL, STRATIFIED))))
+    return [*texts, summary]
 
 
-def compress_summary(table: Path) -> Path:
-    """Write the rows of ``results.csv`` over all samples and stratified to ``results.csv.gz``, and return its path.
-
-    Raises:
-        FileError: The file cannot be written.
-    """
-    head, *rows = csv.reader(io.StringIO(table.read_bytes().decode(), newline=""))
-    group, text = head.index("group"), io.StringIO(newline="")
-    kept = [head, *(row for row in rows if row[group] in (ALL, STRATIFIED))]
-    csv.writer(text, lineterminator="\n").writerows(kept)
-    path = table.with_name(f"{table.name}.gz")
-    with whole_file(path) as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
-        packed.write(text.getvalue().encode())
-    return path
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
