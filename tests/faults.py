@@ -339,7 +339,7 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
     ),
     "a folder of images is known by names alone": (
         "tests/test_bad_input.py::test_images_that_changed_under_their_names_are_other_data",
-        [("pytorch.datasets.image_folder._fingerprint", '{path.relative_to(folder)} {content}', '{path.relative_to(folder)}')],
+        [("pytorch.datasets.image_files.fingerprint_of", '{path.relative_to(folder)} {content}', '{path.relative_to(folder)}')],
     ),
     "a model in the place of the other is taken for it": (
         "tests/test_bad_input.py::test_a_model_in_the_place_of_the_other_is_not_taken_for_it",
