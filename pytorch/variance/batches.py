@@ -1,13 +1,15 @@
 """Split samples into batches, in a balanced order and with checked labels."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, default_collate
 
 from pytorch.errors import InputError
 
@@ -36,12 +38,12 @@ class Samples:
     """Samples to measure on, batch by batch.
 
     Attributes:
-        batches: Batches, which can be iterated over only once.
-        total: Number of samples, if known.
+        batches: Batches, which can be iterated over only once. Closing them stops what prepares the next ones.
+        total: Number of samples, if known; samples whose total is known can be gone through again.
         classes: Number of classes, if known.
     """
 
-    batches: Iterator[Batch]
+    batches: Generator[Batch, None, None]
     total: int | None
     classes: int | None
 
@@ -74,8 +76,8 @@ def in_batches(
     if not isinstance(images, (Tensor, np.ndarray)):
         if labels is not None:
             raise InputError("labels must be None if images is an iterable: its batches are (images, labels)")
-        given = (batch for batch in _checked(images, class_count) if len(batch.images))
-        return Samples(map(_finite, given), None, None)
+        total = total_of(images)
+        return Samples(_checked(images, class_count, total), total, None)
     images = _as_tensor(images)
     _check_axes(images)
     if labels is not None and np.ndim(labels) == 1 and len(labels) != len(images):
@@ -83,8 +85,28 @@ def in_batches(
     labels = checked_labels(labels, len(images), class_count)
     order = balanced_order(labels, seed)
     parts = order.tensor_split(-(-len(order) // batch_size) or 1)
-    batches = (Batch(images[part.to(images.device, non_blocking=True)], labels[part]) for part in parts if len(part))
-    return Samples(map(_finite, batches), len(order), len(labels.unique()))
+    batches = (
+        _finite(Batch(images[part.to(images.device, non_blocking=True)], labels[part])) for part in parts if len(part)
+    )
+    return Samples(batches, len(order), len(labels.unique()))
+
+
+def total_of(batches: Iterable[Any]) -> int | None:
+    """Number of samples of an iterable of batches, where it is certain; None: unknown.
+
+    It is certain if the iterable can be gone through again and has a whole number ``samples``; or if it is a DataLoader
+    that keeps every sample of a sampler of known length, as those with a function of their own to collate may not.
+
+    >>> total_of(DataLoader([1, 2, 3], batch_size=2)), total_of(DataLoader([1, 2, 3], batch_size=2, drop_last=True))
+    (3, None)
+    """
+    samples = getattr(batches, "samples", None)
+    if isinstance(samples, Integral) and not isinstance(samples, bool) and not isinstance(batches, Iterator):
+        return int(samples)
+    if type(batches) is DataLoader and type(batches.batch_sampler) is BatchSampler and not batches.drop_last:
+        with suppress(TypeError):  # samplers without a length, such as those of an IterableDataset
+            return len(batches.sampler) if batches.collate_fn is default_collate else None
+    return None
 
 
 def _finite(batch: Batch) -> Batch:
@@ -100,12 +122,18 @@ def _finite(batch: Batch) -> Batch:
     return batch
 
 
-def _checked(batches: Iterable[Any], class_count: int | None) -> Iterator[Batch]:
+def _checked(batches: Iterable[Any], class_count: int | None, total: int | None) -> Generator[Batch, None, None]:
+    count = 0
     for batch in batches:
         images, labels = _images_and_labels(batch)
         images = _as_tensor(images)
         _check_axes(images)
-        yield Batch(images, checked_labels(labels, len(images), class_count))
+        labels = checked_labels(labels, len(images), class_count)
+        count += len(images)
+        if total is not None and count > total:
+            raise InputError(f"the batches have more than the {total} samples that {type(batches).__name__} announces")
+        if len(images):
+            yield _finite(Batch(images, labels))
 
 
 def _images_and_labels(batch: Any) -> tuple[Any, Any]:

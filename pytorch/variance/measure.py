@@ -3,7 +3,7 @@
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import chain
 from numbers import Integral, Real
 from typing import Any
@@ -68,7 +68,8 @@ def measure_variance(
         images: Samples (N, C, H, W) or (N, ...) with any number of axes (signals, volumes, tokens), uint8 or floating
             point; or an iterable of batches. A batch is images, (images, labels), or a mapping with ``image``,
             ``images`` or ``pixel_values`` and ``label`` or ``labels``. A tensor is visited in random order, balanced
-            by class; an iterable in its own order, which the error bars assume to be random.
+            by class; an iterable in its own order, which the error bars assume to be random. If it can be gone
+            through again, its attribute ``samples`` may tell how many samples it has, as a DataLoader does by itself.
         labels: Class labels (N,), integers, or None. Must be None for an iterable, whose batches contain labels.
             Unlabelled samples count only in the group ``"all"``.
         transformations: At least two callables on a batch (B, C, H, W). Each must be deterministic.
@@ -191,6 +192,7 @@ def measure_variances(
         samples = in_batches(images, labels, batch_size, options.class_count, seed)
         keepers: list[Keeper] = []
         with ExitStack() as stack:
+            stack.enter_context(closing(samples.batches))
             for model in some:
                 stack.enter_context(on_device(model, device))
                 keepers.append(stack.enter_context(left_as_found(model)))

@@ -153,7 +153,7 @@ def _accumulators(
 ) -> list[VarianceAccumulator]:
     steps, known = len(options.transformations), options.class_count or samples.classes or len(batch.labels.unique())
     fits = check_memory([row.shape[1] for row in rows], steps, known, len(batch.labels), device)
-    if not fits and len(recorders) > 1 and samples.total is not None:  # an iterable can be gone through once
+    if not fits and len(recorders) > 1 and samples.total is not None:  # else, they can be gone through once
         raise TooLargeTogetherError
     return [
         VarianceAccumulator(
