@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Measure the variance of every activation of both models of a trained pair.
+"""Measure the variance of every activation of both models of a trained pair, or of any other network.
 
     python experiment_variance.py resnet cifar10
+    python experiment_variance.py torchvision:resnet50 path/to/images --pretrained
 
 Runs every test sample through both networks under every transformation. For each unit this gives the transformation
 variance, the sample variance and their ratio, the normalized variance: over all samples, per class, and stratified.
@@ -10,7 +11,8 @@ Each layer gets an error bar. Writes one file per aggregation,
 
 Expect the rotated model to vary less with rotations than the unrotated one. Two controls check this:
 --control random-weights measures the network before training; --control shuffled measures the trained networks with
-the samples permuted across transformations. On two CPU cores, simple_conv on the 10,000 test images of mnist takes
+the samples permuted across transformations. A network from elsewhere is measured beside itself with random weights, and
+needs no training here. On two CPU cores, simple_conv on the 10,000 test images of mnist takes
 three minutes. Existing measurements with the same options are not repeated.
 """
 
@@ -21,18 +23,19 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from pytorch.datasets import dataset_name, dataset_source, load_dataset
 from pytorch.errors import FileError, InputError
 from pytorch.experiments.provenance import command_line, machine, now, running_commit, versions
-from pytorch.experiments.vocabulary import PAIR, RANDOM_WEIGHTS, SHUFFLED, UNROTATED, UNTRAINED
+from pytorch.experiments.vocabulary import PAIR, SHUFFLED
 from pytorch.files.lock import sole_run
+from pytorch.models.libraries import file_name, is_library_name
 from pytorch.scripts.options import (
     PLOTS_DIR,
     RESULTS_DIR,
     Parser,
     add_measuring_options,
+    add_network_options,
     check_writable,
     experiment_parser,
     parse,
@@ -41,19 +44,18 @@ from pytorch.scripts.script import run, start
 
 
 def _parser() -> Parser:
-    parser = experiment_parser(__doc__.splitlines()[0])
+    parser = experiment_parser(__doc__.splitlines()[0], any_network=True)
     add_measuring_options(parser)
+    add_network_options(parser)
     return parser
 
 
 if __name__ == "__main__":
     start(_parser())
 
-from torch import nn
-
 from pytorch.datasets.dataset import Dataset
 from pytorch.experiments.pair_replacement import check_settled
-from pytorch.experiments.protocol import Protocol
+from pytorch.experiments.protocol import Protocol, Setting
 from pytorch.experiments.storage import (
     load_model,
     load_values,
@@ -63,63 +65,72 @@ from pytorch.experiments.storage import (
     values_file,
     values_folder,
 )
+from pytorch.experiments.subject import Subject, network_subject, pair_subject
 from pytorch.experiments.summary import print_summary
-from pytorch.experiments.trained_model import TrainedModel, check_pair, weights_digest
+from pytorch.experiments.trained_model import TrainedModel
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.transformations import transformation_set
 from pytorch.variance import measure_variances
+
+UNREADABLE = "unreadable images"
+"""Setting that counts the images of a folder that were left out."""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the measurement with the given command line."""
     options = parse(_parser(), arguments)
     check_writable(values_folder(options.results_dir))
-    what = options.results_dir, options.model, dataset_name(options.dataset)
+    elsewhere = is_library_name(options.model)
+    what = options.name or file_name(options.model) if elsewhere else options.model, dataset_name(options.dataset)
     dataset = cache(lambda: load_dataset(options.dataset, options.data_dir, options.samples, options.seed))
     for further_seed in (None, *range(options.seed + 1, options.seed + options.seeds)):
         paths = {
-            name: values_file(*what, options.transformation, name, options.control, further_seed)
+            name: values_file(options.results_dir, *what, options.transformation, name, options.control, further_seed)
             for name in options.aggregation
         }
         with ExitStack() as locks:
             for path in sorted(paths.values()):
                 locks.enter_context(sole_run(path.with_name(f".{path.name}.lock"), f"measuring {path.stem}"))
-            _measure(options, dataset, paths, further_seed, command_line(__file__, arguments))
+            subject = _network(options, what[0]) if elsewhere else _pair(options, dataset, further_seed)
+            _measure(options, subject, paths, command_line(__file__, arguments))
 
 
-def _measure(
-    options: argparse.Namespace,
-    load: Callable[[], Dataset],
-    paths: dict[str, Path],
-    further_seed: int | None,
-    command: str,
-) -> None:
-    """Measure what is missing of a pair, and write one file per aggregation."""
+def _pair(options: argparse.Namespace, load: Callable[[], Dataset], further_seed: int | None) -> Subject:
+    """Load a trained pair and its data."""
     folder = model_folder(options.results_dir, options.model, dataset_name(options.dataset))
     check_settled(folder)
     models = {trained_on: _load(options, trained_on, further_seed) for trained_on in PAIR}
     check_settled(folder)  # again: another process may have begun to replace them
-    dataset = load()
-    check_pair(models, dataset)
-    transformations = transformation_set(options.transformation, options.steps)
-    networks = _networks(models, options.control)
-    weights = {name: weights_digest(network.state_dict()) for name, network in networks.items()}
+    return pair_subject(models, load(), options.control)
+
+
+def _network(options: argparse.Namespace, label: str) -> Subject:
+    """Build a network from elsewhere and open its images."""
+    names = "weights", "pretrained", "image_size", "mean", "std", "data_dir", "samples", "seed", "batch_size"
+    return network_subject(
+        options.model, options.dataset, label=label, **{name: getattr(options, name) for name in names}
+    )
+
+
+def _measure(options: argparse.Namespace, subject: Subject, paths: dict[str, Path], command: str) -> None:
+    """Measure what is missing, and write one file per aggregation."""
+    weights = subject.weights
     if not options.overwrite:
-        kept = [name for name, path in paths.items() if _is_measured(path, name, options, len(dataset.test), weights)]
-        paths = {name: path for name, path in paths.items() if name not in kept}
+        paths = {name: path for name, path in paths.items() if not _is_measured(path, name, options, subject, weights)}
     if not paths:
         return
+    transformations = transformation_set(options.transformation, options.steps)
     begun = time.perf_counter()
     measured = measure_variances(
-        networks,
-        dataset.test.images,
-        dataset.test.labels,
+        subject.networks,
+        subject.images,
+        subject.labels,
         transformations,
-        preprocess=models[UNROTATED].normalization,
+        preprocess=subject.preprocess,
         aggregation=list(paths),
         batch_size=options.batch_size,
         device=options.device,
-        classes=dataset.classes,
+        classes=subject.classes,
         precision=options.precision,
         tolerance=options.tolerance,
         shuffled=options.control == SHUFFLED,
@@ -127,15 +138,18 @@ def _measure(
         progress="measuring",
     )
     seconds = time.perf_counter() - begun
+    count = len(getattr(subject.images, "unreadable", ()))
+    unreadable = {UNREADABLE: count} if count else {}
     for name, path in paths.items():
-        results = {network: by_name[name] for network, by_name in measured.items()}
         pair = VariancePair(
-            model=options.model,
-            dataset=dataset.name,
+            model=subject.model,
+            dataset=subject.dataset,
             transformation=options.transformation,
             control=options.control,
-            results=results,
-            **_origin(models, options.control),
+            results={network: by_name[name] for network, by_name in measured.items()},
+            accuracy=subject.accuracy,
+            angle_curves=subject.angle_curves,
+            training={state: made | unreadable for state, made in subject.training.items()},
             weights=weights,
             source=dataset_source(options.dataset),
             seed=options.seed,
@@ -176,53 +190,54 @@ def _load(options: argparse.Namespace, trained_on: str, further_seed: int | None
     return trained
 
 
-def _networks(models: dict[str, TrainedModel], control: str | None) -> dict[str, nn.Module]:
-    """The networks to measure, by name."""
-    if control == RANDOM_WEIGHTS:
-        return {UNTRAINED: models[UNROTATED].network(trained=False)}
-    return {trained_on: trained.network() for trained_on, trained in models.items()}
-
-
-def _origin(models: dict[str, TrainedModel], control: str | None) -> dict[str, dict[str, Any]]:
-    """Accuracies and training settings of the measured networks."""
-    if control == RANDOM_WEIGHTS:
-        protocol = models[UNROTATED].protocol | {"epochs": 0}
-        return {"accuracy": {}, "angle_curves": {}, "training": {UNTRAINED: protocol.settings}}
-    return {
-        "accuracy": {name: trained.accuracy for name, trained in models.items()},
-        "angle_curves": {name: trained.angle_curve for name, trained in models.items() if trained.angle_curve},
-        "training": {name: trained.protocol.settings for name, trained in models.items()},
-    }
-
-
 def _is_measured(
-    path: Path, aggregation: str, options: argparse.Namespace, samples: int, weights: dict[str, str]
+    path: Path, aggregation: str, options: argparse.Namespace, subject: Subject, weights: dict[str, str]
 ) -> bool:
     """Whether a file already contains the requested measurement; with all samples, the seed does not matter.
 
     Raises:
-        InputError: The file has other samples, steps or precision, and would be lost.
+        InputError: The file has other samples, steps or precision, or is of another network, and would be lost.
         FileError: The file contains a different measurement.
     """
     if not path.exists():
         return False
     old = load_values(path)
-    what = Protocol({name: getattr(options, name) for name in ("model", "transformation", "control")})
-    if old.protocol.differences(what | {"dataset": dataset_name(options.dataset), "aggregation": aggregation}):
+    what = {"model": subject.model, "dataset": subject.dataset, "aggregation": aggregation}
+    what |= {name: getattr(options, name) for name in ("transformation", "control")}
+    if old.protocol.differences(Protocol(what)):
         raise FileError(f"{path} contains another measurement, which was moved there: remove it, or restore its name")
     how = {name: getattr(options, name) for name in ("steps", "precision", "tolerance", "seed")}
     random = options.samples is not None or options.tolerance is not None or options.control == SHUFFLED
-    if differs := old.protocol.differences(Protocol({"samples": samples, **how}), ignore=[] if random else ["seed"]):
-        raise InputError(
-            f"{path} was measured with {differs}: replace it with --overwrite, "
-            "or keep both by copying the trained models to another --results-dir"
-        )
+    asked = Protocol({"samples": subject.samples - _unreadable(old.training), **how})
+    differs = old.protocol.differences(asked, ignore=[] if random else ["seed"])
+    elsewhere = is_library_name(options.model)
+    if elsewhere:
+        differs = "; ".join(filter(None, [differs, _changes(old, subject, weights)]))
+    if differs:
+        other = "another --name" if elsewhere else "copying the trained models to another --results-dir"
+        raise InputError(f"{path} was measured with {differs}: replace it with --overwrite, or keep both by {other}")
     if old.weights != weights:
         print(f"{path} belongs to models that have been replaced: measuring the new ones")
         return False
     print_summary(old)
     print(f"already measured: {path}")
     return True
+
+
+def _changes(old: VariancePair, subject: Subject, weights: dict[str, str]) -> str:
+    """Say how networks from elsewhere, or their images, differ from those that were measured; empty if they do not."""
+    if old.results.keys() != subject.networks.keys():
+        return f"the states {' and '.join(old.results)}, not {' and '.join(subject.networks)}"
+    changes = [
+        Protocol(old.training.get(state, {})).differences(Protocol(made)) for state, made in subject.training.items()
+    ]
+    others = "other weights" if old.weights != weights else ""
+    return "; ".join(dict.fromkeys(filter(None, changes))) or others
+
+
+def _unreadable(training: dict[str, dict[str, Setting]]) -> int:
+    """Return the number of images that could not be read, as a measurement records it."""
+    return max((made.get(UNREADABLE, 0) for made in training.values()), default=0)
 
 
 if __name__ == "__main__":

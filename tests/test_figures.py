@@ -152,7 +152,7 @@ def test_results_of_ones_own_go_by_their_own_names(pair, tmp_path):
     assert r"control, samples shuffled:  _after, all samples" in texts(layers_figure(own, [shuffled]))
     for refused, told in (
         (partial(save_values, tmp_path / "own.pickle"), "it must contain both models of a pair"),
-        (lambda pair: depth_figure([pair]), "networks are drawn against depth in pairs"),
+        (lambda pair: depth_figure([pair]), "networks are drawn against depth if each"),
     ):
         with pytest.raises(ValueError, match=told):
             refused(own)

@@ -23,8 +23,8 @@ def first_pair(found: Findings, model: str, dataset: str, aggregation: str) -> V
 
 
 def rotation_pairs(found: Findings) -> list[VariancePair]:
-    """Return the measurements under rotations, without controls."""
-    return [pair for pair in found.pairs if pair.control is None and pair.transformation == "rotation"]
+    """Return the measurements of pairs under rotations, without controls."""
+    return [pair for pair in found.pairs if pair.is_pair and pair.control is None and pair.transformation == "rotation"]
 
 
 def all_trainings(found: Findings, pair: VariancePair) -> list[VariancePair]:

@@ -47,7 +47,7 @@ def check_measured(pair: VariancePair) -> VariancePair:
     Raises:
         ValueError: No measurement gives such results; the message says why.
     """
-    demand(pair.is_complete, "it must contain both models of a pair, unrotated and rotated, or a control")
+    demand(pair.is_complete, "it must contain both models of a pair, unrotated and rotated, a control, or a network")
     check_lengths([pair.model, pair.dataset, pair.transformation, pair.aggregation], LONGEST_PART)
     for result in pair.results.values():
         check_result(result)

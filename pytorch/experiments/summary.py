@@ -43,20 +43,22 @@ def four_accuracies(pair: dict[str, TrainedModel]) -> list[float]:
 def print_summary(pair: VariancePair) -> None:
     """Print the global means of the normalized variance with their errors, and what they leave out."""
     result = pair.any_result
+    titles = {ALL: "all samples", STRATIFIED: "stratified"}
+    shown = [group for group in titles if group in result.groups]
     what = pair.aggregation if pair.control is None else f"{pair.aggregation}, control {pair.control}"
     of_seed = "" if pair.training_seed is None else f", seed {pair.training_seed}"
     head = f"normalized variance under {pair.transformation}, {what}{of_seed}"
-    print(f"\n{head}\n  {'global mean':<63}{'all samples':<20}stratified")
+    print(f"\n{head}\n  {'global mean':<57}{'   '.join(f'{titles[group]:>17}' for group in shown)}")
     for name, found in pair.results.items():
-        means = (f"{found.global_mean(group):.4f} ± {found.global_error(group):.4f}" for group in (ALL, STRATIFIED))
-        print(f"  {name + ' model':<51}{'   '.join(f'{mean:>17}' for mean in means)}")
+        means = (f"{found.global_mean(group):.4f} ± {found.global_error(group):.4f}" for group in shown)
+        print(f"  {name + ' model':<57}{'   '.join(f'{mean:>17}' for mean in means)}")
     print(f"  {samples_used(pair)}, {len(result.transformations)} transformations; ± one standard error")
     print("  of the units, 0/0 count as 1, and those that are not finite are left out of the means:")
     for name, found in pair.results.items():
-        for group, title in ((ALL, "all samples"), (STRATIFIED, "stratified")):
+        for group in shown:
             counts = found.unit_counts(group)
             rounding = f"{counts['rounding']:9d} vary by rounding alone" if counts["rounding"] else ""
-            print(f"  {name + ' model, ' + title:<31}{counts['units']:9d} units{counts['constant']:9d} are 0/0"
+            print(f"  {name + ' model, ' + titles[group]:<31}{counts['units']:9d} units{counts['constant']:9d} are 0/0"
                   f"{counts['infinite'] + counts['undefined']:9d} not finite{rounding}")  # fmt: skip
     for name, found in pair.results.items():
         if odd := found.non_finite_units():

@@ -1,4 +1,4 @@
-"""A measurement: the results of both models of a pair or of a control, with their origin."""
+"""A measurement: the results of both models of a pair, of a control or of one network, with their origin."""
 
 import re
 from collections.abc import Sequence
@@ -7,25 +7,25 @@ from typing import Any
 
 from pytorch.experiments.evaluation import AngleCurve
 from pytorch.experiments.protocol import Protocol, Setting
-from pytorch.experiments.vocabulary import CONTROLS, PAIR, SHUFFLED, check_names
+from pytorch.experiments.vocabulary import CONTROLS, PAIR, RANDOM_WEIGHTS, SHUFFLED, STATES, UNTRAINED, check_names
 from pytorch.files.checked_fields import check_fields
 from pytorch.variance import VarianceResult
 
 
 @dataclass(frozen=True, eq=False)
 class VariancePair:
-    """The measurements of both models of a pair on the same transformed samples, or of a control.
+    """Measurements on the same transformed samples: of both models of a pair, of a control, or of one network.
 
     Attributes:
         model: Architecture, by name.
         dataset: Name of the data set.
         transformation: Name of the transformation set.
         control: Key of ``CONTROLS``, or None.
-        results: Results by model: ``"unrotated"`` and ``"rotated"``, or ``"untrained"``. The user's own measurements
-            may have a single one.
+        results: Results by model: ``"unrotated"`` and ``"rotated"``; of any other network ``"untrained"`` and
+            ``"trained"``, or one of them. The user's own measurements may have a single one.
         accuracy: Accuracy of each trained model on ``upright`` and ``rotated`` test data.
         angle_curves: Accuracy of each model against the angle of the test data, where it was evaluated.
-        training: Settings of the ``Protocol`` of each model's training.
+        training: Settings of the ``Protocol`` of each model's training; for other networks, how each was made.
         weights: Digest of each model's weights.
         source: Name or folder of the data set, as for ``load_dataset``.
         seed: Random seed for the selection and the order of samples.
@@ -80,8 +80,9 @@ class VariancePair:
             raise ValueError(f"{len(results)} results: one or two are drawn, side by side")
         if len(set(PAIR) - results.keys()) == 1 < len(results):
             raise ValueError(f"the names {' and '.join(PAIR)} go together")
-        own_names = {} if results.keys() <= set(PAIR) else dict(zip(PAIR, results, strict=False))
-        places = own_names or {name: name for name in PAIR if name in results}
+        known = next((names for names in (PAIR, STATES) if results.keys() <= set(names)), ())
+        own_names = {} if known else dict(zip(PAIR, results, strict=False))
+        places = own_names or {name: name for name in known if name in results}
         results = {place: results[name] for place, name in places.items()}
         first = next(iter(results.values()))
         _check_alike(results, ["precision", "shuffled", "tolerance", *([] if first.tolerance else ["samples"])])
@@ -144,19 +145,26 @@ class VariancePair:
         return next(iter(self.results.values()))
 
     @property
+    def is_pair(self) -> bool:
+        """Whether it holds an unrotated and a rotated model, or a control of such a pair."""
+        return not self.names and tuple(self.results) == PAIR
+
+    @property
     def is_complete(self) -> bool:
-        """Whether all models of a pair or control are there, under the names of the scripts."""
-        return not self.names and tuple(self.results) == self._whole
+        """Whether it holds all that the scripts measure together, under their names."""
+        return not self.names and (self._whole is STATES or tuple(self.results) == self._whole)
 
     @property
     def has_both(self) -> bool:
-        """Whether both models of a pair are there."""
-        return tuple(self.results) == PAIR
+        """Whether there are two networks, whose difference can be drawn: second minus first."""
+        return len(self.results) == 2
 
     @property
     def _whole(self) -> tuple[str, ...]:
-        """The models of a complete pair or control."""
-        return CONTROLS.get(self.control, PAIR)
+        """The networks that are measured together."""
+        if self.control == RANDOM_WEIGHTS:
+            return (UNTRAINED,)
+        return PAIR if self.results.keys() <= set(PAIR) else STATES
 
     def name(self, model: str) -> str:
         """Return the short name of a model: ``"rotated"``."""

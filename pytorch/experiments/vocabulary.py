@@ -1,13 +1,16 @@
-"""The words of the experiments: the two models of a pair, the controls, and valid names."""
+"""The words of the experiments: the two models of a pair, the two states of another network, controls, and names."""
 
 UNROTATED, ROTATED = "unrotated", "rotated"
 PAIR = (UNROTATED, ROTATED)
 """The two models of a pair, named after their training samples."""
 
-UNTRAINED = "untrained"
+UNTRAINED, TRAINED = "untrained", "trained"
+STATES = (UNTRAINED, TRAINED)
+"""The two states in which a network that is no model of a pair is measured: with random weights, and with its own."""
+
 RANDOM_WEIGHTS, SHUFFLED = "random-weights", "shuffled"
-CONTROLS = {RANDOM_WEIGHTS: (UNTRAINED,), SHUFFLED: PAIR}
-"""Measurements to compare with that of a pair, and the models in each."""
+CONTROLS = (RANDOM_WEIGHTS, SHUFFLED)
+"""Measurements to compare with that of the trained models: before training, and with samples shuffled."""
 
 
 def check_names(*names: str) -> None:

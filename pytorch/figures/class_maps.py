@@ -10,7 +10,6 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from pytorch.experiments.variance_pair import VariancePair
-from pytorch.experiments.vocabulary import ROTATED, UNROTATED
 from pytorch.figures.cells import ABOVE, CONSTANT, MARKS, UNDEFINED, colour_cells, layer_cells, robust_top
 from pytorch.figures.layer_axis import name_blocks, name_layers
 from pytorch.figures.style import (
@@ -62,7 +61,8 @@ def class_layers_figure(pair: VariancePair, width: float | None = None) -> Figur
         )
     add_scale(figure, axes[: len(tables)], norm, "NV, layer mean")
     if pair.has_both:
-        difference = tables[ROTATED] - tables[UNROTATED]
+        first, second = tables.values()
+        difference = second - first
         top = robust_top(np.abs(difference))
         colours = colormaps[DIFFERENCE_COLOURS].with_extremes(bad=MARKS[CONSTANT])
         image = axes[-1].imshow(np.ma.masked_invalid(difference), cmap=colours, vmin=-top, vmax=top, aspect="auto")

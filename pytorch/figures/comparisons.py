@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from pytorch.experiments.variance_pair import VariancePair
-from pytorch.experiments.vocabulary import PAIR
 from pytorch.figures.layer_axis import name_blocks, name_layers
 from pytorch.figures.layer_plots import draw_means
 from pytorch.figures.networks import draw_profiles
@@ -27,28 +26,30 @@ CURVE_WIDTH, MARGINS = 3.2, 1.3
 def depth_figure(pairs: Sequence[VariancePair], width: float | None = None) -> Figure:
     """Draw the layer means of NV of several networks against depth, from the first layer to the last.
 
-    The upper row is over all samples, the lower row stratified. Unrotated models are on the left, rotated on the right.
+    The upper row is over all samples, the lower row stratified. Unrotated models are on the left, rotated on the right;
+    of other networks, untrained ones on the left, trained ones on the right.
 
     Args:
         pairs: One measurement per network, with the same data set, transformations and aggregation.
         width: Width of the figure in inches.
 
     Raises:
-        ValueError: One is not a pair of an unrotated and a rotated model.
+        ValueError: They are not all of the same models, such as unrotated and rotated ones.
     """
-    if not all(pair.has_both and pair.is_complete for pair in pairs):
-        raise ValueError("networks are drawn against depth in pairs, of an unrotated and a rotated model each")
+    models = list(pairs[0].results)
+    if not all(pair.is_complete and list(pair.results) == models for pair in pairs):
+        raise ValueError("networks are drawn against depth if each has the same models, as unrotated and rotated ones")
     labelled = all(pair.any_result.classes for pair in pairs)
     groups = (ALL, STRATIFIED) if labelled else (ALL,)
-    figure = Figure(figsize=(width or 9, 1.3 + 2.7 * len(groups)), layout="constrained")
-    panels = figure.subplots(len(groups), len(PAIR), sharex=True, sharey=True, squeeze=False)
+    figure = Figure(figsize=(width or max(6, 4.5 * len(models)), 1.3 + 2.7 * len(groups)), layout="constrained")
+    panels = figure.subplots(len(groups), len(models), sharex=True, sharey=True, squeeze=False)
     for row, group in zip(panels, groups, strict=True):
-        for axes, trained_on in zip(row, PAIR, strict=True):
+        for axes, trained_on in zip(row, models, strict=True):
             networks = [(plain(pair.model), pair.results[trained_on]) for pair in pairs]
             draw_profiles(axes, networks, group, depth=100)
         row[0].set_ylabel("NV, layer mean\n" + ("all samples" if group == ALL else "stratified"), fontsize=8)
     panels[0, 0].set_ylim(bottom=0)  # last, because it ends automatic scaling
-    for axes, trained_on in zip(panels[0], PAIR, strict=True):
+    for axes, trained_on in zip(panels[0], models, strict=True):
         axes.set_title(f"{trained_on} models", fontsize=9)
     for axes in panels[-1]:
         axes.set_xlabel("place in the order of execution (%)", fontsize=8)

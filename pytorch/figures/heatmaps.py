@@ -14,7 +14,6 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from pytorch.experiments.variance_pair import VariancePair
-from pytorch.experiments.vocabulary import ROTATED, UNROTATED
 from pytorch.figures.cells import (
     ABOVE,
     CONSTANT,
@@ -196,7 +195,7 @@ def _difference_panel(
 ) -> Panel:
     colours = colormaps[DIFFERENCE_COLOURS]
     columns = []
-    both = cells[UNROTATED], cells[ROTATED]
+    both = tuple(cells.values())
     for values, (_, first), (_, second) in zip(differences(*both), *both, strict=True):
         picture = colours(scale(np.nan_to_num(values)))
         picture[np.isnan(values)] = to_rgba(MARKS[INFINITE])

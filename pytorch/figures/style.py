@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pytorch.experiments.variance_pair import VariancePair
-from pytorch.experiments.vocabulary import PAIR, RANDOM_WEIGHTS, ROTATED, SHUFFLED, UNROTATED, UNTRAINED
+from pytorch.experiments.vocabulary import RANDOM_WEIGHTS, ROTATED, SHUFFLED, TRAINED, UNROTATED, UNTRAINED
 from pytorch.variance import VarianceResult
 from pytorch.variance.result import ALL, STRATIFIED
 
-MODEL_COLOURS = {UNROTATED: "#0072B2", ROTATED: "#D55E00", UNTRAINED: "#777777"}
+MODEL_COLOURS = {UNROTATED: "#0072B2", ROTATED: "#D55E00", UNTRAINED: "#777777", TRAINED: "#0072B2"}
 """Blue and vermilion of Okabe & Ito, which colour-blind readers can distinguish, and grey."""
 
 NETWORK_COLOURS, NETWORK_MARKERS = ("#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9"), "osD^vPX"
@@ -118,7 +118,7 @@ def model_title(pair: VariancePair, model: str, room: int = CLASS_ROOM) -> str:
 
 def difference_title(pair: VariancePair, how: str = "") -> tuple[str, str]:
     """Describe a difference: which model is subtracted from which, and the meaning of the colours."""
-    first, second = (class_label(pair.name(name), TITLE_ROOM) for name in PAIR)
+    first, second = (class_label(pair.name(name), TITLE_ROOM) for name in pair.results)
     return f"{second} − {first}{how}", "(blue: less)"
 
 

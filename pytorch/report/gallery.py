@@ -196,23 +196,23 @@ def _of_training(trained: Trained) -> Iterator[Plot]:
 
 
 def _of_networks(found: Findings, look: Look) -> Iterator[Plot]:
-    """List one figure of all networks for each data set, transformation and aggregation."""
+    """List one figure of all networks for each data set, transformation, aggregation and kind of models."""
     together: dict[tuple, list[Measured]] = {}
     for measured in found.measured:
         pair = measured.pair
         if pair.control is None:
-            same = pair.dataset, pair.transformation, pair.aggregation, tuple(pair.any_result.transformations)
+            same = *_shared(pair), tuple(pair.any_result.transformations)
             together.setdefault(same, []).append(measured)
-    for several in together.values():
+    for (*shared, steps), several in together.items():
         pair = several[0].pair
         of = {"dataset": pair.dataset, "transformation": pair.transformation, "aggregation": pair.aggregation}
-        steps = f"{len(pair.any_result.transformations)}steps" if _ambiguous(together, pair) else ""
-        name = "_".join(filter(None, (pair.dataset, pair.transformation, pair.aggregation, steps, "depth")))
+        ambiguous = sum(list(same[:-1]) == shared for same in together) > 1
+        name = "_".join(filter(None, (*shared, f"{len(steps)}steps" if ambiguous else "", "depth")))
         draw = partial(depth_figure, [measured.pair for measured in several], look.width)
         sources = tuple(measured.digest for measured in several)
         yield Plot(name, "depth", f"networks on {pair.dataset}: NV against depth", of, sources, draw)
 
 
-def _ambiguous(together: dict[tuple, list[Measured]], pair: VariancePair) -> bool:
-    """Whether networks on a data set were measured with several numbers of steps."""
-    return sum(same[:3] == (pair.dataset, pair.transformation, pair.aggregation) for same in together) > 1
+def _shared(pair: VariancePair) -> tuple[str, str, str, str]:
+    """Return what networks drawn together share, apart from the steps; models that are no pair are named."""
+    return pair.dataset, pair.transformation, pair.aggregation, "" if pair.is_pair else "-".join(pair.results)

@@ -40,6 +40,7 @@ class Table:
 
 
 def table_of_rows(name: str, title: str, caption: str, rows: Sequence[Row]) -> Table:
-    """Make a table of rows with the same heads; columns without any content are left out."""
-    columns = [head for head in (rows[0] if rows else ()) if any(row[head] is not None for row in rows)]
-    return Table(name, title, caption, columns, [[row[head] for head in columns] for row in rows])
+    """Make a table of rows, which may lack cells; columns without any content are left out."""
+    heads = dict.fromkeys(head for row in rows for head in row)
+    columns = [head for head in heads if any(row.get(head) is not None for row in rows)]
+    return Table(name, title, caption, columns, [[row.get(head) for head in columns] for row in rows])

@@ -7,7 +7,7 @@ from itertools import chain, count
 from typing import Any
 
 from pytorch.experiments.variance_pair import VariancePair
-from pytorch.experiments.vocabulary import PAIR, RANDOM_WEIGHTS, SHUFFLED, UNROTATED, UNTRAINED
+from pytorch.experiments.vocabulary import PAIR, RANDOM_WEIGHTS, SHUFFLED, STATES, UNTRAINED
 from pytorch.report.controls import before_training, controls_of
 from pytorch.report.published import notes as published_notes
 from pytorch.report.published import published_accuracy
@@ -29,7 +29,7 @@ ROUNDING_NOTE = (
 COLUMN_NOTES = {
     "before training": "Before training: the network with the initial weights of both models.",
     "weights": "Weights: the first digits of the digests of both models; there were several trainings.",
-    **dict.fromkeys((f"rounding, {name}" for name in PAIR), ROUNDING_NOTE),
+    **dict.fromkeys((f"rounding, {name}" for name in (*PAIR, *STATES)), ROUNDING_NOTE),
 }
 
 DIGITS_SHOWN = 8
@@ -44,8 +44,13 @@ def results_tables(pairs: Sequence[VariancePair]) -> list[Table]:
         pairs: Measurements and controls, in the order of the tables.
     """
     measured = [pair for pair in pairs if pair.control is None]
-    tables = [_accuracies(pairs), _global_means(measured, pairs), _shuffled(measured, pairs)]
-    tables += [_layer_means(pair, pairs) for pair in measured]
+    tables = [_accuracies(pairs)]
+    for name, title, some in (
+        ("global-means", "Global mean of the normalized variance", [pair for pair in measured if pair.is_pair]),
+        ("other-networks", "Other networks: global mean of NV", [pair for pair in measured if not pair.is_pair]),
+    ):
+        tables.append(_global_means(name, title, some, pairs))
+    tables += [_shuffled(measured, pairs), *(_layer_means(pair, pairs) for pair in measured)]
     return _named_apart([table for table in tables if table.rows])
 
 
@@ -84,30 +89,31 @@ def _percentage(fraction: float | None, decimals: int) -> str | None:
     return None if fraction is None else f"{100 * fraction:.{decimals}f} %"
 
 
-def _global_means(measured: Sequence[VariancePair], pairs: Sequence[VariancePair]) -> Table:
+def _global_means(name: str, title: str, measured: Sequence[VariancePair], pairs: Sequence[VariancePair]) -> Table:
     rows = [_global_row(pair, group, pairs) for pair in measured for group in groups_shown(pair)]
+    difference = "rotated − unrotated" if all(pair.is_pair for pair in measured) else "trained − untrained"
     caption = (
         f"NV = TV / SV, averaged over the finite units of all layers together. {MEASURES_NOTE} {ERRORS_NOTE} The "
-        "difference is rotated − unrotated. Both models saw the same samples, so its error does not follow from "
+        f"difference is {difference}. Both models saw the same samples, so its error does not follow from "
         "theirs; their sum is an upper bound. Constant units (0/0, such as dead ReLUs) count as 1. Where there are "
         "any, the table counts them and adds the mean without them."
     )
-    return _table("global-means", "Global mean of the normalized variance", caption, rows)
+    return _table(name, title, caption, rows)
 
 
 def _global_row(pair: VariancePair, group: str, pairs: Sequence[VariancePair]) -> Row:
-    unrotated, rotated = (global_row(pair, trained_on, group) for trained_on in PAIR)
+    models = [global_row(pair, name, group) for name in pair.results]
     before = before_training(pair, pairs)
     return {
         **_measurement(pair, group, pairs),
-        "difference": Estimate(rotated.value - unrotated.value),
+        "difference": Estimate(models[1].value - models[0].value) if pair.has_both else None,
         **{
             f"2019 {row.trained_on}": None if row.published_2019 is None else Estimate(row.published_2019)
-            for row in (unrotated, rotated)
+            for row in models
         },
         "before training": global_row(before, UNTRAINED, group).estimate if before else None,
-        "samples": unrotated.samples,
-        **_constant_units(pair, [unrotated, rotated]),
+        "samples": models[0].samples,
+        **_constant_units(pair, models),
     }
 
 
@@ -126,7 +132,7 @@ def _constant_units(pair: VariancePair, models: Sequence[ResultRow]) -> Row:
 def _shuffled(measured: Sequence[VariancePair], pairs: Sequence[VariancePair]) -> Table:
     found = [controls_of(pair, pairs).get(SHUFFLED) for pair in measured]
     rows = [
-        {**_measurement(control, group, pairs), "samples": global_row(control, UNROTATED, group).samples}
+        {**_measurement(control, group, pairs), "samples": control.any_result.sample_count(group)}
         for control in filter(None, found)
         for group in groups_shown(control)
     ]
@@ -139,17 +145,18 @@ def _shuffled(measured: Sequence[VariancePair], pairs: Sequence[VariancePair]) -
 
 
 def _measurement(pair: VariancePair, group: str, pairs: Sequence[VariancePair]) -> Row:
-    """Cells that identify a row of global means, and both means."""
-    means = {trained_on: global_row(pair, trained_on, group) for trained_on in PAIR}
+    """Cells that identify a row of global means, and the means."""
+    names = PAIR if pair.is_pair else STATES
+    means = {name: global_row(pair, name, group).estimate if name in pair.results else None for name in names}
     return {
         "model": pair.model,
         "dataset": pair.dataset,
         "weights": _weights(pair, pairs),
         "transformation": pair.transformation,
-        "steps": means[UNROTATED].steps,
+        "steps": len(pair.any_result.transformations),
         "aggregation": pair.aggregation,
         "measure": MEASURES[group],
-        **{trained_on: row.estimate for trained_on, row in means.items()},
+        **means,
     }
 
 
@@ -178,13 +185,14 @@ def _layer_means(pair: VariancePair, pairs: Sequence[VariancePair]) -> Table:
 
 
 def _layer_rows(pair: VariancePair, pairs: Sequence[VariancePair]) -> list[Row]:
-    columns: dict[str, dict[str, Cell]] = {"units": {row.layer: row.units for row in layer_rows(pair, UNROTATED, ALL)}}
-    for trained_on in PAIR:
+    rows = {name: layer_rows(pair, name, ALL) for name in pair.results}
+    columns: dict[str, dict[str, Cell]] = {"units": {row.layer: row.units for row in next(iter(rows.values()))}}
+    for name, of_layers in rows.items():
         for what in ("constant", "rounding", "not finite"):
-            counts = {row.layer: getattr(row, what.replace(" ", "_")) for row in layer_rows(pair, trained_on, ALL)}
-            columns[f"{what}, {trained_on}"] = counts if any(counts.values()) else {}
+            counts = {row.layer: getattr(row, what.replace(" ", "_")) for row in of_layers}
+            columns[f"{what}, {name}"] = counts if any(counts.values()) else {}
     before = before_training(pair, pairs)
-    for each, name, head in [*((pair, name, name) for name in PAIR), (before, UNTRAINED, "before training")]:
+    for each, name, head in [*((pair, name, name) for name in pair.results), (before, UNTRAINED, "before training")]:
         for group in groups_shown(each) if each else ():
             columns[f"{head}, {MEASURES[group]}"] = {row.layer: row.estimate for row in layer_rows(each, name, group)}
     return [

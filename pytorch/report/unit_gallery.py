@@ -28,7 +28,7 @@ UNITS_SHOWN = 3
 def plan_units(
     found: Findings, layers: Sequence[str], data_dir: Path | None, device: torch.device, batch_size: int
 ) -> list[Plot]:
-    """List a figure for each given layer of each measurement with aggregation.
+    """List a figure for each given layer of each measured pair with aggregation.
 
     Args:
         found: Measurements and models.
@@ -38,9 +38,12 @@ def plan_units(
         batch_size: Images per batch.
 
     Raises:
-        InputError: No measurement has the layer.
+        InputError: No pair has the layer.
     """
-    pairs = [each for each in found.measured if each.pair.control is None and each.pair.aggregation != "none"]
+    pairs = [
+        each for each in found.measured
+        if each.pair.is_pair and each.pair.control is None and each.pair.aggregation != "none"
+    ]  # fmt: skip
     known = list(dict.fromkeys(layer for each in pairs for layer in each.pair.any_result.layer_names))
     planned = []
     for layer in (find_layer(name, known) for name in layers):

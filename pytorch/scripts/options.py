@@ -1,15 +1,18 @@
 """The command line that the scripts share: options, and checks of their values."""
 
 import argparse
+import re
 import tempfile
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytorch.datasets import DATASETS, dataset_name
 from pytorch.errors import FileError, InputError, one_line
-from pytorch.experiments.vocabulary import CONTROLS
+from pytorch.experiments.vocabulary import CONTROLS, RANDOM_WEIGHTS
 from pytorch.models import MODELS
+from pytorch.models.libraries import FORMS, LONGEST_NAME, can_be_pretrained, check_form, is_library_name
 from pytorch.names import AGGREGATIONS, PRECISIONS, TRANSFORMATIONS, aggregation_names, find_name
 
 if TYPE_CHECKING:
@@ -48,13 +51,17 @@ class _Once(argparse.Action):
         setattr(namespace, self.dest, value)
 
 
-def experiment_parser(description: str) -> Parser:
-    """Build a parser for an experiment on one model and one data set."""
+def experiment_parser(description: str, *, any_network: bool = False) -> Parser:
+    """Build a parser for an experiment on one model and one data set; ``any_network`` admits those from elsewhere."""
     parser = Parser(description=description)
-    parser.add_argument("model", type=model_argument, help=f"{', '.join(MODELS)} (letter case, - and _ do not matter)")
+    others, images = (f"; or {FORMS}", ", for such networks any folder of images") if any_network else ("", "")
+    parser.add_argument(
+        "model", type=network_argument if any_network else model_argument,
+        help=f"{', '.join(MODELS)} (letter case, - and _ do not matter){others}",
+    )  # fmt: skip
     parser.add_argument(
         "dataset", type=dataset_argument,
-        help=f"{', '.join(DATASETS)}, or a folder with train/<class>/* and test/<class>/*",
+        help=f"{', '.join(DATASETS)}, or a folder with train/<class>/* and test/<class>/*{images}",
     )  # fmt: skip
     add_folders(parser)
     add_data_options(parser)
@@ -134,6 +141,57 @@ def add_measuring_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="measure again and replace existing results")
 
 
+def add_network_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for networks from elsewhere; ``parse`` refuses them for the project's own models."""
+    group = parser.add_argument_group("networks from elsewhere", f"Networks written as {FORMS}.")
+    weights = group.add_mutually_exclusive_group()
+    weights.add_argument("--weights", type=Path, metavar="FILE", help="state dict of torch.save or safetensors")
+    weights.add_argument("--pretrained", action="store_true", help="use the weights that the library has")
+    group.add_argument(
+        "--image-size", type=at_least(1, 4096), metavar="PIXELS",
+        help="height and width of the input (default: what the network's configuration says)",
+    )  # fmt: skip
+    for what in ("mean", "std"):
+        group.add_argument(
+            f"--{what}", type=_per_channel, metavar="R,G,B",
+            help=f"{what} of pixels / 255, one per channel (default: what the network's configuration says)",
+        )  # fmt: skip
+    group.add_argument("--name", type=_label, help="name in files and figures (default: made from the network's)")
+
+
+def _check_network_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuse combinations of options that mean nothing."""
+    elsewhere = is_library_name(options.model)
+    given = [name for name in ("weights", "pretrained", "image_size", "mean", "std", "name") if getattr(options, name)]
+    if given and not elsewhere:
+        option = f"--{given[0].replace('_', '-')}"
+        parser.error(f"{option} is for networks from elsewhere, as {FORMS}; {options.model} has a trained pair")
+    if elsewhere and options.seeds > 1:
+        parser.error("--seeds counts trained pairs; for a network from elsewhere, give --seed and --name each time")
+    if elsewhere and options.control == RANDOM_WEIGHTS:
+        parser.error("random weights are measured along with a network from elsewhere: omit --control")
+    if options.pretrained and not can_be_pretrained(options.model):
+        parser.error("--pretrained is for libraries: let the function in the file load its weights, or give --weights")
+    for mean, std in [(options.mean, options.std)]:
+        if (mean is None) != (std is None) or (mean and len(mean) != len(std)):
+            parser.error("--mean and --std go together, with one number per channel each")
+        if std and min(std) <= 0:
+            parser.error("--std must be above 0")
+
+
+def _per_channel(text: str) -> tuple[float, ...]:
+    parse_number = number_that(isfinite, "a finite number")
+    return tuple(parse_number(part) for part in text.split(","))
+
+
+def _label(name: str) -> str:
+    if not re.fullmatch(rf"[0-9A-Za-z_-][0-9A-Za-z_.-]{{0,{LONGEST_NAME - 1}}}", name) or name in MODELS:
+        raise argparse.ArgumentTypeError(
+            f"{name!r}: use at most {LONGEST_NAME} letters, digits, - _ and ., and not the name of a model"
+        )
+    return name
+
+
 def add_folders(parser: argparse.ArgumentParser) -> None:
     """Add the options for output folders."""
     parser.add_argument(
@@ -163,6 +221,8 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argpa
             options.data_dir = (options.data_dir or options.results_dir / "data").expanduser()
     except RuntimeError as error:
         parser.error(f"cannot expand ~ in the name of a folder: {error}")
+    if "weights" in options:
+        _check_network_options(parser, options)
     try:
         if "device" in options:
             options.device = _device(options.device)
@@ -234,6 +294,14 @@ def folder_argument(name: str) -> Path:
 def model_argument(name: str) -> str:
     """Return the model that a name means."""
     return _as_argument(find_name, name, MODELS, "model")
+
+
+def network_argument(name: str) -> str:
+    """Return the model that a name means, or check the name of a network from elsewhere."""
+    if not is_library_name(name):
+        return model_argument(name)
+    _as_argument(check_form, name)
+    return name
 
 
 def dataset_argument(name: str) -> str:
