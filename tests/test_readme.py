@@ -55,6 +55,7 @@ def parser_of(tmp_path, monkeypatch):
     """A function that has a script parse arguments, with an image folder at hand; it returns the parser."""
     for split in ("train", "test"):
         (tmp_path / "cifar10-jpeg" / split / "cat").mkdir(parents=True)
+    (tmp_path / "photographs").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     parse_args = argparse.ArgumentParser.parse_args
