@@ -56,6 +56,11 @@ def _parser() -> Parser:
     )
     parser.add_argument("--sort", action="store_true", help="in heatmaps, sort the units of each layer by their value")
     parser.add_argument(
+        "--varying", action="store_true",
+        help="in means of figures, of tables and of the page, leave out units that are constant or vary by rounding "
+        "alone (default: the published definition, where constant units count as 1)",
+    )  # fmt: skip
+    parser.add_argument(
         "--units", metavar="LAYER", type=lambda text: text.split(","),
         help="draw the most and least invariant units of these layers, with the images that activate them most; "
         "needs the trained models and the data set",
@@ -88,6 +93,7 @@ from pytorch.report.table import Table
 from pytorch.report.table_files import write_tables
 from pytorch.report.tables import results_tables
 from pytorch.report.unit_gallery import plan_units
+from pytorch.variance.result import STRATIFIED
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -108,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _draw(options: argparse.Namespace, found: Findings, command: str) -> list[str]:
     """Draw what is new, and write the tables and the page; return one line per failure."""
-    look = Look(options.width, options.sort)
+    look = Look(options.width, options.sort, options.varying)
     planned = plan(found, look)
     units = (
         plan_units(found, options.units, options.data_dir, options.device, options.batch_size) if options.units else []
@@ -122,13 +128,13 @@ def _draw(options: argparse.Namespace, found: Findings, command: str) -> list[st
     pairs = [measured.pair for measured in found.measured]
     makers = {
         "claims": lambda: claims_tables(found),
-        "results": lambda: results_tables(pairs),
+        "results": lambda: results_tables(pairs, options.varying),
         "origin": lambda: [origin_table(found)],
     }
     tables = [table for what, make in makers.items() for table in _made(what, make, failed)]
     written = write_tables(options.plots_dir, [*pairs, *found.repeats], tables, command)
     page = options.plots_dir / "index.html"
-    failed += write_page(page, pairs, album.figures(), tables, command)
+    failed += write_page(page, pairs, album.figures(), tables, command, varying=options.varying)
     _report(found, len(figures), drawn, stale)
     print("\n".join(f"written: {path}" for path in (*written, page)))
     return failed
@@ -170,6 +176,8 @@ def _command(options: argparse.Namespace) -> Callable[[Plot], str]:
         given += ["--data-dir", str(options.data_dir)]
     if options.sort:
         given += ["--sort"]
+    if options.varying:
+        given += ["--varying"]
     if options.width:
         given += ["--width", f"{options.width:g}"]
     if options.results_dir != RESULTS_DIR.expanduser():
@@ -192,6 +200,10 @@ def _report(found: Findings, figures: int, drawn: int, stale: list[Path]) -> Non
         what = one_line(f"{pair.model} on {pair.dataset}, {pair.transformation}, {pair.aggregation}")
         print(f"{what}: measured before its models were replaced; run experiment_variance.py to measure the new "
               "ones")  # fmt: skip
+    for result, pair in ((measured.pair.any_result, measured.pair) for measured in found.measured):
+        if result.classes and STRATIFIED not in result.summary_groups:
+            what = one_line(f"{pair.model} on {pair.dataset}, {pair.transformation}, {pair.aggregation}")
+            print(f"{what}: nothing stratified or of single classes is drawn, because no class has two samples")
     for pair in uncounted(found):
         what = f"{pair.model} on {pair.dataset}, {pair.transformation}, {pair.aggregation}, seed {pair.training_seed}"
         print(f"{one_line(what)}: not counted in the claims, because its samples, steps, precision or training "

@@ -85,10 +85,15 @@ class Dataset:
         """The constants of the training split."""
         return Normalization.of(self.train.images)
 
+    def measured(self, counts: Sequence[int], seed: int) -> Split:
+        """The test samples of a measurement that had ``counts`` samples of each class, drawn with ``seed``."""
+        return self._part(1, first_of_classes(self.source.labels[1], counts, seed))
+
     def _split(self, index: int, samples: int | None) -> Split:
-        labels = self.source.labels[index]
-        chosen = balanced_subset(labels, len(self.classes), samples, self.seed)
-        return Split(self.source.read[index](chosen), labels[chosen])
+        return self._part(index, balanced_subset(self.source.labels[index], len(self.classes), samples, self.seed))
+
+    def _part(self, index: int, chosen: Tensor) -> Split:
+        return Split(self.source.read[index](chosen), self.source.labels[index][chosen])
 
 
 def balanced_subset(labels: Tensor, classes: int, samples: int | None, seed: int) -> Tensor:
@@ -113,9 +118,13 @@ def balanced_subset(labels: Tensor, classes: int, samples: int | None, seed: int
         return torch.arange(len(labels))
     if samples < classes:
         raise InputError(f"{samples} samples for {classes} classes: use at least {classes}, one per class")
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(labels), generator=generator)
-    chosen = [order[labels[order] == label][:share] for label, share in enumerate(_shares(classes, samples))]
+    return first_of_classes(labels, _shares(classes, samples), seed)
+
+
+def first_of_classes(labels: Tensor, counts: Sequence[int], seed: int) -> Tensor:
+    """Choose so many samples of each class, the first of a random order; returns indices as ``balanced_subset``."""
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    chosen = [order[labels[order] == label][:count] for label, count in enumerate(counts)]
     return torch.cat(chosen).sort().values
 
 

@@ -9,7 +9,6 @@ from matplotlib.colors import Colormap, Normalize, to_rgba
 
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.variance import VarianceResult
-from pytorch.variance.result import ALL, STRATIFIED
 
 TOP_QUANTILE = 0.99
 """Quantile at which a colour scale ends, so that a few extreme units cannot flatten the rest."""
@@ -133,8 +132,8 @@ def stack_columns(columns: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _usual_cells(result: VarianceResult) -> list[Cells]:
-    """Cells over all samples and, with classes, stratified."""
-    return [layer_cells(result, group) for group in (ALL, STRATIFIED)[: len(result.groups)]]
+    """Cells over all samples and, where that has a value, stratified."""
+    return [layer_cells(result, group) for group in result.summary_groups]
 
 
 def _top(shown: Sequence[list[Cells]]) -> float:

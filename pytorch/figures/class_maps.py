@@ -20,6 +20,7 @@ from pytorch.figures.style import (
     difference_title,
     finish_scale,
     model_title,
+    of_units,
     plain,
     set_title,
     wrap,
@@ -37,16 +38,17 @@ LETTER, OF_COLOUR_BAR = 0.06, 1.8
 """Size of a letter under a column, and the least height of a map with a labelled colour bar, in inches."""
 
 
-def class_layers_figure(pair: VariancePair, width: float | None = None) -> Figure:
+def class_layers_figure(pair: VariancePair, width: float | None = None, *, varying: bool = False) -> Figure:
     """Draw the layer means of NV for each class, for both models, and their difference.
 
     Args:
         pair: Measurement on labelled samples.
         width: Width of the figure in inches; None: as its layers need.
+        varying: Whether means leave out units that are constant or vary only by rounding.
     """
     result = pair.any_result
     tables = {
-        name: np.array([list(found.layer_means(group).values()) for group in found.classes])
+        name: np.array([list(found.layer_means(group, varying=varying).values()) for group in found.classes])
         for name, found in pair.results.items()
     }
     layers, panels = len(result.layer_names), len(tables) + pair.has_both
@@ -59,7 +61,7 @@ def class_layers_figure(pair: VariancePair, width: float | None = None) -> Figur
         panel.set_title(
             wrap(model_title(pair, name, TITLE_ROOM), TITLE_SIZE, width - 1), fontsize=TITLE_SIZE, loc="left"
         )
-    add_scale(figure, axes[: len(tables)], norm, "NV, layer mean")
+    add_scale(figure, axes[: len(tables)], norm, means_label(*tables.values()))
     if pair.has_both:
         first, second = tables.values()
         difference = second - first
@@ -78,7 +80,7 @@ def class_layers_figure(pair: VariancePair, width: float | None = None) -> Figur
         panel.set_xticks([])
     for panel in axes:
         _name_classes(panel, result.classes)
-    set_title(figure, pair, "layer means of each class", result.samples)
+    set_title(figure, pair, of_units("layer means of each class", varying), result.samples)
     return figure
 
 
@@ -125,6 +127,12 @@ def scale_of(*tables: np.ndarray) -> Normalize:
     """Return the colour scale of tables of layer means, from 0 to the greatest."""
     known = [table[np.isfinite(table)] for table in tables]
     return Normalize(0, max((float(values.max()) for values in known if values.size), default=0) or 1)
+
+
+def means_label(*tables: np.ndarray) -> str:
+    """Label the scale of tables of layer means, and explain undefined ones if there are any."""
+    undefined = any(np.isnan(table).any() for table in tables)
+    return f"NV, layer mean{' (white: no finite unit)' if undefined else ''}"
 
 
 def draw_table(axes: Axes, table: np.ndarray, norm: Normalize) -> None:

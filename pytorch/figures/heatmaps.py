@@ -31,7 +31,13 @@ from pytorch.figures.cells import (
     stack_columns,
 )
 from pytorch.figures.layer_axis import name_blocks, name_layers
-from pytorch.figures.networks import check_networks, count_networks, set_networks_title
+from pytorch.figures.networks import (
+    check_networks,
+    check_stratified,
+    count_networks,
+    mark_networks,
+    set_networks_title,
+)
 from pytorch.figures.style import (
     DIFFERENCE_COLOURS,
     MEAN_STEPS,
@@ -100,7 +106,13 @@ class Panel:
 
 
 def heatmap_figure(
-    pair: VariancePair, group: str, *, scales: Scales | None = None, width: float | None = None, sort: bool = False
+    pair: VariancePair,
+    group: str,
+    *,
+    varying: bool = False,
+    scales: Scales | None = None,
+    width: float | None = None,
+    sort: bool = False,
 ) -> Figure:
     """Draw the normalized variance of every unit of both models on one colour scale, and their difference.
 
@@ -112,27 +124,33 @@ def heatmap_figure(
     Args:
         pair: Measurement or control.
         group: ``"all"``, ``"stratified"`` or the name of a class.
+        varying: Whether the means leave out units that are constant or vary only by rounding.
         scales: Result of ``pair_scales(pair)``, if already known; for a control, those of its pair.
         width: Width of the figure in inches; None: as its layers need. Panels are side by side if that leaves columns
             wide enough for their names, otherwise below each other.
         sort: Whether to sort the units of each layer by value, separately in each model. The difference is then
             between equal ranks.
+
+    Raises:
+        InputError: The group is stratified, and no class has two samples.
     """
+    check_stratified(pair.model, pair.any_result, group)
     scales = scales or pair_scales(pair)
     norm = Normalize(0, scales.top)
     cells = {name: layer_cells(result, group) for name, result in pair.results.items()}
     if sort:
         cells = {name: sorted_cells(found) for name, found in cells.items()}
     panels = [
-        _result_panel(result, model_title(pair, name, TITLE_ROOM), MODEL_COLOURS[name], group, cells[name], norm)
+        _result_panel(result, model_title(pair, name, TITLE_ROOM), MODEL_COLOURS[name], group, cells[name], norm,
+                      varying)
         for name, result in pair.results.items()
-    ]
+    ]  # fmt: skip
     scale = None
     if scales.difference is not None and pair.has_both:
         scale = Normalize(-scales.difference, scales.difference)
         panels.append(_difference_panel(pair, panels, cells, scale, sort))
     figure = _draw_panels(panels, [pair.any_result] * len(panels), width, norm, scale)
-    set_title(figure, pair, _shown(pair.any_result, group, sort), pair.any_result.sample_count(group))
+    set_title(figure, pair, _shown(pair.any_result, group, varying, sort), pair.any_result.sample_count(group))
     return figure
 
 
@@ -158,7 +176,7 @@ def compare_heatmaps(
     Raises:
         InputError: The results cannot be compared, or one of them does not have the group.
     """
-    networks = check_networks(results, group)
+    networks = mark_networks(check_networks(results, group), group)
     norm, panels = Normalize(0, common_top(results.values())), []
     for index, (name, result) in enumerate(networks):
         cells = layer_cells(result, group)
@@ -166,18 +184,19 @@ def compare_heatmaps(
         panels.append(_result_panel(result, plain(both_ends(name, TITLE_ROOM)), colour, group,
                                     sorted_cells(cells) if sort else cells, norm, varying))  # fmt: skip
     figure = _draw_panels(panels, [result for _, result in networks], width, norm, wrapped=True)
-    shown = f"{count_networks(networks)}: {_shown(networks[0][1], group, sort)}"
-    set_networks_title(figure, networks, group, shown, varying)
+    shown = f"{count_networks(networks)}: {_shown(networks[0][1], group, varying, sort)}"
+    set_networks_title(figure, networks, group, shown)
     return figure
 
 
-def _shown(result: VarianceResult, group: str, sort: bool) -> str:
+def _shown(result: VarianceResult, group: str, varying: bool, sort: bool) -> str:
     cell = ", means of channels" if result.aggregation == "none" else ""
-    return group_title(group) + cell + (", units sorted" if sort else "")
+    bars = ", bars of units that vary" if varying else ""
+    return group_title(group) + cell + bars + (", units sorted" if sort else "")
 
 
 def _result_panel(
-    result: VarianceResult, title: str, colour: str, group: str, cells: Cells, norm: Normalize, varying: bool = False
+    result: VarianceResult, title: str, colour: str, group: str, cells: Cells, norm: Normalize, varying: bool
 ) -> Panel:
     coloured = [colour_cells(values, marks, norm, colormaps[SCALE_COLOURS]) for values, marks in cells]
     return Panel(

@@ -35,13 +35,20 @@ def split_name(layer: str) -> tuple[str, str]:
     return ".".join(parts[:cut]), ".".join(parts[cut:])
 
 
-def named_blocks(layers: Sequence[str]) -> list[tuple[str, int, int]]:
+def named_blocks(layers: Sequence[str], parts: int | None = None) -> list[tuple[str, int, int]]:
     """Return name, first and last position of each run of layers in one block.
 
-    >>> named_blocks(["conv", "a1.conv", "a1.relu", "fc"])
-    [('a1', 1, 2)]
+    Args:
+        layers: Names of the layers.
+        parts: Maximum number of parts of the name of a block; None: all, the smallest blocks.
+
+    >>> named_blocks(["conv", "a1.0.conv", "a1.0.relu", "a1.1.conv", "fc"])
+    [('a1.0', 1, 2), ('a1.1', 3, 3)]
+    >>> named_blocks(["conv", "a1.0.conv", "a1.0.relu", "a1.1.conv", "fc"], parts=1)
+    [('a1', 1, 3)]
     """
-    runs = groupby(enumerate(layers), key=lambda place: split_name(place[1])[0])
+    blocks = [".".join(split_name(layer)[0].split(".")[:parts]) for layer in layers]
+    runs = groupby(enumerate(layers), key=lambda place: blocks[place[0]])
     places = [(name, [index for index, _ in run]) for name, run in runs]
     return [(name, indices[0], indices[-1]) for name, indices in places if name]
 
@@ -87,33 +94,60 @@ def name_rows(axes: Axes, layers: Sequence[str], pitch: float, room: float) -> N
 def name_blocks(axes: Axes, layers: Sequence[str], pitch: float, size: float = 6.5) -> bool:
     """Put a bracket with a name above the layers of each block; return whether there is any.
 
+    The blocks are the smallest whose names fit above most of their layers. Where none do, some names are wider than
+    their blocks.
+
     Args:
         axes: Axes with layers at 0, 1, ...
         layers: Names of the layers.
         pitch: Distance between two layers in inches.
         size: Font size in points.
     """
-    found = named_blocks(layers)
+    found, names = _legible_blocks(layers, pitch * POINTS_PER_INCH / (WIDTH_OF_LETTER * size))
     above, gap = axes.get_xaxis_transform(), max(0.1, GAP / pitch)
-    fitting = [_fitting(name, (last - first + 1) * pitch * POINTS_PER_INCH, size) for name, first, last in found]
-    for index, (name, first, last) in enumerate(found):
+    for (_, first, last), name in zip(found, names, strict=True):
         axes.plot(
             [first - 0.5 + gap, last + 0.5 - gap], [1.03, 1.03], transform=above, clip_on=False, color="#555555", lw=0.8
         )
-        has_named_neighbour = any(fitting[max(0, index - 1) : index + 2])
-        if fitting[index] is None and (index % 2 or has_named_neighbour):
-            continue
-        axes.text((first + last) / 2, 1.06, plain(fitting[index] or _shorter(name)[-1]), transform=above, fontsize=size,
-                  ha="center", va="bottom", color="#333333")  # fmt: skip
+        if name:
+            axes.text((first + last) / 2, 1.06, plain(name), transform=above, fontsize=size, ha="center", va="bottom",
+                      color="#333333")  # fmt: skip
     return bool(found)
 
 
-def _fitting(name: str, room: float, size: float) -> str | None:
-    """The longest end of a name that fits into ``room`` points; None if none fits."""
-    return next((text for text in _shorter(name) if len(text) * WIDTH_OF_LETTER * size <= room), None)
+def _legible_blocks(layers: Sequence[str], letters: float) -> tuple[list[tuple[str, int, int]], list[str | None]]:
+    """Return blocks as ``named_blocks`` does, and the names that fit above them, with ``letters`` above each layer."""
+    smallest = named_blocks(layers)
+    most = max((len(name.split(".")) for name, _, _ in smallest), default=0)
+    for parts in range(most, 0, -1):
+        found = named_blocks(layers, parts)
+        full = [name for name, _, _ in found]
+        names = [_fitting(name, full, (last - first + 1) * letters) for name, first, last in found]
+        sizes = [last - first + 1 for _, first, last in found]
+        if 2 * sum(size for size, name in zip(sizes, names, strict=True) if name) >= sum(sizes):
+            return found, names
+    full = [name for name, _, _ in smallest]
+    return smallest, [None if index % 2 else _shorter(name, full)[-1] for index, name in enumerate(full)]
 
 
-def _shorter(name: str) -> list[str]:
-    """The name and its ends: ``a.b.c``, ``b.c``, ``c``."""
-    parts = name.split(".")
-    return [".".join(parts[start:]) for start in range(len(parts))]
+def _fitting(name: str, names: Sequence[str], letters: float) -> str | None:
+    """The longest form of a name that has at most so many letters; None if none has."""
+    return next((text for text in _shorter(name, names) if len(text) <= letters), None)
+
+
+def _shorter(name: str, names: Sequence[str]) -> list[str]:
+    """The name, and its ends that say as much: less what all names of as many parts begin with, and a letter first.
+
+    >>> _shorter("net.layers.layer_0", ["net.layers.layer_0", "net.layers.layer_1", "head"])
+    ['net.layers.layer_0', 'layers.layer_0', 'layer_0']
+    >>> _shorter("features.1.conv.0", ["features.1.conv.0", "features.2.conv.0"])
+    ['features.1.conv.0']
+    """
+    parts, shorter = name.split("."), [name]
+    for start in range(1, len(parts)):
+        others = [other.split(".")[:start] for other in names if other.count(".") >= start]
+        if any(other != parts[:start] for other in others):
+            break
+        if not parts[start][:1].isdigit():
+            shorter.append(".".join(parts[start:]))
+    return shorter

@@ -1,5 +1,6 @@
 """Variances layer by layer: lines with confidence bands."""
 
+import math
 import textwrap
 from collections.abc import Sequence
 
@@ -23,6 +24,7 @@ from pytorch.figures.style import (
     class_legend,
     group_title,
     model_title,
+    of_units,
     set_title,
     wrap,
 )
@@ -42,45 +44,64 @@ LEGEND_SIZE, LEGEND_MARK = 7.5, 0.6
 HOLLOW = "hollow: some units are constant or rounding only"
 """Meaning of a hollow marker."""
 
+STILL = "units that never\nvary (%)"
+"""Label of the panel of constant units and of those that vary by rounding alone."""
+
 HOLLOW_STYLE = {"s": 9, "facecolors": "white", "linewidths": 0.7, "zorder": 3}
 
 MARGINS = 1.0
 """Width outside the layers, in inches."""
 
+BARS = 0.8
+"""Width of the bars of a layer together, relative to the distance between two layers."""
 
-def layers_figure(pair: VariancePair, controls: Sequence[VariancePair] = (), width: float | None = None) -> Figure:
+
+def layers_figure(
+    pair: VariancePair,
+    controls: Sequence[VariancePair] = (),
+    width: float | None = None,
+    *,
+    varying: bool = False,
+) -> Figure:
     """Draw the layer means of NV (over all samples, stratified), TV and SV of both models, with controls.
 
     A band is the 95 % confidence interval of a mean, over samples. The band is corrected for the bias of NV and the
     mean is not, so it may be at the upper edge of its band. A hollow marker means that some units of the layer are
     constant or vary by rounding alone, so their NV is no ratio. TV and SV, over all samples, are in units of the
-    activations, on logarithmic axes.
+    activations, on logarithmic axes. If any unit never varies over all samples, a last panel shows how many in each
+    layer.
 
     Args:
         pair: Measurement.
         controls: Controls of the measurement; those with other layers are left out.
         width: Width of the figure in inches; None: as its layers need.
+        varying: Whether means leave out units that are constant or vary only by rounding.
     """
-    figure = Figure(figsize=(width or _usual_width(pair), 7.5), layout="constrained")
-    ratio, *absolute = figure.subplots(3, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1, 1]})
+    still = any(sum(still_units(result, ALL).values()) for result in pair.results.values())
+    figure = Figure(figsize=(width or _usual_width(pair), 7.5 + still), layout="constrained")
+    panels = figure.subplots(3 + still, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1, 1] + [1] * still})
+    ratio, *absolute = panels[:3]
     hollow = False
     for trained_on, result in pair.results.items():
-        for group in result.groups[:2]:
+        colour = MODEL_COLOURS[trained_on]
+        for group in result.summary_groups:
             label = f"{model_title(pair, trained_on)}, {group_title(group)}"
-            draw_means(ratio, result, group, MODEL_COLOURS[trained_on], label, line=LINES[group])
-            hollow |= hollow_markers(ratio, result, group, MODEL_COLOURS[trained_on])
+            draw_means(ratio, result, group, colour, label, line=LINES[group], varying=varying)
+            hollow |= not varying and hollow_markers(ratio, result, group, colour)
         for axes, quantity in zip(absolute, ("transformation", "sample"), strict=True):
-            draw_means(axes, result, ALL, MODEL_COLOURS[trained_on], quantity=quantity)
+            draw_means(axes, result, ALL, colour, quantity=quantity, varying=varying)
+    if still:
+        _draw_still_units(panels[3], pair)
     if hollow:
         explain_hollow(ratio)
     for control in controls:
         for trained_on, found in control.results.items():
             lines = CONTROL_LINES[control.control].items() if found.layer_names == result.layer_names else ()
             for group, line in lines:
-                if group in found.groups:
+                if group in found.summary_groups:
                     shown = f"{model_title(control, trained_on)}, {group_title(group)}"
                     samples = f", {found.samples:,} samples" if found.samples != result.samples else ""
-                    ratio.plot(list(found.layer_means(group).values()), line,
+                    ratio.plot(list(found.layer_means(group, varying=varying).values()), line,
                                color=MODEL_COLOURS[trained_on], lw=0.9, alpha=0.8,
                                label=f"control, {CONTROL_TITLES[control.control]}{samples}: {shown}")  # fmt: skip
     _finish(ratio, "NV, layer mean")
@@ -88,38 +109,45 @@ def layers_figure(pair: VariancePair, controls: Sequence[VariancePair] = (), wid
     for axes, name in zip(absolute, ("TV", "SV"), strict=True):
         _scale_by_decades(axes)
         axes.set_ylabel(f"{name}, layer mean", fontsize=8)
+    for axes in panels[1:]:
         axes.grid(axis="x", color="#EEEEEE")
         axes.tick_params(axis="y", labelsize=7)
-    _name([ratio, *absolute], pair, figure)
+    _name(panels, pair, figure)
     handles, labels = ratio.get_legend_handles_labels()
     columns = 2 if figure.get_figwidth() >= (7 if controls else 6) else 1
     if columns == 1:
         labels = [wrap(label, LEGEND_SIZE, figure.get_figwidth() - LEGEND_MARK) for label in labels]
     figure.legend(handles, labels, fontsize=LEGEND_SIZE, ncols=columns, loc="outside lower center", frameon=False)
-    set_title(figure, pair, "layer means with 95 % intervals", result.samples)
+    set_title(figure, pair, of_units("layer means with 95 % intervals", varying), result.samples)
     return figure
 
 
-def classes_figure(pair: VariancePair, width: float | None = None) -> Figure:
-    """Draw the layer means of each class, and stratified, for both models on one scale."""
+def classes_figure(pair: VariancePair, width: float | None = None, *, varying: bool = False) -> Figure:
+    """Draw the layer means of each class, and stratified, for both models on one scale.
+
+    Args:
+        pair: Measurement on labelled samples.
+        width: Width of the figure in inches; None: as its layers need.
+        varying: Whether means leave out units that are constant or vary only by rounding.
+    """
     figure = Figure(figsize=(width or _usual_width(pair) + 0.5, 1.2 + 3.2 * len(pair.results)), layout="constrained")
     panels = figure.subplots(len(pair.results), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     hollow, named = False, len(pair.any_result.classes) <= MOST_CLASSES_NAMED
     for axes, (trained_on, result) in zip(panels, pair.results.items(), strict=True):
         for index, name in enumerate(result.classes):
             colour = class_colour(index, len(result.classes))
-            axes.plot(list(result.layer_means(name).values()), color=colour, linewidth=1, marker=".", markersize=4,
-                      label=class_label(name))  # fmt: skip
-            hollow |= named and hollow_markers(axes, result, name, colour)
-        summary = STRATIFIED if result.classes else ALL
-        axes.plot(list(result.layer_means(summary).values()), "k--", label=group_title(summary))
+            axes.plot(list(result.layer_means(name, varying=varying).values()), color=colour, linewidth=1, marker=".",
+                      markersize=4, label=class_label(name))  # fmt: skip
+            hollow |= named and not varying and hollow_markers(axes, result, name, colour)
+        summary = result.summary_groups[-1]
+        axes.plot(list(result.layer_means(summary, varying=varying).values()), "k--", label=group_title(summary))
         _finish(axes, f"NV, {model_title(pair, trained_on, TITLE_ROOM)}")
     panels[0].set_ylim(bottom=0)  # last, because it ends automatic scaling
     if hollow:
         explain_hollow(panels[0], CLASS_ROOM)
     class_legend(panels[0], len(pair.any_result.classes))
     _name(panels, pair, figure)
-    set_title(figure, pair, "layer means, class by class", result.samples)
+    set_title(figure, pair, of_units("layer means, class by class", varying), result.samples)
     return figure
 
 
@@ -168,9 +196,8 @@ def hollow_markers(
     marker: str = "o",
 ) -> bool:
     """Make markers hollow where units are constant or vary by rounding alone; return whether there is any."""
-    constant, rounding = result.constant_units(group), result.rounding_units(group)
-    means = result.layer_means(group).items()
-    found = [(place, mean) for place, (name, mean) in enumerate(means) if (constant[name] | rounding[name]).any()]
+    still, means = still_units(result, group), result.layer_means(group).items()
+    found = [(place, mean) for place, (name, mean) in enumerate(means) if still[name]]
     if found:
         chosen, values = zip(*found, strict=True)
         chosen = chosen if places is None else np.asarray(places)[list(chosen)]
@@ -178,9 +205,29 @@ def hollow_markers(
     return bool(found)
 
 
+def still_units(result: VarianceResult, group: str) -> dict[str, int]:
+    """Count the units of each layer that are constant or vary by rounding alone."""
+    rounding = result.rounding_units(group)
+    return {name: int((units | rounding[name]).sum()) for name, units in result.constant_units(group).items()}
+
+
 def explain_hollow(axes: Axes, room: int = len(HOLLOW)) -> PathCollection:
     """Add an entry to the legend, in lines of ``room`` characters, and return its handle."""
     return axes.scatter([], [], edgecolors="#555555", label=textwrap.fill(HOLLOW, room), **HOLLOW_STYLE)
+
+
+def _draw_still_units(axes: Axes, pair: VariancePair) -> None:
+    """Draw the share of units of each layer that never vary, over all samples, in bars side by side."""
+    width = BARS / len(pair.results)
+    for index, (trained_on, result) in enumerate(pair.results.items()):
+        sizes = [math.prod(shape) for shape in result.layer_shapes]
+        shares = [
+            100 * count / max(size, 1) for count, size in zip(still_units(result, ALL).values(), sizes, strict=True)
+        ]
+        places = np.arange(len(shares)) + (index + 0.5) * width - BARS / 2
+        axes.bar(places, shares, width, color=MODEL_COLOURS[trained_on], alpha=0.8)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel(STILL, fontsize=8)
 
 
 def _scale_by_decades(axes: Axes) -> None:

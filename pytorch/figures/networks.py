@@ -18,10 +18,11 @@ from pytorch.figures.style import (
     measured_title,
     network_label,
     network_style,
+    of_units,
     set_lines,
 )
 from pytorch.variance import VarianceResult
-from pytorch.variance.result import ALL
+from pytorch.variance.result import ALL, STRATIFIED
 
 Networks = Sequence[tuple[str, VarianceResult]]
 
@@ -53,10 +54,21 @@ def check_networks(results: Mapping[str, VarianceResult], group: str) -> Network
                 one, two = _first_difference(one, two) if field == "transformations" else (one, two)
                 raise InputError(f"{first_name!r} and {name!r} differ in their {field}: {one} and {two}")
     for name, result in networks:
+        check_stratified(name, result, group)
         if group not in result.groups:
             common = [each for each in first.groups if all(each in other.groups for _, other in networks)]
             raise InputError(f"{name!r} has no group {group!r}: choose from {', '.join(map(repr, common))}")
     return networks
+
+
+def check_stratified(name: str, result: VarianceResult, group: str) -> None:
+    """Check that stratified NV has a value, if that is asked for.
+
+    Raises:
+        InputError: No class has two samples.
+    """
+    if group == STRATIFIED and result.classes and STRATIFIED not in result.summary_groups:
+        raise InputError(f"{name!r} has no class of two samples, so its stratified NV is undefined: choose 'all'")
 
 
 def compare(
@@ -65,7 +77,8 @@ def compare(
     """Draw the layer means of NV of any networks against depth, and their global means.
 
     Bands and lines are 95 % intervals over samples. If all networks have the same layers, these are named; otherwise
-    depth is relative, from the first layer (0) to the last (1). A marker is hollow as in ``layers_figure``.
+    depth is relative, from the first layer (0) to the last (1). A marker is hollow as in ``layers_figure``. Names tell
+    shuffled controls and, where they differ, numbers of samples.
 
     Args:
         results: Results by name, with the same aggregation and transformations, as from ``measure_variances``.
@@ -76,7 +89,7 @@ def compare(
     Raises:
         InputError: The results cannot be compared, or one of them does not have the group.
     """
-    networks = check_networks(results, group)
+    networks = mark_networks(check_networks(results, group), group)
     layers = networks[0][1].layer_names
     alike = all(result.layer_names == layers for _, result in networks)
     most = max(len(result.layer_names) for _, result in networks)
@@ -91,7 +104,7 @@ def compare(
     else:
         figure = Figure(figsize=(width, max(PROFILE, 0.5 + means_height)), layout="constrained")
         profile, means = figure.subplots(1, 2, width_ratios=[width - DOTS, DOTS])
-    draw_profiles(profile, networks, group, depth=None if alike else 1, varying=varying)
+    hollow = draw_profiles(profile, networks, group, depth=None if alike else 1, varying=varying)
     profile.set_ylabel("NV, layer mean", fontsize=8)
     profile.set_ylim(bottom=0)
     if alike:
@@ -101,16 +114,16 @@ def compare(
     else:
         profile.set_xlabel("relative depth (0: first layer, 1: last)", fontsize=8)
     _draw_global_means(means, networks, labels, group, varying)
-    if not varying and _mark_hollow(profile, networks, group, depth=None if alike else 1):
+    if hollow:
         figure.legend(handles=[explain_hollow(profile)], fontsize=7.5, loc="outside lower left", frameon=False)
     shown = f"{count_networks(networks)}: NV with 95 % intervals, {group_title(group)}"
-    set_networks_title(figure, networks, group, shown, varying)
+    set_networks_title(figure, networks, group, of_units(shown, varying))
     return figure
 
 
 def draw_profiles(
     axes: Axes, networks: Networks, group: str, *, depth: float | None = None, varying: bool = False
-) -> None:
+) -> bool:
     """Draw layer means against depth, one line per network.
 
     Args:
@@ -118,23 +131,38 @@ def draw_profiles(
         networks: Names in the legend, and results.
         group: Group of samples.
         depth: Depth of the last layer; the first has depth 0. None: the layers are at 0, 1, ...
-        varying: Whether to leave out units that are constant or vary only by rounding.
+        varying: Whether to leave out units that are constant or vary only by rounding; otherwise their layers have
+            hollow markers.
+
+    Returns:
+        Whether there is any hollow marker.
     """
+    hollow = False
     for index, (name, result) in enumerate(networks):
-        colour, marker, line = network_style(index, len(networks))
-        draw_means(axes, result, group, colour, name, places=_places(result, depth), marker=marker, line=line,
-                   varying=varying)  # fmt: skip
+        (colour, marker, line), places = network_style(index, len(networks)), _places(result, depth)
+        draw_means(axes, result, group, colour, name, places=places, marker=marker, line=line, varying=varying)
+        hollow |= not varying and hollow_markers(axes, result, group, colour, places, marker)
     axes.axhline(1, color="#C8C8C8", lw=0.8, zorder=0)
     axes.grid(color="#EEEEEE")
     axes.tick_params(labelsize=7)
+    return hollow
 
 
-def set_networks_title(figure: Figure, networks: Networks, group: str, shown: str, varying: bool) -> None:
+def set_networks_title(figure: Figure, networks: Networks, group: str, shown: str) -> None:
     """Put a title above a figure of networks: what is shown, and how it was measured."""
     results = [result for _, result in networks]
     samples = (result.sample_count(group) for result in results)
     measured = measured_title(results, transformation_kind(results[0].transformations), samples)
-    set_lines(figure, f"{shown}{', only units that vary' if varying else ''}", measured)
+    set_lines(figure, shown, measured)
+
+
+def mark_networks(networks: Networks, group: str) -> Networks:
+    """Add to the name of a network what the others do not share: that samples were shuffled, or how many there were."""
+    counts = [result.sample_count(group) for _, result in networks]
+    return [
+        (f"{name}{', shuffled' * result.shuffled}{f', {count:,} samples' if len(set(counts)) > 1 else ''}", result)
+        for (name, result), count in zip(networks, counts, strict=True)
+    ]
 
 
 def count_networks(networks: Networks) -> str:
@@ -147,14 +175,6 @@ def _places(result: VarianceResult, depth: float | None) -> np.ndarray:
     if depth is None:
         return np.arange(layers)
     return np.linspace(0, depth, layers) if layers > 1 else np.array([depth / 2])
-
-
-def _mark_hollow(axes: Axes, networks: Networks, group: str, depth: float | None) -> bool:
-    found = False
-    for index, (_, result) in enumerate(networks):
-        colour, marker, _ = network_style(index, len(networks))
-        found |= hollow_markers(axes, result, group, colour, _places(result, depth), marker)
-    return found
 
 
 def _draw_global_means(axes: Axes, networks: Networks, labels: Sequence[str], group: str, varying: bool) -> None:

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pytorch.errors import InputError
-from pytorch.figures.class_maps import add_scale, draw_table, scale_of
+from pytorch.figures.class_maps import add_scale, draw_table, means_label, scale_of
 from pytorch.figures.layer_axis import POINTS_PER_INCH, WIDTH_OF_LETTER, name_rows
-from pytorch.figures.networks import check_networks, set_networks_title
-from pytorch.figures.style import CLASS_ROOM, both_ends, group_title, plain
+from pytorch.figures.networks import check_networks, mark_networks, set_networks_title
+from pytorch.figures.style import CLASS_ROOM, both_ends, group_title, of_units, plain
 from pytorch.variance import VarianceResult
 from pytorch.variance.result import ALL
 
@@ -60,7 +60,7 @@ def series_figure(
         if other.layer_names != result.layer_names:
             raise InputError(f"{first!r} and {name!r} of a series differ in their layers; compare() draws them")
     layers, columns = len(result.layer_names), len(networks)
-    positions = [plain(both_ends(name, CLASS_ROOM)) for name, _ in networks]
+    positions = [plain(both_ends(name, CLASS_ROOM)) for name, _ in mark_networks(networks, group)]
     label = (1 + max(map(len, positions))) * WIDTH_OF_LETTER * LABEL_SIZE / POINTS_PER_INCH
     width = width or max(6.5, (BAR + min(max(COLUMN, label), WIDEST / columns) * columns) / (1 - NAMES))
     pitch = (width * (1 - NAMES) - BAR) / columns
@@ -72,14 +72,14 @@ def series_figure(
     table = np.array([[*found.layer_means(group, varying=varying).values()] for _, found in networks]).T
     norm = scale_of(table)
     draw_table(image, table, norm)
-    undefined = " (white: no finite unit)" if np.isnan(table).any() else ""
-    add_scale(figure, [image], norm, f"NV, layer mean{undefined}")
+    add_scale(figure, [image], norm, means_label(table))
     name_rows(image, result.layer_names, height / layers, NAMES * width)
     step = math.ceil((label if across else LINE_HEIGHT * LABEL_SIZE / POINTS_PER_INCH) / pitch)
     image.set_xticks(range(0, columns, step), positions[::step], fontsize=LABEL_SIZE, rotation=0 if across else 90)
     image.set_xlabel(plain(axis), fontsize=8)
     _draw_global_means(means, [found for _, found in networks], group, varying)
-    set_networks_title(figure, networks, group, f"NV against {axis} with 95 % intervals, {group_title(group)}", varying)
+    shown = f"NV against {axis} with 95 % intervals, {group_title(group)}"
+    set_networks_title(figure, networks, group, of_units(shown, varying))
     return figure
 
 

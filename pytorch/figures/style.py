@@ -83,6 +83,15 @@ def set_title(figure: Figure, pair: VariancePair, shown: str, samples: int) -> N
     set_lines(figure, f"{pair.model} on {pair.dataset}{control}: {shown}", measured)
 
 
+def of_units(shown: str, varying: bool) -> str:
+    """Say what is shown, and whether it leaves out units that never vary.
+
+    >>> of_units("layer means", varying=True)
+    'layer means, only units that vary'
+    """
+    return f"{shown}, only units that vary" if varying else shown
+
+
 def set_lines(figure: Figure, *lines: str) -> None:
     """Put lines above a figure as its title."""
     figure.suptitle("\n".join(fit(line, figure) for line in lines), fontsize=title_size(figure))

@@ -118,10 +118,12 @@ def _caption(pair: VariancePair, examples: UnitExamples, degrees: Sequence[float
     along = f"the transformation, from 1 ({named[0]}) to {len(named)} ({named[-1]})"
     if degrees is not None:
         along = "the angle by which the image is turned"
+    fewer = any(result.samples != examples.samples for result in pair.results.values())
+    part = " NV, TV and SV: over a part of them, as a tolerance ended the measurement." if fewer else ""
     return (
         f"Images: of {examples.samples:,} upright samples, those that activate the unit most, in descending order. "
         f"Curves: activation ({pair.aggregation}) for the image framed in the same colour, against {along}. "
-        "Grey: mean ± sd over all upright samples."
+        f"Grey: mean ± sd over all upright samples.{part}"
     )
 
 

@@ -49,10 +49,14 @@ def encode(layers: Sequence[np.ndarray], marked: dict[int, np.ndarray] | None = 
     return {"tops": tops, "codes": base64.b64encode(codes.tobytes()).decode("ascii")}
 
 
-def embedded(pair: VariancePair) -> dict[str, Any]:
+def embedded(pair: VariancePair, *, varying: bool = False) -> dict[str, Any]:
     """Return what the page needs to draw a measurement, in JSON types.
 
     A control has only the groups all and stratified, as in the figures.
+
+    Args:
+        pair: Measurement or control.
+        varying: Whether means leave out units that are constant or vary only by rounding.
 
     Returns:
         ``control``; ``layers`` and ``blocks``, the names of layers and of their blocks; ``sizes``, the numbers of
@@ -60,21 +64,22 @@ def embedded(pair: VariancePair) -> dict[str, Any]:
         ``models``, each with its ``name`` and, in ``groups``, the means, intervals and units of each group. If the page
         cannot draw single units, ``models`` is empty and ``omitted`` gives the reason.
     """
-    layers = pair.any_result.layer_names
-    groups = pair.any_result.groups[: None if pair.control is None else 2]
+    result = pair.any_result
+    by_class = pair.control is None and STRATIFIED in result.summary_groups
+    groups = [*result.summary_groups, *(result.classes if by_class else [])]
     omitted, scales = omission(pair), pair_scales(pair)
     return {
         "control": pair.control,
         "omitted": omitted,
-        "layers": layers,
-        "blocks": [split_name(layer)[0] or layer for layer in layers],
-        "sizes": [int(np.prod(shape)) for shape in pair.any_result.layer_shapes],
+        "layers": result.layer_names,
+        "blocks": [split_name(layer)[0] or layer for layer in result.layer_names],
+        "sizes": [int(np.prod(shape)) for shape in result.layer_shapes],
         "groups": groups,
-        "samples": [pair.any_result.sample_count(group) for group in groups],
+        "samples": [result.sample_count(group) for group in groups],
         "top": scales.top,
         "differenceTop": scales.difference,
         "models": [] if omitted else [
-            {"name": name, "groups": [_group(pair, name, group) for group in groups]} for name in pair.results
+            {"name": name, "groups": [_group(pair, name, group, varying) for group in groups]} for name in pair.results
         ],
     }  # fmt: skip
 
@@ -91,12 +96,13 @@ def omission(pair: VariancePair) -> str | None:
     return None if units else "This network has no units."
 
 
-def _group(pair: VariancePair, name: str, group: str) -> dict[str, Any]:
+def _group(pair: VariancePair, name: str, group: str, varying: bool) -> dict[str, Any]:
     """Return the means, intervals and units of one group: NV if stratified, otherwise TV and SV, which give NV.
 
     Units that vary by rounding alone get a code instead of a meaningless value.
     """
-    result, layers, mean = pair.results[name], layer_rows(pair, name, group), global_row(pair, name, group)
+    result = pair.results[name]
+    layers, mean = (row(pair, name, group, varying=varying) for row in (layer_rows, global_row))
     found = {
         "mean": _number(mean.value),
         "error": _number(mean.standard_error),

@@ -23,6 +23,7 @@ from pytorch.figures import (
     pair_scales,
     training_figure,
 )
+from pytorch.figures.style import of_units
 from pytorch.report.findings import Findings, Measured, Trained
 from pytorch.variance.result import ALL, STRATIFIED
 
@@ -68,10 +69,12 @@ class Look:
     Attributes:
         width: Width in inches; None: as each figure needs.
         sort: Whether heatmaps sort the units of each layer.
+        varying: Whether means leave out units that are constant or vary only by rounding.
     """
 
     width: float | None = None
     sort: bool = False
+    varying: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,28 +158,33 @@ def _of_measurement(
     of, sources = subject(pair), (measured.digest,)
     coloured_by = (*sources, scaled_as.digest) if scaled_as else sources
     title = f"{pair.model} on {pair.dataset}" + (f", control {pair.control}" if pair.control else "")
+    options = {"width": look.width, "varying": look.varying}
     scales = cache(partial(pair_scales, scaled_as.pair if scaled_as else pair))
 
     def heatmap(group: str) -> Figure:
-        return heatmap_figure(pair, group, scales=scales(), width=look.width, sort=look.sort)
+        return heatmap_figure(pair, group, scales=scales(), sort=look.sort, **options)
 
-    for group in result.groups if pair.control is None else result.groups[:2]:
+    by_class = pair.control is None and STRATIFIED in result.summary_groups
+    for group in [*result.summary_groups, *(result.classes if by_class else [])]:
         called = {ALL: "all samples", STRATIFIED: "stratified"}.get(group, f"class {group}")
         name = place(pair, "heatmap", group_label(group, result.classes))
+        called = called + ", bars of units that vary" * look.varying
         yield Plot(name, "heatmap", f"{title}: {called}", {**of, "group": group}, coloured_by, partial(heatmap, group))
     sources_of_layers = sources + tuple(each.digest for each in controls)
-    draw = partial(layers_figure, pair, [each.pair for each in controls], look.width)
-    yield Plot(place(pair, "layers"), "layers", f"{title}: layer means", of, sources_of_layers, draw)
-    if result.classes and pair.control is None:
+    draw = partial(layers_figure, pair, [each.pair for each in controls], **options)
+    what = of_units("layer means", look.varying)
+    yield Plot(place(pair, "layers"), "layers", f"{title}: {what}", of, sources_of_layers, draw)
+    if by_class:
         for kind, what, draw in (
-            ("classes", "layer means of each class", classes_figure),
-            ("class-layers", "class × layer", class_layers_figure),
-            ("class-units", "class × unit of the last layer", class_units_figure),
+            ("classes", of_units("layer means of each class", look.varying), partial(classes_figure, **options)),
+            ("class-layers", of_units("class × layer", look.varying), partial(class_layers_figure, **options)),
+            ("class-units", "class × unit of the last layer", partial(class_units_figure, width=look.width)),
         ):
-            yield Plot(place(pair, kind), kind, f"{title}: {what}", of, sources, partial(draw, pair, look.width))
+            yield Plot(place(pair, kind), kind, f"{title}: {what}", of, sources, partial(draw, pair))
     if pair.transformation in TURNS and set(pair.angle_curves) == set(pair.results) and pair.control is None:
-        draw = partial(accuracy_and_layers_figure, pair, look.width)
-        yield Plot(place(pair, "overview"), "overview", f"{title}: accuracy and layer means", of, sources, draw)
+        draw, what = partial(accuracy_and_layers_figure, pair, **options), "accuracy and layer means"
+        what = of_units(what, look.varying)
+        yield Plot(place(pair, "overview"), "overview", f"{title}: {what}", of, sources, draw)
 
 
 def _of_training(trained: Trained) -> Iterator[Plot]:
@@ -208,9 +216,10 @@ def _of_networks(found: Findings, look: Look) -> Iterator[Plot]:
         of = {"dataset": pair.dataset, "transformation": pair.transformation, "aggregation": pair.aggregation}
         ambiguous = sum(list(same[:-1]) == shared for same in together) > 1
         name = "_".join(filter(None, (*shared, f"{len(steps)}steps" if ambiguous else "", "depth")))
-        draw = partial(depth_figure, [measured.pair for measured in several], look.width)
+        draw = partial(depth_figure, [each.pair for each in several], look.width, varying=look.varying)
         sources = tuple(measured.digest for measured in several)
-        yield Plot(name, "depth", f"networks on {pair.dataset}: NV against depth", of, sources, draw)
+        title = of_units(f"networks on {pair.dataset}: NV against depth", look.varying)
+        yield Plot(name, "depth", title, of, sources, draw)
 
 
 def _shared(pair: VariancePair) -> tuple[str, str, str, str]:

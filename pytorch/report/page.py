@@ -43,9 +43,21 @@ LONG = 40
 
 NOT_MEASURED = "not measured"
 
+COUNTED = {
+    False: "count as 1 by definition",
+    True: "have an NV of 1 by definition; means on this page leave them out, and those of rounding alone (--varying)",
+}
+"""What means make of constant units."""
+
 
 def write_page(
-    path: Path, pairs: Sequence[VariancePair], plots: Sequence[Plot], tables: Sequence[Table], command: str
+    path: Path,
+    pairs: Sequence[VariancePair],
+    plots: Sequence[Plot],
+    tables: Sequence[Table],
+    command: str,
+    *,
+    varying: bool = False,
 ) -> list[str]:
     """Write the page, whole or not at all.
 
@@ -56,6 +68,7 @@ def write_page(
         plots: Figures; the page omits heatmaps that it draws itself.
         tables: Tables in the order of the page.
         command: Command that makes the page.
+        varying: Whether means leave out units that are constant or vary only by rounding.
 
     Returns:
         One line for each figure that is omitted because it cannot be read.
@@ -72,11 +85,13 @@ def write_page(
             pictures.append(_figure(path.parent, figure))
         except FileError as error:
             errors.append(str(error))
-    data = {"measurements": _measurements(together, figures), "figures": pictures, **_look()}
+    measurements = _measurements(together, figures, varying)
+    data = {"measurements": measurements, "figures": pictures, "varying": varying, **_look()}
     content = Template(_part("page.html")).substitute(
         css=_part("page.css"),
         script="\n".join(_part(name) for name in SCRIPTS),
         data=_script_json(data),
+        counted=COUNTED[varying],
         tables="\n".join(_table(table, is_open=table is tables[0]) for table in tables) or "<p>There are none.</p>",
         command=html.escape(command),
     )
@@ -105,10 +120,15 @@ def _look() -> dict[str, Any]:
     return {"colours": {**tables, "models": MODEL_COLOURS, "marks": MARKS}, "controls": CONTROL_TITLES}
 
 
-def _measurements(together: Sequence[list[VariancePair]], figures: Iterable[Plot]) -> list[dict[str, Any]]:
+def _measurements(
+    together: Sequence[list[VariancePair]], figures: Iterable[Plot], varying: bool
+) -> list[dict[str, Any]]:
     """Embed each pair with its controls, and list models that have figures but no measurement."""
     measurements = [
-        {**{field: getattr(parts[0], field) for field in FIELDS}, "parts": [_embedded_part(part) for part in parts]}
+        {
+            **{name: getattr(parts[0], name) for name in FIELDS},
+            "parts": [_embedded_part(each, varying) for each in parts],
+        }
         for parts in together
     ]
     measured = {(parts[0].model, parts[0].dataset) for parts in together}
@@ -131,8 +151,8 @@ def _together(pairs: Sequence[VariancePair]) -> list[list[VariancePair]]:
     return groups
 
 
-def _embedded_part(pair: VariancePair) -> dict[str, Any]:
-    return {**embedded(pair), "provenance": _provenance(pair)}
+def _embedded_part(pair: VariancePair, varying: bool) -> dict[str, Any]:
+    return {**embedded(pair, varying=varying), "provenance": _provenance(pair)}
 
 
 def _provenance(pair: VariancePair) -> list[list[str]]:

@@ -40,6 +40,8 @@ class ResultRow(NamedTuple):
         level: ``"layer"`` or ``"global"``.
         value: The mean.
         standard_error: Standard error over samples, like the 95 % interval from ``low95`` to ``high95``.
+        varying_value: The mean without constant units and those of rounding alone, which ``value`` includes; NaN if
+            none is left. ``varying_standard_error``, ``varying_low95`` and ``varying_high95`` belong to it.
         units: Number of units; the mean leaves out the ``infinite`` and ``undefined`` ones.
         constant: Number of units with TV = SV = 0.
         rounding: Number of further units whose TV and SV are only rounding, so that their NV means nothing.
@@ -64,6 +66,10 @@ class ResultRow(NamedTuple):
     standard_error: float
     low95: float
     high95: float
+    varying_value: float
+    varying_standard_error: float
+    varying_low95: float
+    varying_high95: float
     units: int
     constant: int
     rounding: int
@@ -79,6 +85,11 @@ class ResultRow(NamedTuple):
     def estimate(self) -> Estimate:
         """The mean with its standard error."""
         return Estimate(self.value, self.standard_error)
+
+    def of_varying(self) -> "ResultRow":
+        """Return the row with the mean, the error and the interval of the units that vary as its own."""
+        names = "value", "standard_error", "low95", "high95"
+        return self._replace(**{name: getattr(self, f"varying_{name}") for name in names})
 
     @property
     def not_finite(self) -> int:
@@ -105,19 +116,21 @@ def rows_of(pair: VariancePair) -> Rows:
     return _known[pair]
 
 
-def layer_rows(pair: VariancePair, trained_on: str, group: str) -> list[ResultRow]:
-    """Return the layer means of NV, in order of execution."""
-    return rows_of(pair)[trained_on, group, NORMALIZED][:-1]
+def layer_rows(pair: VariancePair, trained_on: str, group: str, *, varying: bool = False) -> list[ResultRow]:
+    """Return the layer means of NV, in order of execution; ``varying`` leaves out units that never vary."""
+    rows = rows_of(pair)[trained_on, group, NORMALIZED][:-1]
+    return [row.of_varying() for row in rows] if varying else rows
 
 
-def global_row(pair: VariancePair, trained_on: str, group: str) -> ResultRow:
-    """Return the global mean of NV."""
-    return rows_of(pair)[trained_on, group, NORMALIZED][-1]
+def global_row(pair: VariancePair, trained_on: str, group: str, *, varying: bool = False) -> ResultRow:
+    """Return the global mean of NV; ``varying`` leaves out units that never vary."""
+    row = rows_of(pair)[trained_on, group, NORMALIZED][-1]
+    return row.of_varying() if varying else row
 
 
 def groups_shown(pair: VariancePair) -> list[str]:
     """Return the groups of a measurement that tables show."""
-    return [group for group in MEASURES if group in pair.any_result.groups]
+    return pair.any_result.summary_groups
 
 
 def csv_text(pairs: Sequence[VariancePair], groups: Container[str] | None = None) -> str:
@@ -146,15 +159,12 @@ def _rows(pair: VariancePair, trained_on: str, group: str, quantity: str) -> lis
     result, of = pair.results[trained_on], (group, quantity)
     values = UNITS[quantity](result, group).values()
     layers = len(values)
-    intervals = [*result.layer_intervals(*of).values(), result.global_interval(*of)]
     columns = {
         "level": ["layer"] * layers + ["global"],
         "layer_index": [*range(layers), None],
         "layer": [*result.layer_names, None],
-        "value": [*result.layer_means(*of).values(), result.global_mean(*of)],
-        "standard_error": [*result.layer_errors(*of).values(), result.global_error(*of)],
-        "low95": [low for low, _ in intervals],
-        "high95": [high for _, high in intervals],
+        **_means(result, of, varying=False),
+        **{f"varying_{name}": column for name, column in _means(result, of, varying=True).items()},
         "units": _with_sum(units.size for units in values),
         "constant": _with_sum(map(np.count_nonzero, result.constant_units(group).values())),
         "rounding": _with_sum(map(np.count_nonzero, result.rounding_units(group).values())),
@@ -174,6 +184,22 @@ def _rows(pair: VariancePair, trained_on: str, group: str, quantity: str) -> lis
     }
     cells = zip(*columns.values(), strict=True)
     return [ResultRow(**shared, **dict(zip(columns, row, strict=True))) for row in cells]
+
+
+def _means(result: VarianceResult, of: tuple[str, str], *, varying: bool) -> dict[str, list[float]]:
+    """Return the layer means and, last, the global mean, with their errors and intervals."""
+    intervals = [
+        *result.layer_intervals(*of, varying=varying).values(), result.global_interval(*of, varying=varying)
+    ]  # fmt: skip
+    return {
+        "value": [*result.layer_means(*of, varying=varying).values(), result.global_mean(*of, varying=varying)],
+        "standard_error": [
+            *result.layer_errors(*of, varying=varying).values(),
+            result.global_error(*of, varying=varying),
+        ],
+        "low95": [low for low, _ in intervals],
+        "high95": [high for _, high in intervals],
+    }
 
 
 def _with_sum(counts: Iterable[int]) -> list[int]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.experiments.vocabulary import PAIR, RANDOM_WEIGHTS, SHUFFLED, STATES, UNTRAINED
+from pytorch.figures.style import of_units
 from pytorch.report.controls import before_training, controls_of
 from pytorch.report.published import notes as published_notes
 from pytorch.report.published import published_accuracy
@@ -20,6 +21,13 @@ ERRORS_NOTE = (
     "± is one standard error over samples; it says nothing about other trainings. (The intervals in results.csv also "
     "correct the bias of NV for few samples, so they are not centred on the value.)"
 )
+
+COUNTED = {
+    False: "Constant units (0/0, such as dead ReLUs) count as 1.",
+    True: "Means leave out constant units (0/0, such as dead ReLUs) and those that vary by rounding alone. Published "
+    "means count constant units as 1.",
+}
+"""What means make of units that never vary."""
 
 ROUNDING_NOTE = (
     "Rounding: units that vary only by rounding, so that their NV means nothing; means without constant units leave "
@@ -35,13 +43,14 @@ COLUMN_NOTES = {
 DIGITS_SHOWN = 8
 
 
-def results_tables(pairs: Sequence[VariancePair]) -> list[Table]:
+def results_tables(pairs: Sequence[VariancePair], varying: bool = False) -> list[Table]:
     """Make the tables of accuracies, global means of NV, shuffled controls and layer means, in this order.
 
     Tables without rows are left out, and so are columns without any content.
 
     Args:
         pairs: Measurements and controls, in the order of the tables.
+        varying: Whether means leave out units that are constant or vary only by rounding.
     """
     measured = [pair for pair in pairs if pair.control is None]
     tables = [_accuracies(pairs)]
@@ -49,8 +58,8 @@ def results_tables(pairs: Sequence[VariancePair]) -> list[Table]:
         ("global-means", "Global mean of the normalized variance", [pair for pair in measured if pair.is_pair]),
         ("other-networks", "Other networks: global mean of NV", [pair for pair in measured if not pair.is_pair]),
     ):
-        tables.append(_global_means(name, title, some, pairs))
-    tables += [_shuffled(measured, pairs), *(_layer_means(pair, pairs) for pair in measured)]
+        tables.append(_global_means(name, of_units(title, varying), some, pairs, varying))
+    tables += [_shuffled(measured, pairs, varying), *(_layer_means(pair, pairs, varying) for pair in measured)]
     return _named_apart([table for table in tables if table.rows])
 
 
@@ -89,50 +98,52 @@ def _percentage(fraction: float | None, decimals: int) -> str | None:
     return None if fraction is None else f"{100 * fraction:.{decimals}f} %"
 
 
-def _global_means(name: str, title: str, measured: Sequence[VariancePair], pairs: Sequence[VariancePair]) -> Table:
-    rows = [_global_row(pair, group, pairs) for pair in measured for group in groups_shown(pair)]
+def _global_means(
+    name: str, title: str, measured: Sequence[VariancePair], pairs: Sequence[VariancePair], varying: bool
+) -> Table:
+    rows = [_global_row(pair, group, pairs, varying) for pair in measured for group in groups_shown(pair)]
     difference = "rotated − unrotated" if all(pair.is_pair for pair in measured) else "trained − untrained"
     caption = (
         f"NV = TV / SV, averaged over the finite units of all layers together. {MEASURES_NOTE} {ERRORS_NOTE} The "
         f"difference is {difference}. Both models saw the same samples, so its error does not follow from "
-        "theirs; their sum is an upper bound. Constant units (0/0, such as dead ReLUs) count as 1. Where there are "
-        "any, the table counts them and adds the mean without them."
+        f"theirs; their sum is an upper bound. {COUNTED[varying]} Where there are any, the table counts them and adds "
+        f"the mean {'with' if varying else 'without'} them."
     )
     return _table(name, title, caption, rows)
 
 
-def _global_row(pair: VariancePair, group: str, pairs: Sequence[VariancePair]) -> Row:
-    models = [global_row(pair, name, group) for name in pair.results]
+def _global_row(pair: VariancePair, group: str, pairs: Sequence[VariancePair], varying: bool) -> Row:
+    models = [global_row(pair, name, group, varying=varying) for name in pair.results]
     before = before_training(pair, pairs)
     return {
-        **_measurement(pair, group, pairs),
+        **_measurement(pair, group, pairs, varying),
         "difference": Estimate(models[1].value - models[0].value) if pair.has_both else None,
         **{
             f"2019 {row.trained_on}": None if row.published_2019 is None else Estimate(row.published_2019)
             for row in models
         },
-        "before training": global_row(before, UNTRAINED, group).estimate if before else None,
+        "before training": global_row(before, UNTRAINED, group, varying=varying).estimate if before else None,
         "samples": models[0].samples,
-        **_constant_units(pair, models),
+        **_constant_units(pair, models, varying),
     }
 
 
-def _constant_units(pair: VariancePair, models: Sequence[ResultRow]) -> Row:
-    """Count the units of each model that do not vary, with its global mean without them; empty if all vary."""
+def _constant_units(pair: VariancePair, models: Sequence[ResultRow], varying: bool) -> Row:
+    """Count the units of each model that do not vary, with the other global mean; empty if all vary."""
     cells: Row = {"units": models[0].units}
     for what in ("constant", "rounding"):
         counts = {f"{what}, {row.trained_on}": getattr(row, what) for row in models}
         cells |= counts if any(counts.values()) else dict.fromkeys(counts)
     for row in models:
-        varying = pair.results[row.trained_on].global_mean(row.group, varying=True)
-        cells[f"without them, {row.trained_on}"] = Estimate(varying)
+        other = global_row(pair, row.trained_on, row.group, varying=not varying)
+        cells[f"{'with' if varying else 'without'} them, {row.trained_on}"] = Estimate(other.value)
     return cells if any(row.constant or row.rounding for row in models) else dict.fromkeys(cells)
 
 
-def _shuffled(measured: Sequence[VariancePair], pairs: Sequence[VariancePair]) -> Table:
+def _shuffled(measured: Sequence[VariancePair], pairs: Sequence[VariancePair], varying: bool) -> Table:
     found = [controls_of(pair, pairs).get(SHUFFLED) for pair in measured]
     rows = [
-        {**_measurement(control, group, pairs), "samples": control.any_result.sample_count(group)}
+        {**_measurement(control, group, pairs, varying), "samples": control.any_result.sample_count(group)}
         for control in filter(None, found)
         for group in groups_shown(control)
     ]
@@ -141,13 +152,16 @@ def _shuffled(measured: Sequence[VariancePair], pairs: Sequence[VariancePair]) -
         "and higher where a transformation shifts all samples alike; single layers differ more from 1. "
         f"{MEASURES_NOTE} {ERRORS_NOTE}"
     )
-    return _table("shuffled", "Control: samples shuffled", caption, rows)
+    return _table("shuffled", of_units("Control: samples shuffled", varying), caption, rows)
 
 
-def _measurement(pair: VariancePair, group: str, pairs: Sequence[VariancePair]) -> Row:
+def _measurement(pair: VariancePair, group: str, pairs: Sequence[VariancePair], varying: bool) -> Row:
     """Cells that identify a row of global means, and the means."""
     names = PAIR if pair.is_pair else STATES
-    means = {name: global_row(pair, name, group).estimate if name in pair.results else None for name in names}
+    means = {
+        name: global_row(pair, name, group, varying=varying).estimate if name in pair.results else None
+        for name in names
+    }
     return {
         "model": pair.model,
         "dataset": pair.dataset,
@@ -170,21 +184,22 @@ def _weights(pair: VariancePair, pairs: Sequence[VariancePair]) -> str | None:
     return " / ".join(digest[:DIGITS_SHOWN] for digest in pair.weights.values()) if len(trainings) > 1 else None
 
 
-def _layer_means(pair: VariancePair, pairs: Sequence[VariancePair]) -> Table:
+def _layer_means(pair: VariancePair, pairs: Sequence[VariancePair], varying: bool) -> Table:
     result = pair.any_result
     what = f"{pair.model} on {pair.dataset}, {pair.transformation}, aggregation {pair.aggregation}"
     weights = ", ".join(f"{digest} ({trained_on})" for trained_on, digest in pair.weights.items())
     caption = (
         f"NV = TV / SV, averaged over the finite units of each layer, in order of execution. {MEASURES_NOTE} "
-        f"{ERRORS_NOTE} Constant units (0/0) count as 1 in the means; units that are not finite are left out. The "
-        "table counts both, over all samples, where there are any. "
+        f"{ERRORS_NOTE} {COUNTED[varying]} Units that are not finite are left out. The table counts these units, over "
+        "all samples, where there are any. "
         f"{result.samples} samples, {len(result.transformations)} transformations; weights: {weights}."
     )
     name = _slug("layers", pair.model, pair.dataset, pair.transformation, pair.aggregation)
-    return _table(name, f"Layer means of the normalized variance: {what}", caption, _layer_rows(pair, pairs))
+    title = f"{of_units('Layer means of the normalized variance', varying)}: {what}"
+    return _table(name, title, caption, _layer_rows(pair, pairs, varying))
 
 
-def _layer_rows(pair: VariancePair, pairs: Sequence[VariancePair]) -> list[Row]:
+def _layer_rows(pair: VariancePair, pairs: Sequence[VariancePair], varying: bool) -> list[Row]:
     rows = {name: layer_rows(pair, name, ALL) for name in pair.results}
     columns: dict[str, dict[str, Cell]] = {"units": {row.layer: row.units for row in next(iter(rows.values()))}}
     for name, of_layers in rows.items():
@@ -194,7 +209,8 @@ def _layer_rows(pair: VariancePair, pairs: Sequence[VariancePair]) -> list[Row]:
     before = before_training(pair, pairs)
     for each, name, head in [*((pair, name, name) for name in pair.results), (before, UNTRAINED, "before training")]:
         for group in groups_shown(each) if each else ():
-            columns[f"{head}, {MEASURES[group]}"] = {row.layer: row.estimate for row in layer_rows(each, name, group)}
+            means = layer_rows(each, name, group, varying=varying)
+            columns[f"{head}, {MEASURES[group]}"] = {row.layer: row.estimate for row in means}
     return [
         {"layer": layer, **{head: cells.get(layer) for head, cells in columns.items()}} for layer in columns["units"]
     ]

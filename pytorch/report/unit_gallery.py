@@ -69,6 +69,8 @@ def _draw(
 ) -> Figure:
     """Find the images that activate the units most, and draw them.
 
+    The images are those of the measurement; all test images if a tolerance ended it before the last.
+
     Raises:
         FileError: The models are missing, or are not the measured ones.
         InputError: The models were trained on another data set.
@@ -83,7 +85,9 @@ def _draw(
     turning = pair.transformation in ("rotation", "rotation-disc")
     steps = SMOOTH if turning else len(pair.any_result.transformations)
     transformations = transformation_set(pair.transformation, steps)
-    images = dataset.test.images
+    result = pair.any_result
+    measured = dataset.measured(result.class_counts, pair.seed) if result.tolerance is None else dataset.test
+    images = measured.images
     chosen = {name: extreme_units(result, layer, UNITS_SHOWN) for name, result in pair.results.items()}
     examples = {
         name: unit_examples(
@@ -102,4 +106,4 @@ def _draw(
         for name, (most, least) in chosen.items()
     }
     degrees = [360 * step / steps for step in range(steps)] if turning else None
-    return units_figure(pair, layer, examples, chosen, images, degrees, dataset.test.labels)
+    return units_figure(pair, layer, examples, chosen, images, degrees, measured.labels)

@@ -126,6 +126,11 @@ class VarianceResult:
         """Groups that ``normalized_variance`` accepts: all, stratified and each class; only all if unlabelled."""
         return [ALL, STRATIFIED, *self.classes] if self.classes else [ALL]
 
+    @property
+    def summary_groups(self) -> list[str]:
+        """Groups over all classes that have a value: all and, where a class has two samples, stratified."""
+        return [ALL, STRATIFIED] if (self.class_counts > 1).any() else [ALL]
+
     def transformation_variance(self, group: str = ALL) -> dict[str, np.ndarray]:
         """TV: the mean over samples x of the dispersion over transformations t of the activation a(x, t).
 

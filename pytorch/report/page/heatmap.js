@@ -9,7 +9,7 @@ function modelPanel(part, model, group, scale, sorted) {
   const panel = complete({
     part, units, found, name: model.name,
     title: `${model.name} model${shuffledTitle(part)}`,
-    heading: `global mean ${estimate(found.mean, found.error)}`,
+    heading: `global mean${DATA.varying ? " of units that vary" : ""} ${estimate(found.mean, found.error)}`,
     colour: DATA.colours.models[model.name],
     values: units.nv, marks: marksOfUnits(units, scale.top), kinds: MARKS, table: SCALE, top: scale.top,
     means: found.means.map((mean, layer) => ({ mean, low: found.low[layer], high: found.high[layer] })),
@@ -26,7 +26,7 @@ function differencePanel(first, second, scale) {
   return complete({
     part: first.part, first, second, difference: true, ranked,
     title: `${first.name} − ${second.name}${shuffledTitle(first.part)}${ranked ? " by rank" : ""} (blue: less)`,
-    heading: `difference of the global means ${means.includes(null) ? "undefined" : signed(means[0] - means[1])}`,
+    heading: `difference of the global means${DATA.varying ? " of units that vary" : ""} ${means.includes(null) ? "undefined" : signed(means[0] - means[1])}`,
     colour: "#555555",
     values, marks: marksOfDifferences(values, minuend.still, subtrahend.still, top), kinds: DIFFERENCE_MARKS,
     table: DIFFERENCE_SCALE, top,
@@ -159,11 +159,20 @@ function describeTerm(panel, layer, place, ranked) {
 }
 
 function describeLayer(panel, layer) {
-  const { mean, low, high } = panel.means[layer], count = panel.sizes[layer];
-  const head = `layer ${panel.layers[layer]}, mean of ${count} ${count === 1 ? "unit" : "units"}`;
+  const { mean, low, high } = panel.means[layer];
+  const head = `layer ${panel.layers[layer]}, mean of ${unitsInMean(panel, layer)}`;
   if (panel.difference) return `${head}\ndifference of NV ${mean === null ? "undefined" : signed(mean)}`;
   const interval = low === null || high === null ? "" : ` (95 %: ${number(low)} to ${number(high)})`;
   return `${head}\nNV ${number(mean)}${interval}`;
+}
+
+// Which units a layer mean is over; those of a difference are over other units in each model.
+function unitsInMean(panel, layer) {
+  const size = panel.sizes[layer], start = panel.starts[layer], count = `${size} ${size === 1 ? "unit" : "units"}`;
+  if (!DATA.varying) return count;
+  if (panel.difference) return "units that vary";
+  const still = panel.units.still.slice(start, start + size).filter(Boolean).length;
+  return still ? `${size - still} of ${count}, which vary` : count;
 }
 
 // The layers with the smallest and the largest means of each model; no layer is in both lists.
