@@ -1,5 +1,6 @@
 """The page in a browser: it shows the numbers that Python computes, to pointers, keys and narrow screens."""
 
+import itertools
 import re
 import shutil
 from dataclasses import replace
@@ -227,6 +228,20 @@ def test_extreme_layers_are_listed_in_order_and_once(opened):
     assert re.fullmatch(rf"{order[0]}: NV [\d.]+ \(95 %: [\d.]+ to [\d.]+\)", most[0])
     heads = page.locator("h2:visible").all_text_contents()
     assert heads[1:] == ["Most and least invariant layers", "Tables", "Figures"]
+
+
+@pytest.mark.parametrize("width", [375, 1400])
+@pytest.mark.parametrize("name", ["block0.layer", "a", "features.denseblock1.denselayer1.a_long_name"])
+def test_lists_of_extreme_layers_stay_apart(opened, name, width):
+    found = replace(of_layers([4] * 12), layer_names=[f"{name}{place}" for place in range(12)])
+    page = opened([pair_of(found, found)], width=width)
+    boxes = [each.bounding_box() for each in page.locator("#extreme-layers ol").all()]
+    for one, other in itertools.combinations(boxes, 2):
+        below = max(one["y"] - other["y"] - other["height"], other["y"] - one["y"] - one["height"])
+        beside = max(one["x"] - other["x"] - other["width"], other["x"] - one["x"] - one["width"])
+        assert below > 0 or beside > 16
+    assert all(box["x"] + box["width"] <= width for box in boxes)
+    assert (name, width) != ("a", 1400) or boxes[0]["y"] == boxes[1]["y"], "short ones are beside each other"
 
 
 def test_a_selection_goes_to_the_nearest_measurement_and_into_the_address(opened):
