@@ -94,8 +94,8 @@ def name_rows(axes: Axes, layers: Sequence[str], pitch: float, room: float) -> N
 def name_blocks(axes: Axes, layers: Sequence[str], pitch: float, size: float = 6.5) -> bool:
     """Put a bracket with a name above the layers of each block; return whether there is any.
 
-    The blocks are the smallest whose names fit above most of their layers. Where none do, some names are wider than
-    their blocks.
+    The blocks are the smallest whose names fit above most of their layers. Where none do, they are the largest, and as
+    many have names as there is room for.
 
     Args:
         axes: Axes with layers at 0, 1, ...
@@ -116,38 +116,48 @@ def name_blocks(axes: Axes, layers: Sequence[str], pitch: float, size: float = 6
 
 
 def _legible_blocks(layers: Sequence[str], letters: float) -> tuple[list[tuple[str, int, int]], list[str | None]]:
-    """Return blocks as ``named_blocks`` does, and the names that fit above them, with ``letters`` above each layer."""
-    smallest = named_blocks(layers)
-    most = max((len(name.split(".")) for name, _, _ in smallest), default=0)
+    """Return blocks as ``named_blocks`` does, and the names above them; None where a name has no room.
+
+    Args:
+        layers: Names of the layers.
+        letters: Number of letters that fit above a layer.
+    """
+    blocks = named_blocks(layers)
+    most = max((1 + name.count(".") for name, _, _ in blocks), default=0)
     for parts in range(most, 0, -1):
-        found = named_blocks(layers, parts)
-        full = [name for name, _, _ in found]
-        names = [_fitting(name, full, (last - first + 1) * letters) for name, first, last in found]
-        sizes = [last - first + 1 for _, first, last in found]
-        if 2 * sum(size for size, name in zip(sizes, names, strict=True) if name) >= sum(sizes):
-            return found, names
-    full = [name for name, _, _ in smallest]
-    return smallest, [None if index % 2 else _shorter(name, full)[-1] for index, name in enumerate(full)]
+        blocks = named_blocks(layers, parts)
+        sizes = [last - first + 1 for _, first, last in blocks]
+        forms = zip(*(_forms(name, [other for other, _, _ in blocks], parts) for name, _, _ in blocks), strict=True)
+        fitting = [
+            [name if len(name) <= size * letters else None for name, size in zip(form, sizes, strict=True)]
+            for form in forms
+        ]
+        covered = [sum(size for name, size in zip(form, sizes, strict=True) if name) for form in fitting]
+        if 2 * max(covered) >= sum(sizes):
+            return blocks, fitting[covered.index(max(covered))]
+    names, free = [], -math.inf
+    for name, first, last in blocks:
+        begin = (first + last) / 2 - len(name) / letters / 2
+        names.append(name if begin > free else None)
+        free = free if names[-1] is None else begin + (len(name) + 1) / letters
+    return blocks, names
 
 
-def _fitting(name: str, names: Sequence[str], letters: float) -> str | None:
-    """The longest form of a name that has at most so many letters; None if none has."""
-    return next((text for text in _shorter(name, names) if len(text) <= letters), None)
-
-
-def _shorter(name: str, names: Sequence[str]) -> list[str]:
+def _forms(name: str, names: Sequence[str], count: int) -> list[str]:
     """The name, and its ends that say as much: less what all names of as many parts begin with, and a letter first.
 
-    >>> _shorter("net.layers.layer_0", ["net.layers.layer_0", "net.layers.layer_1", "head"])
+    There are ``count`` of them, the last one repeatedly.
+
+    >>> _forms("net.layers.layer_0", ["net.layers.layer_0", "net.layers.layer_1", "head"], 3)
     ['net.layers.layer_0', 'layers.layer_0', 'layer_0']
-    >>> _shorter("features.1.conv.0", ["features.1.conv.0", "features.2.conv.0"])
-    ['features.1.conv.0']
+    >>> _forms("features.1.conv.0", ["features.1.conv.0", "features.2.conv.0"], 2)
+    ['features.1.conv.0', 'features.1.conv.0']
     """
-    parts, shorter = name.split("."), [name]
+    parts, forms = name.split("."), [name]
     for start in range(1, len(parts)):
         others = [other.split(".")[:start] for other in names if other.count(".") >= start]
         if any(other != parts[:start] for other in others):
             break
         if not parts[start][:1].isdigit():
-            shorter.append(".".join(parts[start:]))
-    return shorter
+            forms.append(".".join(parts[start:]))
+    return [forms[min(index, len(forms) - 1)] for index in range(count)]
