@@ -11,6 +11,7 @@ from pytorch.figures.networks import draw_profiles
 from pytorch.figures.style import (
     MODEL_COLOURS,
     NARROW,
+    legend_below,
     measured_title,
     model_title,
     of_units,
@@ -55,11 +56,10 @@ def depth_figure(pairs: Sequence[VariancePair], width: float | None = None, *, v
     for axes, trained_on in zip(panels[0], models, strict=True):
         axes.set_title(f"{trained_on} models", fontsize=9)
     for axes in panels[-1]:
-        axes.set_xlabel("place in the order of execution (%)", fontsize=8)
+        axes.set_xlabel("depth (%)", fontsize=8)
     if hollow:
         explain_hollow(panels[0, 0])
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), fontsize=8, frameon=False)
+    legend_below(figure, panels[0, 0], most=4)
     results = [pair.any_result for pair in pairs]
     measured = measured_title(results, pairs[0].transformation, (result.samples for result in results))
     set_lines(figure, of_units(f"networks on {pairs[0].dataset}: NV against depth", varying), measured)
@@ -110,7 +110,7 @@ def accuracy_and_layers_figure(pair: VariancePair, width: float | None = None, *
     pitch = (width - MARGINS - (0 if narrow else CURVE_WIDTH)) / (len(layers) + 1)
     name_blocks(means, layers, pitch)
     name_layers(means, layers, pitch)
-    figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    legend_below(figure, means, most=3)
     shown = of_units("accuracy against angle, and the variance of the layers", varying)
     set_title(figure, pair, shown, result.samples)
     return figure

@@ -44,7 +44,6 @@ from pytorch.figures.style import (
     MODEL_COLOURS,
     SCALE_COLOURS,
     TITLE_ROOM,
-    both_ends,
     difference_title,
     finish_scale,
     group_title,
@@ -176,13 +175,13 @@ def compare_heatmaps(
     Raises:
         InputError: The results cannot be compared, or one of them does not have the group.
     """
-    networks = mark_networks(check_networks(results, group), group)
+    networks = mark_networks(check_networks(results, group), group, TITLE_ROOM - 1)  # a colon follows
     norm, panels = Normalize(0, common_top(results.values())), []
     for index, (name, result) in enumerate(networks):
         cells = layer_cells(result, group)
         colour, _, _ = network_style(index, len(networks))
-        panels.append(_result_panel(result, plain(both_ends(name, TITLE_ROOM)), colour, group,
-                                    sorted_cells(cells) if sort else cells, norm, varying))  # fmt: skip
+        cells = sorted_cells(cells) if sort else cells
+        panels.append(_result_panel(result, plain(name), colour, group, cells, norm, varying))
     figure = _draw_panels(panels, [result for _, result in networks], width, norm, wrapped=True)
     shown = f"{count_networks(networks)}: {_shown(networks[0][1], group, varying, sort)}"
     set_networks_title(figure, networks, group, shown)

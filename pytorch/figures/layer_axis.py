@@ -7,9 +7,8 @@ from itertools import groupby
 
 from matplotlib.axes import Axes
 
-from pytorch.figures.style import both_ends, plain
+from pytorch.figures.style import POINTS_PER_INCH, both_ends, plain
 
-POINTS_PER_INCH = 72
 LARGEST_NAME, SMALLEST_NAME = 7.0, 4.0
 """Font sizes of layer names in points; where the smallest does not fit, only blocks are named."""
 

@@ -23,10 +23,10 @@ from pytorch.figures.style import (
     class_label,
     class_legend,
     group_title,
+    legend_below,
     model_title,
     of_units,
     set_title,
-    wrap,
 )
 from pytorch.variance import VarianceResult
 from pytorch.variance.result import ALL, STRATIFIED
@@ -37,9 +37,6 @@ CONTROL_LINES = {RANDOM_WEIGHTS: LINES, SHUFFLED: {ALL: "-."}}
 
 FEW_DECADES = 2
 """A logarithmic axis of fewer decades has ticks at 2 and 5 as well."""
-
-LEGEND_SIZE, LEGEND_MARK = 7.5, 0.6
-"""Font size of a legend in points, and width of its line samples in inches."""
 
 HOLLOW = "hollow: some units are constant or rounding only"
 """Meaning of a hollow marker."""
@@ -113,11 +110,7 @@ def layers_figure(
         axes.grid(axis="x", color="#EEEEEE")
         axes.tick_params(axis="y", labelsize=7)
     _name(panels, pair, figure)
-    handles, labels = ratio.get_legend_handles_labels()
-    columns = 2 if figure.get_figwidth() >= (7 if controls else 6) else 1
-    if columns == 1:
-        labels = [wrap(label, LEGEND_SIZE, figure.get_figwidth() - LEGEND_MARK) for label in labels]
-    figure.legend(handles, labels, fontsize=LEGEND_SIZE, ncols=columns, loc="outside lower center", frameon=False)
+    legend_below(figure, ratio, most=2, size=7.5)
     set_title(figure, pair, of_units("layer means with 95 % intervals", varying), result.samples)
     return figure
 

@@ -12,8 +12,10 @@ from pytorch.experiments.variance_pair import transformation_kind
 from pytorch.figures.layer_axis import name_blocks, name_layers
 from pytorch.figures.layer_plots import draw_means, explain_hollow, hollow_markers
 from pytorch.figures.style import (
+    CLASS_ROOM,
     NARROW,
     SCALE_STEPS,
+    both_ends,
     group_title,
     measured_title,
     network_label,
@@ -89,7 +91,7 @@ def compare(
     Raises:
         InputError: The results cannot be compared, or one of them does not have the group.
     """
-    networks = mark_networks(check_networks(results, group), group)
+    networks = mark_networks(check_networks(results, group), group, room=2 * CLASS_ROOM)
     layers = networks[0][1].layer_names
     alike = all(result.layer_names == layers for _, result in networks)
     most = max(len(result.layer_names) for _, result in networks)
@@ -156,13 +158,17 @@ def set_networks_title(figure: Figure, networks: Networks, group: str, shown: st
     set_lines(figure, shown, measured)
 
 
-def mark_networks(networks: Networks, group: str) -> Networks:
-    """Add to the name of a network what the others do not share: that samples were shuffled, or how many there were."""
+def mark_networks(networks: Networks, group: str, room: int) -> Networks:
+    """Add to names that samples were shuffled and, where they differ, how many there were; in ``room`` characters."""
     counts = [result.sample_count(group) for _, result in networks]
-    return [
-        (f"{name}{', shuffled' * result.shuffled}{f', {count:,} samples' if len(set(counts)) > 1 else ''}", result)
-        for (name, result), count in zip(networks, counts, strict=True)
+    marks = [
+        ", shuffled" * result.shuffled + (f", {count:,} samples" if len(set(counts)) > 1 else "")
+        for (_, result), count in zip(networks, counts, strict=True)
     ]
+    return [
+        (both_ends(name, room - len(mark)) + mark, result)
+        for (name, result), mark in zip(networks, marks, strict=True)
+    ]  # fmt: skip
 
 
 def count_networks(networks: Networks) -> str:

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from pytorch.errors import InputError
 from pytorch.figures.class_maps import add_scale, draw_table, means_label, scale_of
-from pytorch.figures.layer_axis import POINTS_PER_INCH, WIDTH_OF_LETTER, name_rows
+from pytorch.figures.layer_axis import WIDTH_OF_LETTER, name_rows
 from pytorch.figures.networks import check_networks, mark_networks, set_networks_title
-from pytorch.figures.style import CLASS_ROOM, both_ends, group_title, of_units, plain
+from pytorch.figures.style import CLASS_ROOM, POINTS_PER_INCH, both_ends, group_title, of_units, plain
 from pytorch.variance import VarianceResult
 from pytorch.variance.result import ALL
 
@@ -60,7 +60,8 @@ def series_figure(
         if other.layer_names != result.layer_names:
             raise InputError(f"{first!r} and {name!r} of a series differ in their layers; compare() draws them")
     layers, columns = len(result.layer_names), len(networks)
-    positions = [plain(both_ends(name, CLASS_ROOM)) for name, _ in mark_networks(networks, group)]
+    short = [(both_ends(name, CLASS_ROOM), found) for name, found in networks]
+    positions = [plain(name) for name, _ in mark_networks(short, group, room=2 * CLASS_ROOM)]
     label = (1 + max(map(len, positions))) * WIDTH_OF_LETTER * LABEL_SIZE / POINTS_PER_INCH
     width = width or max(6.5, (BAR + min(max(COLUMN, label), WIDEST / columns) * columns) / (1 - NAMES))
     pitch = (width * (1 - NAMES) - BAR) / columns

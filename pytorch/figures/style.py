@@ -3,11 +3,13 @@
 import textwrap
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 
 from pytorch.experiments.variance_pair import VariancePair
@@ -59,7 +61,12 @@ MOST_CLASSES_NAMED, CLASSES_OF_COLUMN = 40, 15
 CLASS_ROOM, TITLE_ROOM = 24, 40
 """Characters of a name of a class or model: in legends and at axes, and of a model in titles, which wrap."""
 
+POINTS_PER_INCH = 72
+
 TITLE_SIZE, SMALL_TITLE_SIZE = 11, 8.5
+LEGEND_MARK = 0.6
+"""Width of a mark in a legend with the space around it, in inches."""
+
 LETTERS_PER_INCH = 121
 """Divided by the font size in points: the number of letters that safely fit into an inch."""
 
@@ -148,6 +155,20 @@ def wrap(text: str, size: float, inches: float) -> str:
     'control, samples shuffled:\nrotated model'
     """
     return textwrap.fill(text, int(LETTERS_PER_INCH / size * inches))
+
+
+def legend_below(figure: Figure, axes: Axes, most: int, size: float = 8) -> None:
+    """Put a legend of what ``axes`` show below a figure, in up to ``most`` columns that fit; lines wrap."""
+    handles, labels = axes.get_legend_handles_labels()
+    width = figure.get_figwidth()
+    widths = [LEGEND_MARK + TextPath((0, 0), label, size).get_extents().width / POINTS_PER_INCH for label in labels]
+
+    def needs(columns: int) -> float:
+        return sum(max(part) for part in np.array_split(widths, columns))  # as a legend fills its columns
+
+    columns = next((count for count in range(min(most, len(labels)), 1, -1) if needs(count) <= width), 1)
+    labels = [wrap(label, size, width - LEGEND_MARK) for label in labels] if columns == 1 else labels
+    figure.legend(handles, labels, fontsize=size, ncols=columns, loc="outside lower center", frameon=False)
 
 
 def finish_scale(bar: Colorbar, label: str) -> None:
