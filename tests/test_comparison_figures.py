@@ -98,6 +98,7 @@ def test_units_that_do_not_vary_are_marked_or_left_out():
     assert profile_lines(figure)["first"].get_ydata().tolist() == [0.5, 3]
     assert HOLLOW not in texts(figure)
     assert "only units that vary" in figure.get_suptitle()
+    assert "bars of units that vary" in compare_heatmaps(found, varying=True).get_suptitle()
     strip = next(axes for axes in compare_heatmaps(found, varying=True).axes if axes.patches)
     assert strip.patches[0].get_data().values.tolist() == [0.5, 3]
     assert series_figure(found, varying=True).axes[1].get_images()[0].get_array()[:, 0].tolist() == [0.5, 3]
@@ -221,6 +222,27 @@ def test_a_title_names_what_results_have_in_common():
 
     assert title(precision="bf16", tolerance=0.1).endswith("mean, precision bf16, tolerance 0.1, 6 samples")
     assert title(samples=7).endswith("aggregation mean")
+
+
+def test_names_tell_controls_and_other_numbers_of_samples():
+    shuffled, fewer = result(shuffled=True), result(samples=5)
+    assert names(compare({"a": result(), "b": shuffled}).axes[1]) == ["a", "b, shuffled"]
+    assert names(compare({"a": result(), "b": fewer}).axes[1]) == ["a, 6 samples", "b, 5 samples"]
+    assert names(compare({"a": result(), "b": fewer}, "ant").axes[1]) == ["a", "b"], "2 samples of each"
+    long = {"a": result(), "a network of a very long name, of seed 1": replace(fewer, shuffled=True)}
+    for draw in DRAW:
+        shown = " ".join(texts(draw(long)).split())
+        assert ", shuffled, 5 samples" in shown
+        assert "a, 6 samples" in shown
+
+
+@pytest.mark.parametrize("draw", DRAW)
+def test_nothing_is_stratified_where_no_class_has_two_samples(draw):
+    alone = result(class_counts=np.array([1, 1, 1]))
+    with pytest.raises(
+        InputError, match=r"^'b' has no class of two samples, so its stratified NV is undefined: choose 'a"
+    ):
+        draw({"a": result(), "b": alone}, group="stratified")
 
 
 def heat_panels(figure):

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from pytorch.datasets import dataset_name, load_dataset
-from pytorch.datasets.dataset import balanced_subset
+from pytorch.datasets.dataset import Dataset, Source, balanced_subset
 from pytorch.datasets.digits import FILE
 from pytorch.datasets.normalization import Normalization
 from pytorch.errors import InputError
@@ -213,6 +213,18 @@ def test_a_known_name_means_no_folder(tmp_path, monkeypatch):
     assert dataset_name("./digits") == "folder-digits"
     with pytest.raises(InputError, match=r"unknown data set .and no folder. 'digts': did you mean digits"):
         dataset_name("digts")
+
+
+def test_the_samples_of_a_measurement_are_found_again():
+    """By how many there were of each class, also where a class had too few."""
+    labels = torch.tensor([0] * 5 + [1] * 9 + [2] * 20)
+    images = torch.arange(34, dtype=torch.uint8).reshape(-1, 1, 1, 1)
+    source = Source(["a", "b", "c"], (labels, labels), (lambda chosen: images[chosen],) * 2)
+    for samples in (None, 3, 10, 20, 33):
+        test = Dataset("x", source, samples, seed=4).test
+        again = Dataset("x", source, None, seed=0).measured(torch.bincount(test.labels).numpy(), seed=4)
+        assert torch.equal(again.images, test.images)
+        assert torch.equal(again.labels, test.labels)
 
 
 def test_samples_are_balanced_and_drawn_with_the_seed():

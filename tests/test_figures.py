@@ -284,13 +284,13 @@ def test_no_band_is_drawn_where_a_logarithmic_axis_has_no_place_for_it(pair):
         tv_classes=np.ones((3, 3)),
         sv_classes=np.ones((3, 3)),
     )
-    _, tv, _ = layers_figure(pair).axes
+    _, tv, *_ = layers_figure(pair).axes
     assert all(len(polygon.vertices) < 8 for band in tv.collections for polygon in band.get_paths())
     assert tv.get_yscale() == "log"
 
 
 def test_layer_plots_draw_the_layer_means(pair):
-    ratio, tv, sv = layers_figure(pair).axes
+    ratio, tv, sv, _ = layers_figure(pair).axes
     lines = {line.get_label(): line.get_ydata() for line in ratio.get_lines()}
     np.testing.assert_allclose(lines["unrotated model, all samples"], [0.75, 3])
     np.testing.assert_allclose(lines["unrotated model, stratified by class"], [1.5, 2.25])
@@ -319,6 +319,108 @@ def test_markers_are_hollow_where_units_do_not_vary(pair):
     living = of_both(pair, tv_all=ones[0], sv_all=ones[0], tv_classes=ones, sv_classes=ones, rounding=np.zeros(4))
     for figure in (layers_figure(living), classes_figure(living)):
         assert told not in " ".join(texts(figure).split())
+
+
+def hollow_places(axes):
+    return [
+        place
+        for found in axes.collections
+        if isinstance(found, PathCollection)
+        for place in found.get_offsets().tolist()
+    ]
+
+
+def test_markers_are_hollow_against_depth_and_beside_the_accuracy(pair):
+    """Of the unrotated model a unit of conv is 0/0; of the rotated one a unit of linear, over all samples."""
+    told = "some units are constant or rounding only"
+    figure = depth_figure([pair])
+    assert [hollow_places(axes) for axes in figure.axes[:2]] == [[[0, 0.75]], [[100, 1]]]
+    assert told in texts(figure)
+    figure = accuracy_and_layers_figure(pair)
+    means = [pair.results[name].layer_means("stratified")["conv"] for name in PAIR]
+    assert hollow_places(figure.axes[1]) == [[0, mean] for mean in means]
+    assert told in texts(figure)
+    ones = np.ones((3, 4))
+    living = of_both(pair, tv_all=ones[0], sv_all=ones[0], tv_classes=ones, sv_classes=ones)
+    for figure in (depth_figure([living]), accuracy_and_layers_figure(living)):
+        assert not any(map(hollow_places, figure.axes))
+        assert told not in texts(figure)
+
+
+def test_layer_plots_show_how_many_units_never_vary(pair):
+    """Half of conv is 0/0, and half of linear of rounding alone."""
+    mixed = of_both(pair, rounding=np.array([0.0, 0.0, 0.0, 3.5]))
+    third = {"layer_names": ["conv", "linear", "last"], "layer_shapes": [(2,), (1,), (1,)], "errors": errors(3, 3)}
+    for found, expected in ((mixed, [50, 50]), (of_both(mixed, **third), [50, 0, 0])):
+        *_, still = layers_figure(found).axes
+        assert still.get_ylabel() == "units that never\nvary (%)"
+        assert [bar.get_height() for bar in still.patches] == 2 * expected
+        centres = [bar.get_x() + bar.get_width() / 2 for bar in still.patches]
+        np.testing.assert_allclose(np.add(*np.split(np.array(centres), 2)) / 2, range(len(expected)), atol=1e-12)
+    ones = np.ones(4)
+    assert "never" not in texts(layers_figure(of_both(pair, tv_all=ones, sv_all=ones)))
+
+
+def test_means_without_units_that_never_vary_are_drawn_and_told(pair):
+    """Of conv only NV 1/2 is left, of linear 3 or, where the rotated model is constant, 1."""
+    results = {name: replace(found, rounding=np.zeros(4)) for name, found in pair.results.items()}
+    pair = replace(pair, results=results)
+    expected = {name: [*found.layer_means(varying=True).values()] for name, found in results.items()}
+    assert expected["unrotated"] == [0.5, 3]
+    layers = layers_figure(pair, varying=True)
+    lines = {line.get_label(): line.get_ydata() for line in layers.axes[0].get_lines()}
+    np.testing.assert_array_equal(lines["unrotated model, all samples"], expected["unrotated"])
+    np.testing.assert_array_equal(lines["rotated model, all samples"], expected["rotated"])
+    tv = [*results["unrotated"].layer_means("all", "transformation", varying=True).values()]
+    np.testing.assert_array_equal(layers.axes[1].get_lines()[0].get_ydata(), tv)
+    classes = classes_figure(pair, varying=True)
+    ant = [*results["unrotated"].layer_means("ant", varying=True).values()]
+    np.testing.assert_array_equal(classes.axes[0].get_lines()[0].get_ydata(), ant)
+    maps = class_layers_figure(pair, varying=True)
+    np.testing.assert_array_equal(np.ma.filled(maps.axes[0].get_images()[0].get_array(), np.nan)[0], ant)
+    depth = depth_figure([pair], varying=True)
+    np.testing.assert_array_equal(depth.axes[0].get_lines()[0].get_ydata(), expected["unrotated"])
+    overview = accuracy_and_layers_figure(pair, varying=True)
+    stratified = [*results["unrotated"].layer_means("stratified", varying=True).values()]
+    np.testing.assert_array_equal(overview.axes[1].get_lines()[0].get_ydata(), stratified)
+    for figure in (layers, classes, maps, depth, overview):
+        assert "only units that vary" in figure.get_suptitle()
+        assert "hollow" not in texts(figure)
+    heatmap = heatmap_figure(pair, "all", varying=True)
+    strip = next(axes for axes in heatmap.axes if axes.patches)
+    assert strip.patches[0].get_data().values.tolist() == expected["unrotated"]
+    assert "unrotated model: global mean 1.750" in " ".join(texts(heatmap).split())
+    assert "all samples, bars of units that vary" in heatmap.get_suptitle()
+    control = replace(pair, control="shuffled")
+    lines = layers_figure(pair, [control], varying=True).axes[0].get_lines()
+    shuffled = next(line for line in lines if line.get_label().startswith("control"))
+    np.testing.assert_array_equal(shuffled.get_ydata(), expected["unrotated"])
+
+
+@pytest.mark.parametrize("width", [2.5, 3.4, None])
+def test_legends_stay_within_the_figure(pair, width):
+    for figure in (depth_figure([pair] * 5, width=width), accuracy_and_layers_figure(pair, width=width)):
+        figure.draw_without_rendering()
+        box = figure.legends[0].get_window_extent()
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.x1
+        labels = [axes.xaxis.label.get_window_extent() for axes in figure.axes if axes.get_xlabel()]
+        assert not any(one.overlaps(other) for one, other in itertools.combinations([box, *labels], 2))
+
+
+def test_nothing_is_stratified_where_no_class_has_two_samples(pair):
+    """Nothing of single classes is planned either: it would be empty."""
+    alone = of_both(pair, class_counts=np.array([1, 1, 1]), sv_classes=np.full((3, 4), np.nan), samples=3)
+    figures = plan(Findings([Measured(alone, "digest")]), Look())
+    assert [figure.name.split("/")[-1] for figure in figures] == [
+        "rotation_mean_heatmap_all", "rotation_mean_layers", "rotation_mean_overview", "digits_rotation_mean_depth",
+    ]  # fmt: skip
+    for figure in figures:
+        assert "stratified" not in texts(figure.draw())
+    with pytest.raises(
+        InputError, match=r"^'simple_conv' has no class of two samples, so its stratified NV is undefined"
+    ):
+        heatmap_figure(alone, "stratified")
 
 
 def test_what_is_drawn_last_is_not_cut_off(pair):
@@ -353,7 +455,8 @@ def test_networks_are_drawn_on_one_axis_of_depth(pair):
     np.testing.assert_allclose(short.get_xdata(), [0, 100])
     np.testing.assert_allclose(deep.get_xdata(), np.linspace(0, 100, 4))
     np.testing.assert_allclose(short.get_ydata(), list(pair.results["unrotated"].layer_means().values()))
-    assert {text.get_text() for text in figure.legends[0].get_texts()} == {"simple_conv", "resnet"}
+    names, hollow = {"simple_conv", "resnet"}, "hollow: some units are constant or rounding only"
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == {*names, hollow}
 
 
 def test_accuracy_stands_beside_the_variance(pair):
@@ -452,8 +555,33 @@ def test_names_of_blocks_do_not_run_into_each_other():
     assert name_blocks(axes, layers, pitch=0.12)
     assert [text.get_text() for text in axes.texts] == ["encoder_layer_0", "encoder_layer_1"]
     axes = Figure(figsize=(6, 3)).subplots()
-    assert name_blocks(axes, [f"a_long_name_{place}.conv" for place in range(4)], pitch=0.12)
+    assert name_blocks(axes, [f"a_long_name_{place}.conv" for place in range(4)], pitch=0.33)
     assert [text.get_text() for text in axes.texts] == ["a_long_name_0", "a_long_name_2"]
+    axes = Figure(figsize=(6, 3)).subplots()
+    assert name_blocks(axes, [f"a_long_name_{place}.conv" for place in range(4)], pitch=0.12)
+    assert [text.get_text() for text in axes.texts] == ["a_long_name_0"]
+
+
+@pytest.mark.parametrize(
+    ("pitch", "layers", "named"),
+    [
+        (0.1, [f"layer{stage}.{block}.{part}" for stage in (1, 2) for block in (0, 1) for part in "abcdef"],
+         ["layer1.0", "layer1.1", "layer2.0", "layer2.1"]),
+        (0.05, [f"layer{stage}.{block}.{part}" for stage in (1, 2) for block in (0, 1) for part in "abcdef"],
+         ["layer1", "layer2"]),
+        (0.05, [f"features.{stage}.0.block.{place}.{part}" for stage in (1, 2) for place in (0, 1) for part in "abcd"],
+         ["features"]),
+        (0.05, [f"encoder.layers.encoder_layer_{place}.{part}" for place in (0, 1) for part in range(26)],
+         ["encoder_layer_0", "encoder_layer_1"]),
+        (0.02, [f"net.block{place}.unit{unit}.{part}" for place in (1, 2) for unit in (1, 2) for part in range(20)],
+         ["block1", "block2"]),
+    ],
+    ids=["room for all", "stages", "numbers alone", "a common beginning", "the same end"],
+)  # fmt: skip
+def test_names_of_blocks_tell_them_apart(pitch, layers, named):
+    axes = Figure().subplots()
+    assert name_blocks(axes, layers, pitch)
+    assert [text.get_text() for text in axes.texts] == named
 
 
 def perceived(colours, sight):

@@ -95,6 +95,24 @@ def test_an_embedded_pair_gives_the_normalized_variance_back():
             assert mean == pytest.approx(found.global_mean(group), rel=1e-6, nan_ok=True)
 
 
+def test_embedded_means_leave_out_units_that_never_vary_where_asked():
+    pair = pair_of(unrotated=result(rounding=np.array([0.0, 0.0, 0.0, 3.0])))
+    for model, found in zip(embedded(pair, varying=True)["models"], pair.results.values(), strict=True):
+        for group, content in zip(found.groups, model["groups"], strict=True):
+            means = [np.nan if mean is None else mean for mean in content["means"]]
+            np.testing.assert_allclose(means, [*found.layer_means(group, varying=True).values()], rtol=1e-6)
+            low, high = (np.array(content[end], dtype=float) for end in ("low", "high"))
+            expected = np.transpose([*found.layer_intervals(group, varying=True).values()])
+            np.testing.assert_allclose([low, high], expected, rtol=1e-6)
+            mean = np.nan if content["mean"] is None else content["mean"]
+            assert mean == pytest.approx(found.global_mean(group, varying=True), rel=1e-6, nan_ok=True)
+
+
+def test_nothing_stratified_is_embedded_where_no_class_has_two_samples():
+    alone = result(class_counts=np.array([1, 1, 1]))
+    assert embedded(pair_of(alone, alone))["groups"] == ["all"]
+
+
 def test_stratified_tells_constant_units_from_ones():
     content = embedded(pair_of())["models"][0]["groups"][1]["nv"]
     codes = np.frombuffer(base64.b64decode(content["codes"]), dtype="<u2")
@@ -180,7 +198,7 @@ def test_figures_become_small_and_heatmaps_that_the_page_draws_are_left_out(tmp_
 def test_a_figure_that_is_small_already_is_embedded_as_it_is(tmp_path, pair_figure):
     (found,) = data_of(page(tmp_path, [], [drawn_figure("layers")]))["figures"]
     assert base64.b64decode(found["image"]) == pair_figure.read_bytes()
-    assert (found["width"], found["height"], found["caption"]) == (1050, 1125, CAPTIONS["layers"])
+    assert (found["width"], found["height"], found["caption"]) == (1050, 1275, CAPTIONS["layers"])
 
 
 def test_tables_carry_what_they_are_sorted_by(tmp_path):

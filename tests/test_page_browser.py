@@ -40,9 +40,9 @@ def opened(chromium, tmp_path):
     """Open pages and see at the end that none of them complained or asked for anything but itself."""
     contexts, faults = [], []
 
-    def open_page(pairs, drawn=(), tables=(), width=1400, height=900, address="", **options):
+    def open_page(pairs, drawn=(), tables=(), width=1400, height=900, address="", varying=False, **options):
         path = tmp_path / "index.html"
-        write_page(path, pairs, drawn, tables, "python plot_variances_models.py")
+        write_page(path, pairs, drawn, tables, "python plot_variances_models.py", varying=varying)
         contexts.append(chromium.new_context(viewport={"width": width, "height": height}, **options))
         page = contexts[-1].new_page()
         page.on("console", lambda message: faults.append(message.text))
@@ -115,6 +115,17 @@ def test_marks_are_told_and_counted(opened):
     page.select_option("#group", "bee")
     assert hover(page, 0, 0, 2, 0.25).endswith("TV 1.00, SV undefined, NV undefined")
     assert page.locator(".legend").first.text_content() == "undefined: 4"
+
+
+def test_means_without_units_that_never_vary_are_told(opened):
+    page = opened([pair_of()], varying=True)
+    assert hover(page, 0, 0, 2, -0.1).startswith(
+        "unrotated model: layer conv, mean of 1 of 2 units, which vary\nNV 0.500"
+    )
+    assert "layer linear, mean of 2 units\nNV 3.00" in hover(page, 0, 1, 2, -0.1)
+    assert hover(page, 2, 0, 2, -0.1).endswith("layer conv, mean of units that vary\ndifference of NV −0.375")
+    assert page.locator(".panel p").first.text_content().startswith("global mean of units that vary 1.75")
+    assert "means on this page leave them out" in page.locator("#how").text_content()
 
 
 def test_units_of_rounding_alone_are_told_and_counted(opened):

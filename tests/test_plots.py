@@ -89,12 +89,12 @@ def test_what_is_unchanged_is_not_drawn_again(folders, tmp_path, pair):
     assert set(after) == set(before)
 
 
-@pytest.mark.parametrize("change", ["values", "width", "list", "control"])
+@pytest.mark.parametrize("change", ["values", "width", "varying", "list", "control"])
 def test_what_is_changed_is_drawn_again(folders, tmp_path, pair, change):
     only = ("--only", "layers")
     draw(folders, *only)
     before = written(tmp_path)
-    options = ("--width", "5") if change == "width" else ()
+    options = {"width": ("--width", "5"), "varying": ("--varying",)}.get(change, ())
     if change == "values":
         save(tmp_path / "results", VariancePair(**{**vars(pair), "seed": 5}))
     if change == "list":
@@ -104,6 +104,48 @@ def test_what_is_changed_is_drawn_again(folders, tmp_path, pair, change):
     draw(folders, *only, *options)
     after = written(tmp_path)
     assert all(after[name] != before[name] for name in before)
+
+
+def test_what_leaves_out_units_that_never_vary_says_so(folders, tmp_path):
+    """Figures of both kinds can be side by side: each keeps its title and its command."""
+    draw(folders, "--varying")
+    draw(folders, "--only", "classes")
+    listed = json.loads((tmp_path / "plots" / "figures.json").read_text())["figures"]
+    told = {figure["name"].split("rotation_mean_")[1] for figure in listed if "units that vary" in figure["title"]}
+    kinds = {"layers", "class-layers", "overview", "depth", *(figure["of"].get("group") for figure in listed)} - {None}
+    assert {name.removeprefix("heatmap_").split("_")[-1] for name in told} == kinds
+    commands = {figure["name"].split("rotation_mean_")[1]: figure["command"] for figure in listed}
+    assert "--varying" not in commands["classes"]
+    assert all("--varying" in commands[name] for name in told)
+
+
+def test_tables_and_page_leave_out_units_that_never_vary_where_asked(folders, tmp_path):
+    def written(*options):
+        draw(folders, "--only", "layers", *options)
+        return [
+            (tmp_path / "plots" / name).read_text(encoding="utf-8")
+            for name in ("results.csv", "results.md", "index.html")
+        ]
+
+    published, varying = written(), written("--varying")
+    assert published[0] == varying[0], "the rows have both"
+    assert "only units that vary" not in published[1] + published[2]
+    assert "Global mean of the normalized variance, only units that vary" in varying[1]
+    assert "Most and least invariant layers, only units that vary" in varying[2]
+    assert '"varying":true' in varying[2]
+
+
+def test_it_is_said_that_no_class_has_two_samples(tmp_path, pair, capsys):
+    results = {
+        name: replace(found, class_counts=np.array([1, 1, 1]), samples=3) for name, found in pair.results.items()
+    }
+    save(tmp_path / "results", replace(pair, results=results))
+    assert draw(["--results-dir", str(tmp_path / "results"), "--plots-dir", str(tmp_path / "plots")]) == 0
+    told = (
+        "simple_conv on digits, rotation, mean: nothing stratified or of single classes is drawn, because no class has"
+    )
+    assert told in capsys.readouterr().out
+    assert not [name for name in written(tmp_path) if "stratified" in name or "class" in name]
 
 
 def test_figures_of_results_that_are_gone_leave_the_page_and_stay_on_the_disk(folders, tmp_path, pair, capsys):

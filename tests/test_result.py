@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from builders import errors, result
+from builders import errors, result, unlabelled
 from torch import nn
 
 from pytorch.variance import VarianceResult, measure_variance
@@ -105,6 +105,12 @@ def test_errors_of_units_that_vary_are_those_of_the_result_without_the_others():
     low, high = wide.global_interval(varying=True)
     assert high - low == pytest.approx(2 * 1.959964 * wide.global_error(varying=True))
     assert (low + high) / 2 == pytest.approx(wide.global_mean(varying=True), rel=0.05), "less the bias"
+
+
+def test_summary_groups_have_a_value():
+    assert result().summary_groups == ["all", "stratified"]
+    assert result(class_counts=np.array([1, 1, 1])).summary_groups == ["all"]
+    assert unlabelled()["rotated"].summary_groups == ["all"]
 
 
 def test_unknown_quantities_are_named():

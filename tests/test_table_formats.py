@@ -61,13 +61,16 @@ def test_csv_gives_the_same_floats_back(tmp_path):
         what = row["group"], row["quantity"]
         if row["level"] == "layer":
             assert of.layer_names[int(row["layer_index"])] == row["layer"]
-            value, error = of.layer_means(*what)[row["layer"]], of.layer_errors(*what)[row["layer"]]
-            interval = of.layer_intervals(*what)[row["layer"]]
+            ways, at = (of.layer_means, of.layer_errors, of.layer_intervals), row["layer"]
         else:
             assert row["layer"] == row["layer_index"] == ""
-            value, error, interval = of.global_mean(*what), of.global_error(*what), of.global_interval(*what)
-        numbers = [float(row[name] or "nan") for name in ("value", "standard_error", "low95", "high95")]
-        np.testing.assert_array_equal(numbers, [value, error, *interval])
+            ways, at = (of.global_mean, of.global_error, of.global_interval), None
+        for varying, prefix in ((False, ""), (True, "varying_")):
+            value, error, interval = (way(*what, varying=varying) if at is None else way(*what, varying=varying)[at]
+                                      for way in ways)  # fmt: skip
+            names = ("value", "standard_error", "low95", "high95")
+            numbers = [float(row[f"{prefix}{name}"] or "nan") for name in names]
+            np.testing.assert_array_equal(numbers, [value, error, *interval])
         assert int(row["samples"]) == of.sample_count(row["group"])
         if row["level"] == "global" and row["quantity"] == "normalized":
             counts = of.unit_counts(row["group"])

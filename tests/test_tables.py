@@ -88,6 +88,27 @@ def test_constant_units_are_counted_and_left_out_of_a_mean_beside():
     assert "units" not in named([pair(results={"unrotated": plain, "rotated": plain})], "global-means")[0]
 
 
+def test_means_leave_out_units_that_never_vary_where_asked():
+    """NV of 2, 1 (0/0), 3, and 5 by rounding alone; before training, of 2 alone."""
+    tv, sv = np.array([2.0, 0.0, 3.0, 5e-9]), np.array([1.0, 0.0, 1.0, 1e-9])
+    odd = result(tv_all=tv, sv_all=sv, rounding=np.full(4, 1e-8))
+    before = untrained(results={"untrained": result(tv_all=np.array([2.0, 0, 0, 0]), sv_all=np.array([1.0, 0, 0, 0]))})
+    measured = pair(results={"unrotated": odd, "rotated": odd})
+    tables = {table.name: table for table in results_tables([measured, before, shuffled()], varying=True)}
+    row = rows(tables["global-means"])[0]
+    assert_estimates(row["unrotated"], [2.5, odd.global_error(varying=True)])
+    assert row["before training"].value == 2
+    assert row["with them, unrotated"].value == odd.global_mean() == 2.75
+    assert "without them, unrotated" not in row
+    conv, linear = rows(tables["layers-simple-conv-mnist-rotation-mean"])
+    assert_estimates(conv["unrotated, all samples"], [2, odd.layer_errors(varying=True)["conv"]])
+    assert linear["rotated, all samples"].value == 3
+    assert rows(tables["shuffled"])[0]["unrotated"].value == result().global_mean(varying=True)
+    for name in ("global-means", "shuffled", "layers-simple-conv-mnist-rotation-mean"):
+        assert "only units that vary" in tables[name].title
+    assert "count as 1." not in tables["global-means"].caption.replace("Published means count constant units as 1.", "")
+
+
 def test_units_of_rounding_alone_are_counted_where_there_are_any_and_left_out_of_the_mean_beside():
     """NV of 2, 1 (0/0) and 3, and one of rounding alone that would be 5."""
     tv, sv = np.array([2.0, 0.0, 3.0, 5e-9]), np.array([1.0, 0.0, 1.0, 1e-9])
@@ -204,7 +225,8 @@ def test_results_of_few_samples_one_class_or_none():
     assert layers.columns[-2:] == ["unrotated, all samples", "rotated, all samples"]
     nothing = both(tv_all=np.full(4, np.nan), sv_all=np.full(4, np.nan), class_counts=np.array([1, 1, 1]))
     table = results_tables([pair(results=nothing)])[-1]
-    assert markdown([table]).count("| – | – | – | – |") == 2
+    assert table.columns[-2:] == ["unrotated, all samples", "rotated, all samples"], "no class has two samples"
+    assert markdown([table]).count("| – | – |") == 2
     assert results_tables([]) == results_tables([untrained()]) == []
 
 

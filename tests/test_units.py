@@ -4,20 +4,24 @@ import gc
 import pickle
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from builders import result, texts
+from builders import errors, found_in, pair_of, result, texts
 from matplotlib.colors import to_hex
 from torch import nn
 
+from pytorch.datasets import load_dataset
 from pytorch.errors import InputError
 from pytorch.experiments.unit_examples import UnitExamples, extreme_units, unit_examples
 from pytorch.figures import save_figure
 from pytorch.figures.style import TITLE_SIZE
 from pytorch.figures.unit_plots import IMAGE_COLOURS, units_figure
+from pytorch.report.findings import Findings, Trained
+from pytorch.report.unit_gallery import plan_units
 from pytorch.transformations import rotations
 from pytorch.variance import measure_variance
 
@@ -166,8 +170,8 @@ def test_extreme_units_are_in_order_and_equal_ones_by_their_numbers():
     assert extreme_units(found, "Conv", count=1) == ([1], [2])
 
 
-def test_constant_infinite_and_undefined_units_are_left_out():
-    found = one_layer([0, 1, 2, np.nan, 3, 4, 0], [0, 0, 1, 1, 1, 1, 1])
+def test_units_that_are_constant_infinite_undefined_or_rounding_are_left_out():
+    found = one_layer([0, 1, 2, np.nan, 3, 4, 0, 1e-9], [0, 0, 1, 1, 1, 1, 1, 2e-9], rounding=np.full(8, 1e-8))
     assert extreme_units(found, "conv") == ([6, 2], [5, 4])
 
 
@@ -184,6 +188,37 @@ def test_extreme_units_of_what_was_not_aggregated_or_measured():
         extreme_units(result(aggregation="none"), "conv")
     with pytest.raises(InputError, match=r"unknown layer 'con': did you mean conv\? There are conv, linear"):
         extreme_units(result(), "con")
+
+
+@pytest.mark.parametrize(("samples", "tolerance", "shown"), [(40, None, 40), (40, 0.1, 355), (355, None, 355)])
+def test_images_are_those_that_were_measured(trained, monkeypatch, samples, tolerance, shown):
+    """After a tolerance they are not known: all test images, of which the figure says that a part was measured."""
+    dataset = load_dataset("digits", None, samples, seed=4)
+    counts = torch.bincount(dataset.test.labels).numpy()
+    digits = {"classes": dataset.classes, "class_counts": counts, "tv_classes": np.ones((10, 4)), "samples": samples,
+              "sv_classes": np.ones((10, 4)), "errors": errors(10, 2), "tolerance": tolerance}  # fmt: skip
+    measured = pair_of(of_relu(**digits), of_relu(**digits), seed=4)
+    monkeypatch.setattr("pytorch.report.unit_gallery.load_model", lambda path: trained)
+    monkeypatch.setattr("pytorch.report.unit_gallery.check_pair", lambda *given: None)
+    monkeypatch.setattr(Findings, "outdated", lambda *given: False)
+    seen = []
+    monkeypatch.setattr(
+        "pytorch.report.unit_gallery.units_figure", lambda *given: seen.append(given) or units_figure(*given)
+    )
+    found = found_in(measured, trained_pairs={("simple_conv", "digits"): Trained([], [], Path())})
+    (figure,) = plan_units(found, ["relu1"], None, torch.device("cpu"), 256)
+    said = " ".join(text.get_text() for text in figure.draw().texts).replace("\n", " ")
+    *_, images, _, labels = seen[0]
+    assert len(images) == len(labels) == shown
+    assert f"of {shown} upright samples" in said
+    assert ("over a part of them" in said) == (shown != samples)
+    if tolerance is None:
+        assert torch.equal(images, dataset.test.images)
+        assert torch.equal(labels, dataset.test.labels)
+
+
+def of_relu(**changes):
+    return result(layer_names=["relu1", "rest"], **changes)
 
 
 @pytest.fixture

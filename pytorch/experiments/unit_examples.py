@@ -66,7 +66,8 @@ def find_layer(name: str, known: Sequence[str]) -> str:
 def extreme_units(result: VarianceResult, layer: str, count: int = 3) -> tuple[list[int], list[int]]:
     """Choose the most and the least invariant units of a layer, by NV over all samples.
 
-    This ignores units without a finite NV, and constant ones, whose NV of 1 is a convention.
+    This ignores units without a finite NV, constant ones, whose NV of 1 is a convention, and those that vary by
+    rounding alone.
 
     Args:
         result: Measurement with an aggregation.
@@ -83,7 +84,8 @@ def extreme_units(result: VarianceResult, layer: str, count: int = 3) -> tuple[l
     _check_aggregation(result.aggregation)
     layer = find_layer(layer, result.layer_names)
     values = result.normalized_variance()[layer].ravel()
-    eligible = np.flatnonzero(np.isfinite(values) & ~result.constant_units()[layer].ravel())
+    still = result.constant_units()[layer] | result.rounding_units()[layer]
+    eligible = np.flatnonzero(np.isfinite(values) & ~still.ravel())
     rising = eligible[np.argsort(values[eligible], kind="stable")]
     most, rest = np.split(rising, [min(count, (len(rising) + 1) // 2)])
     least = rest[np.argsort(-values[rest], kind="stable")][:count]

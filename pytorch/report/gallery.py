@@ -38,8 +38,8 @@ CAPTIONS = {
     "The bars are layer means with 95 % intervals. The difference compares equal units or, where units are sorted, "
     f"equal ranks. {BIAS}",
     "layers": "Layer means of NV over finite units, with 95 % intervals over samples. At 1 (grey line), transforming a "
-    f"sample matters as much as exchanging it. Below: TV and SV in units of the activations, and the share of units that "
-    f"are constant or vary by rounding alone. {BIAS}",
+    f"sample matters as much as exchanging it. Below: TV and SV in units of the activations, and the share of units "
+    f"that are constant or vary by rounding alone. {BIAS}",
     "overview": f"Accuracy on test samples rotated by an angle, and the layer means of NV with 95 % intervals. {BIAS}",
     "class-layers": "Layer means of NV, one row per class. Where rows differ, invariance depends on the class; a class "
     "has fewer samples, so its means are less certain.",

@@ -20,7 +20,7 @@ from pytorch.experiments.summary import samples_used
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.figures.cells import MARKS
 from pytorch.figures.saving import COLOURS
-from pytorch.figures.style import CONTROL_TITLES, DIFFERENCE_COLOURS, MODEL_COLOURS, SCALE_COLOURS
+from pytorch.figures.style import CONTROL_TITLES, DIFFERENCE_COLOURS, MODEL_COLOURS, SCALE_COLOURS, of_units
 from pytorch.files.whole_file import whole_file
 from pytorch.report.controls import controls_of
 from pytorch.report.encoding import embedded, omission
@@ -92,6 +92,7 @@ def write_page(
         script="\n".join(_part(name) for name in SCRIPTS),
         data=_script_json(data),
         counted=COUNTED[varying],
+        extremes=of_units("Most and least invariant layers", varying),
         tables="\n".join(_table(table, is_open=table is tables[0]) for table in tables) or "<p>There are none.</p>",
         command=html.escape(command),
     )
