@@ -190,12 +190,12 @@ def test_extreme_units_of_what_was_not_aggregated_or_measured():
         extreme_units(result(), "con")
 
 
-@pytest.mark.parametrize(("samples", "tolerance", "shown"), [(40, None, 40), (40, 0.1, 355), (355, None, 355)])
+@pytest.mark.parametrize(("samples", "tolerance", "shown"), [(40, None, 40), (40, 0.1, 355), (None, None, 355)])
 def test_images_are_those_that_were_measured(trained, monkeypatch, samples, tolerance, shown):
     """After a tolerance they are not known: all test images, of which the figure says that a part was measured."""
     dataset = load_dataset("digits", None, samples, seed=4)
     counts = torch.bincount(dataset.test.labels).numpy()
-    digits = {"classes": dataset.classes, "class_counts": counts, "tv_classes": np.ones((10, 4)), "samples": samples,
+    digits = {"classes": dataset.classes, "class_counts": counts, "tv_classes": np.ones((10, 4)), "samples": len(dataset.test),
               "sv_classes": np.ones((10, 4)), "errors": errors(10, 2), "tolerance": tolerance}  # fmt: skip
     measured = pair_of(of_relu(**digits), of_relu(**digits), seed=4)
     monkeypatch.setattr("pytorch.report.unit_gallery.load_model", lambda path: trained)
@@ -205,13 +205,13 @@ def test_images_are_those_that_were_measured(trained, monkeypatch, samples, tole
     monkeypatch.setattr(
         "pytorch.report.unit_gallery.units_figure", lambda *given: seen.append(given) or units_figure(*given)
     )
-    found = found_in(measured, trained_pairs={("simple_conv", "digits"): Trained([], [], Path())})
+    found = found_in(measured, trained_pairs={("simple_conv", "digits"): Trained(Path(), [], {}, [])})
     (figure,) = plan_units(found, ["relu1"], None, torch.device("cpu"), 256)
     said = " ".join(text.get_text() for text in figure.draw().texts).replace("\n", " ")
     *_, images, _, labels = seen[0]
     assert len(images) == len(labels) == shown
     assert f"of {shown} upright samples" in said
-    assert ("over a part of them" in said) == (shown != samples)
+    assert ("over a part of them" in said) == (shown != len(dataset.test))
     if tolerance is None:
         assert torch.equal(images, dataset.test.images)
         assert torch.equal(labels, dataset.test.labels)
