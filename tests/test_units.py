@@ -194,9 +194,9 @@ def test_extreme_units_of_what_was_not_aggregated_or_measured():
 def test_images_are_those_that_were_measured(trained, monkeypatch, samples, tolerance, shown):
     """After a tolerance they are not known: all test images, of which the figure says that a part was measured."""
     dataset = load_dataset("digits", None, samples, seed=4)
-    counts = torch.bincount(dataset.test.labels).numpy()
-    digits = {"classes": dataset.classes, "class_counts": counts, "tv_classes": np.ones((10, 4)), "samples": len(dataset.test),
-              "sv_classes": np.ones((10, 4)), "errors": errors(10, 2), "tolerance": tolerance}  # fmt: skip
+    counts, ones = torch.bincount(dataset.test.labels).numpy(), np.ones((10, 4))
+    digits = {"classes": dataset.classes, "class_counts": counts, "samples": len(dataset.test), "tv_classes": ones,
+              "sv_classes": ones, "errors": errors(10, 2), "tolerance": tolerance}  # fmt: skip
     measured = pair_of(of_relu(**digits), of_relu(**digits), seed=4)
     monkeypatch.setattr("pytorch.report.unit_gallery.load_model", lambda path: trained)
     monkeypatch.setattr("pytorch.report.unit_gallery.check_pair", lambda *given: None)
