@@ -200,8 +200,8 @@ def _report(found: Findings, figures: int, drawn: int, stale: list[Path]) -> Non
         what = one_line(f"{pair.model} on {pair.dataset}, {pair.transformation}, {pair.aggregation}")
         print(f"{what}: measured before its models were replaced; run experiment_variance.py to measure the new "
               "ones")  # fmt: skip
-    for result, pair in ((measured.pair.any_result, measured.pair) for measured in found.measured):
-        if result.classes and STRATIFIED not in result.summary_groups:
+    for pair in (measured.pair for measured in found.measured):
+        if pair.control is None and pair.any_result.classes and STRATIFIED not in pair.any_result.summary_groups:
             what = one_line(f"{pair.model} on {pair.dataset}, {pair.transformation}, {pair.aggregation}")
             print(f"{what}: nothing stratified or of single classes is drawn, because no class has two samples")
     for pair in uncounted(found):

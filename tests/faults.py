@@ -382,6 +382,32 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
         "tests/test_figures.py::test_results_of_ones_own_go_by_their_own_names",
         [("pytorch.experiments.variance_pair.VariancePair.of_results", "versions={}, names=own_names,", "versions={},")],
     ),
+    "a figure of other units is kept": (
+        "tests/test_plots.py::test_what_is_changed_is_drawn_again",
+        [("pytorch.report.album._look_digest", "repr((asdict(look), matplotlib.__version__))",
+          "repr((look.width, look.sort, matplotlib.__version__))")],
+    ),
+    "tables count units that never vary although told not to": (
+        "tests/test_tables.py::test_means_leave_out_units_that_never_vary_where_asked",
+        [("pytorch.report.rows.global_row", "row.of_varying() if varying else row", "row")],
+    ),
+    "images of units are others than those measured": (
+        "tests/test_units.py::test_images_are_those_that_were_measured",
+        [("pytorch.report.unit_gallery._draw", "dataset.measured(result.class_counts, pair.seed) if result.tolerance is None else",
+          "")],
+    ),
+    "blocks are named by ends that many share": (
+        "tests/test_figures.py::test_names_of_blocks_tell_them_apart",
+        [("pytorch.figures.layer_axis._forms", "            break\n", "            pass\n")],
+    ),
+    "a comparison hides which network is a shuffled control": (
+        "tests/test_comparison_figures.py::test_names_tell_controls_and_other_numbers_of_samples",
+        [("pytorch.figures.networks.mark_networks", '", shuffled" * result.shuffled', '""')],
+    ),
+    "an empty stratified figure is drawn": (
+        "tests/test_figures.py::test_nothing_is_stratified_where_no_class_has_two_samples",
+        [("pytorch.variance.result.VarianceResult.summary_groups", "if (self.class_counts > 1).any() else", "if len(self.classes) else")],
+    ),
     "a measurement of fewer samples counts as done": (
         "tests/test_reproduction.py::test_only_what_was_done_as_asked_is_done",
         [("pytorch.experiments.reproduction.Combination._is_measurement_as_asked", "self._samples_to_measure(models[UNROTATED])",

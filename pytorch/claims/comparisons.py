@@ -63,7 +63,7 @@ def _judged(
     found: Findings, pairs: dict[Key, VariancePair], statement: str, expected: int | None = None
 ) -> tuple[Claim | None, dict[Key, Row]]:
     """Compare the models of each pair; only pairs that have learned something are cases of the claim."""
-    pairs = {key: pair for key, pair in pairs.items() if key[3] in pair.any_result.groups}
+    pairs = {key: pair for key, pair in pairs.items() if key[3] in pair.any_result.summary_groups}
     trainings = {key: all_trainings(found, pair) for key, pair in pairs.items()}
     measured = {key: _differences(each, key[3]) for key, each in trainings.items()}
     judged = [key for key, pair in pairs.items() if all(learned(pair, name) for name in PAIR)]

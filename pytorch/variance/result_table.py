@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 def text_table(result: "VarianceResult") -> str:
     """Return a line for each layer: number of units, mean NV ± standard error, units that are constant or rounding."""
-    groups = result.groups[:2]
+    groups = result.summary_groups
     heads = ["layer", "units", *(f"NV {group}" for group in groups), "constant", "rounding"]
     constant, rounding = result.constant_units(), result.rounding_units()
     counts = {name: (units.size, units.sum(), rounding[name].sum()) for name, units in constant.items()}
