@@ -295,7 +295,7 @@ def test_what_is_no_file_stops_nothing_else(folders, tmp_path, capsys, kind):
 
 
 def test_a_figure_that_cannot_be_drawn_stops_nothing_else(folders, tmp_path, capsys, monkeypatch):
-    def fail(*arguments):
+    def fail(*arguments, **options):
         raise ZeroDivisionError("of\nnobody")
 
     monkeypatch.setattr("pytorch.report.gallery.class_units_figure", fail)
