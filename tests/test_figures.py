@@ -290,11 +290,11 @@ def test_no_band_is_drawn_where_a_logarithmic_axis_has_no_place_for_it(pair):
 
 
 def test_layer_plots_draw_the_layer_means(pair):
-    ratio, tv, sv, _ = layers_figure(pair).axes
+    ratio, tv, sv, last = layers_figure(pair).axes
     lines = {line.get_label(): line.get_ydata() for line in ratio.get_lines()}
     np.testing.assert_allclose(lines["unrotated model, all samples"], [0.75, 3])
     np.testing.assert_allclose(lines["unrotated model, stratified by class"], [1.5, 2.25])
-    assert [label.get_text() for label in sv.get_xticklabels()] == ["conv", "linear"]
+    assert [label.get_text() for label in last.get_xticklabels()] == ["conv", "linear"]
     np.testing.assert_allclose(tv.get_lines()[0].get_ydata(), [0.5, 2])
     np.testing.assert_allclose(sv.get_lines()[0].get_ydata(), [1, 0.5])
     panels = classes_figure(pair).axes
@@ -555,7 +555,7 @@ def test_names_of_blocks_do_not_run_into_each_other():
     assert name_blocks(axes, layers, pitch=0.12)
     assert [text.get_text() for text in axes.texts] == ["encoder_layer_0", "encoder_layer_1"]
     axes = Figure(figsize=(6, 3)).subplots()
-    assert name_blocks(axes, [f"a_long_name_{place}.conv" for place in range(4)], pitch=0.33)
+    assert name_blocks(axes, [f"a_long_name_{place}.conv" for place in range(4)], pitch=0.4)
     assert [text.get_text() for text in axes.texts] == ["a_long_name_0", "a_long_name_2"]
     axes = Figure(figsize=(6, 3)).subplots()
     assert name_blocks(axes, [f"a_long_name_{place}.conv" for place in range(4)], pitch=0.12)
@@ -571,10 +571,10 @@ def test_names_of_blocks_do_not_run_into_each_other():
          ["layer1", "layer2"]),
         (0.05, [f"features.{stage}.0.block.{place}.{part}" for stage in (1, 2) for place in (0, 1) for part in "abcd"],
          ["features"]),
-        (0.05, [f"encoder.layers.encoder_layer_{place}.{part}" for place in (0, 1) for part in range(26)],
+        (0.04, [f"encoder.layers.encoder_layer_{place}.{part}" for place in (0, 1) for part in range(26)],
          ["encoder_layer_0", "encoder_layer_1"]),
         (0.02, [f"net.block{place}.unit{unit}.{part}" for place in (1, 2) for unit in (1, 2) for part in range(20)],
-         ["block1", "block2"]),
+         ["net.block1", "net.block2"]),
     ],
     ids=["room for all", "stages", "numbers alone", "a common beginning", "the same end"],
 )  # fmt: skip
