@@ -11,7 +11,7 @@ from pytorch.experiments.recipes import Recipe
 from pytorch.experiments.trained_model import TrainedModel
 from pytorch.experiments.training import Epoch
 from pytorch.experiments.variance_pair import VariancePair
-from pytorch.experiments.vocabulary import CONTROLS, PAIR
+from pytorch.experiments.vocabulary import PAIR, RANDOM_WEIGHTS
 from pytorch.models import build_model
 from pytorch.report.findings import Findings, Measured
 from pytorch.report.gallery import Plot
@@ -151,7 +151,7 @@ def pair_of(unrotated=None, rotated=None, control=None, **changes):
     found = dict(
         zip(PAIR, (unrotated or result(), rotated or result(tv_all=np.array([0.25, 0, 0.5, 1.25]))), strict=True)
     )
-    results = found if CONTROLS.get(control, PAIR) == PAIR else {"untrained": unrotated or result()}
+    results = {"untrained": unrotated or result()} if control == RANDOM_WEIGHTS else found
     content = {
         "dataset": "digits", "control": control, "results": results, "accuracy": {},
         "training": {name: {"seed": 0} for name in results}, "weights": {name: f"digest-{name}" for name in results},
