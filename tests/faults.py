@@ -32,9 +32,9 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
         "tests/test_scripts.py::test_the_measure_normalizes_by_the_training_split",
         [
             (
-                "experiment_variance._measure",
-                "preprocess=models[UNROTATED].normalization",
-                "preprocess=type(models[UNROTATED].normalization).of(dataset.test.images)",
+                "pytorch.experiments.subject.pair_subject",
+                '"preprocess": first.normalization',
+                '"preprocess": type(first.normalization).of(dataset.test.images)',
             )
         ],
     ),

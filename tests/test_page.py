@@ -17,7 +17,7 @@ from pytorch.experiments.vocabulary import PAIR
 from pytorch.figures import layers_figure, pair_scales, save_figure
 from pytorch.figures.cells import MARKS
 from pytorch.figures.style import CONTROL_TITLES, DIFFERENCE_COLOURS, MODEL_COLOURS, SCALE_COLOURS
-from pytorch.report import encoding
+from pytorch.report import encoding, report
 from pytorch.report.encoding import embedded, encode
 from pytorch.report.gallery import CAPTIONS, subject
 from pytorch.report.page import PARTS, write_page
@@ -137,7 +137,10 @@ def test_scales_are_those_of_the_figures():
 def test_the_page_has_the_colours_marks_and_titles_of_the_figures(tmp_path):
     data = data_of(page(tmp_path))
     colours = data["colours"]
-    assert (colours["models"], colours["marks"], data["controls"]) == (MODEL_COLOURS, MARKS, CONTROL_TITLES)
+    assert (colours["marks"], data["controls"]) == (MARKS, CONTROL_TITLES)
+    models = embedded(pair_of())["models"]
+    assert {model["name"]: model["colour"] for model in models} == {name: MODEL_COLOURS[name] for name in PAIR}
+    assert [model["title"] for model in models] == ["unrotated model", "rotated model"]
     assert list(colours["marks"]) == list(MARKS), "the script counts on their order"
     for name, colour_map in (("scale", SCALE_COLOURS), ("difference", DIFFERENCE_COLOURS)):
         assert colours[name] == [to_hex(colormaps[colour_map](step)) for step in range(256)]
@@ -290,3 +293,50 @@ def test_the_page_of_large_networks_is_small_enough(tmp_path):
     found = of_layers([1300] * 2, classes=[str(digit) for digit in range(10)])
     one = len(page(tmp_path, [pair_of(found, found)])) - len(page(tmp_path))
     assert 8 * 5 * one < 14e6
+
+
+class Cells(HTMLParser):
+    """The cells of a table, row by row."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.rows = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th") and self.rows:
+            self.rows[-1].append("")
+
+    def handle_data(self, data):
+        if self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data.strip()
+
+
+def test_a_page_of_ones_own_results(tmp_path):
+    shifted = result(rounding=np.array([0.0, 0.0, 0.0, 3.0]), samples=40)
+    results = {"runs/first": result(), "second": shifted}
+    path = report(results, tmp_path / "own.html", data="my data")
+    text = path.read_text(encoding="utf-8")
+    data = data_of(text)
+    assert [each["model"] for each in data["measurements"]] == ["runs_first", "second"]
+    assert {each["dataset"] for each in data["measurements"]} == {"my data"}
+    titles = [each["parts"][0]["models"][0]["title"] for each in data["measurements"]]
+    assert titles == ["runs/first", "second"]
+    assert [figure["title"] for figure in data["figures"]] == [
+        f"{what}, {group}"
+        for what in ("Layer means and global means", "Every unit")
+        for group in ("all samples", "stratified by class")
+    ]
+    table = text[text.index('id="table-networks"') :]
+    heads, *rows = Cells(table[: table.index("</table>")]).rows
+    assert [row[0] for row in rows] == ["runs/first", "runs/first", "second", "second"]
+    last = dict(zip(heads, rows[-1], strict=True))
+    assert last["samples"] == str(shifted.sample_count("stratified"))
+    assert last["rounding"] == str(shifted.unit_counts("stratified")["rounding"])
+    for head, varying in (("NV", False), ("without them", True)):
+        value = float(last[head].split("±")[0])
+        assert value == pytest.approx(shifted.global_mean("stratified", varying=varying), rel=0.02)
+    assert 'id="table-layers-second"' in text
+    assert [*tmp_path.iterdir()] == [path]

@@ -281,7 +281,7 @@ def test_controls_stand_beside_the_pair(opened):
     page = opened([pair_of(), pair_of(control="random-weights"), pair_of(control="shuffled")])
     pair = ["unrotated model", "rotated model", "rotated − unrotated (blue: less)"]
     assert headings(page) == pair
-    assert options(page, "compare") == ["trained pair", "control: before training", "control: samples shuffled"]
+    assert options(page, "compare") == ["models", "control: before training", "control: samples shuffled"]
     page.select_option("#compare", "random-weights")
     assert headings(page)[3:] == [
         "untrained model", "unrotated − untrained (blue: less)", "rotated − untrained (blue: less)"

@@ -9,6 +9,7 @@ import numpy as np
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.figures.cells import pair_scales
 from pytorch.figures.layer_axis import split_name
+from pytorch.figures.style import MODEL_COLOURS
 from pytorch.report.rows import global_row, layer_rows
 from pytorch.variance.result import STRATIFIED
 
@@ -61,8 +62,8 @@ def embedded(pair: VariancePair, *, varying: bool = False) -> dict[str, Any]:
     Returns:
         ``control``; ``layers`` and ``blocks``, the names of layers and of their blocks; ``sizes``, the numbers of
         units; ``groups`` and their ``samples``; ``top`` and ``differenceTop``, the ends of the colour scales;
-        ``models``, each with its ``name`` and, in ``groups``, the means, intervals and units of each group. If the page
-        cannot draw single units, ``models`` is empty and ``omitted`` gives the reason.
+        ``models``, each with its ``name``, ``title``, ``colour`` and, in ``groups``, the means, intervals and units of
+        each group. If the page cannot draw single units, ``models`` is empty and ``omitted`` gives the reason.
     """
     result = pair.any_result
     by_class = pair.control is None and STRATIFIED in result.summary_groups
@@ -79,7 +80,8 @@ def embedded(pair: VariancePair, *, varying: bool = False) -> dict[str, Any]:
         "top": scales.top,
         "differenceTop": scales.difference,
         "models": [] if omitted else [
-            {"name": name, "groups": [_group(pair, name, group, varying) for group in groups]} for name in pair.results
+            {"name": pair.name(name), "title": pair.title(name), "colour": MODEL_COLOURS[name],
+             "groups": [_group(pair, name, group, varying) for group in groups]} for name in pair.results
         ],
     }  # fmt: skip
 

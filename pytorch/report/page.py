@@ -20,7 +20,7 @@ from pytorch.experiments.summary import samples_used
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.figures.cells import MARKS
 from pytorch.figures.saving import COLOURS
-from pytorch.figures.style import CONTROL_TITLES, DIFFERENCE_COLOURS, MODEL_COLOURS, SCALE_COLOURS, of_units
+from pytorch.figures.style import CONTROL_TITLES, DIFFERENCE_COLOURS, SCALE_COLOURS, of_units
 from pytorch.files.whole_file import whole_file
 from pytorch.report.controls import controls_of
 from pytorch.report.encoding import embedded, omission
@@ -58,17 +58,19 @@ def write_page(
     command: str,
     *,
     varying: bool = False,
+    folder: Path | None = None,
 ) -> list[str]:
     """Write the page, whole or not at all.
 
     Args:
-        path: HTML file in the folder of figures.
+        path: HTML file.
         pairs: Measurements and controls. A control is omitted if a pair of other weights or transformations was
             measured in its place.
         plots: Figures; the page omits heatmaps that it draws itself.
         tables: Tables in the order of the page.
         command: Command that makes the page.
         varying: Whether means leave out units that are constant or vary only by rounding.
+        folder: Folder of the figures; None: that of ``path``.
 
     Returns:
         One line for each figure that is omitted because it cannot be read.
@@ -82,7 +84,7 @@ def write_page(
     pictures, errors = [], []
     for figure in figures:
         try:
-            pictures.append(_figure(path.parent, figure))
+            pictures.append(_figure(folder or path.parent, figure))
         except FileError as error:
             errors.append(str(error))
     measurements = _measurements(together, figures, varying)
@@ -118,7 +120,7 @@ def _look() -> dict[str, Any]:
     """Colours and titles of the figures, which the page shares."""
     maps = {"scale": SCALE_COLOURS, "difference": DIFFERENCE_COLOURS}
     tables = {name: [to_hex(colour) for colour in colormaps[which](range(256))] for name, which in maps.items()}
-    return {"colours": {**tables, "models": MODEL_COLOURS, "marks": MARKS}, "controls": CONTROL_TITLES}
+    return {"colours": {**tables, "marks": MARKS}, "controls": CONTROL_TITLES}
 
 
 def _measurements(
@@ -164,11 +166,11 @@ def _provenance(pair: VariancePair) -> list[list[str]]:
         "command": pair.command,
         "machine": pair.machine,
         "date": pair.date,
-        "seconds": f"{pair.seconds:.1f}",
+        "seconds": f"{pair.seconds:.1f}" if pair.seconds else "",
         "versions": _list(pair.versions),
         "data": Path(pair.source).name,  # the full path means nothing on another machine
         "samples": samples_used(pair),
-        "seed of the samples": str(pair.seed),
+        "seed of the samples": str(pair.seed) if pair.command else "",
         "transformations": f"{len(result.transformations)}: {', '.join(result.transformations)}",
         "aggregation": pair.aggregation,
         "dispersion": result.dispersion,
@@ -176,10 +178,11 @@ def _provenance(pair: VariancePair) -> list[list[str]]:
         "never called": ", ".join(result.never_called),
     }
     for name in pair.results:
+        title = pair.title(name)
         rows |= {
-            f"{name} model, training": _list(pair.training.get(name, {})),
-            f"{name} model, digest of its weights": pair.weights.get(name, ""),
-            f"{name} model, accuracy": _list({k: f"{v:.2%}" for k, v in pair.accuracy.get(name, {}).items()}),
+            f"{title}, training": _list(pair.training.get(name, {})),
+            f"{title}, digest of its weights": pair.weights.get(name, ""),
+            f"{title}, accuracy": _list({k: f"{v:.2%}" for k, v in pair.accuracy.get(name, {}).items()}),
         }
     return [[head, text] for head, text in rows.items() if text]
 

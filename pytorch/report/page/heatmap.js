@@ -8,9 +8,9 @@ function modelPanel(part, model, group, scale, sorted) {
   const found = model.groups[part.groups.indexOf(group)], units = unitsOf(found, part.sizes);
   const panel = complete({
     part, units, found, name: model.name,
-    title: `${model.name} model${shuffledTitle(part)}`,
+    title: `${model.title}${shuffledTitle(part)}`,
     heading: `global mean${DATA.varying ? " of units that vary" : ""} ${estimate(found.mean, found.error)}`,
-    colour: DATA.colours.models[model.name],
+    colour: model.colour,
     values: units.nv, marks: marksOfUnits(units, scale.top), kinds: MARKS, table: SCALE, top: scale.top,
     means: found.means.map((mean, layer) => ({ mean, low: found.low[layer], high: found.high[layer] })),
     barTitle: "NV", ends: ["0", `≥ ${number(scale.top)}`],

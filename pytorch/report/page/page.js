@@ -34,7 +34,7 @@ function partOf(measurement, control) {
 function fillSelects(groups, comparable) {
   for (const name of FIELDS) fill(name, [...new Set(DATA.measurements.map((found) => found[name]))], (value) => value);
   fill("group", groups, groupTitle);
-  fill("compare", comparable, (control) => control ? `control: ${DATA.controls[control]}` : "trained pair");
+  fill("compare", comparable, (control) => control ? `control: ${DATA.controls[control]}` : "models");
   field("sort").checked = selection.sort;
   field("selection").hidden = !DATA.measurements.length;
 }
