@@ -411,7 +411,9 @@ def test_workers_end_when_the_network_fails(many):
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are not forked")
 def test_a_worker_that_is_killed_gives_one_line(many, monkeypatch):
     monkeypatch.setattr(image_batches, "resized", lambda image, size: os.kill(os.getpid(), signal.SIGKILL))
-    with pytest.raises(ReportedError, match=r"decoding images failed \(.*killed.*\): use fewer workers") as info:
+    with pytest.raises(
+        ReportedError, match=r"decoding images failed \(DataLoader worker .*: use fewer workers"
+    ) as info:
         list(many)
     assert "\n" not in str(info.value)
     assert not multiprocessing.active_children()

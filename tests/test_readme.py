@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import pytorch
 from pytorch.scripts.thread_waits import SPINS
@@ -111,7 +112,7 @@ def test_every_block_is_of_a_kind_that_is_tested(page):
 def test_the_examples_run(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     network, definition = blocks("README.md", "python")
-    drawing, comparing, reading, saving, choosing = blocks("docs/python.md", "python")
+    drawing, comparing, reading, saving, choosing, streaming = blocks("docs/python.md", "python")
     assert {page for page in PAGES if blocks(page, "python")} == {"README.md", "docs/python.md"}
     assert len([line for line in network.splitlines() if line]) <= 12
     names = {}
@@ -131,6 +132,11 @@ def test_the_examples_run(capsys, tmp_path, monkeypatch):
     assert names["both"]["mean"].layer_names == ["layer1", "layer2", "layer3", "layer4", "fc"]
     assert "layer4.1.add" in names["every"].layer_names
     capsys.readouterr()
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.effect_noise((300, 250), 50).save(tmp_path / "photos" / name / "0.jpg")
+    exec(compile(streaming, "docs/python.md", "exec"), names)
+    assert capsys.readouterr().out == "2 ['cat', 'dog'] []\n"
     exec(compile(definition, "README.md", "exec"), {})
     assert capsys.readouterr().out.strip() == definition.strip().rpartition("# ")[2]
 

@@ -1,7 +1,8 @@
 """The data sets, loaded by name.
 
 In reading order: ``dataset`` (what a data set is), ``normalization``, ``digits`` (embedded),
-``torchvision_datasets`` (downloaded), ``image_folder`` (the user's own). All images are 32 × 32, uint8.
+``torchvision_datasets`` (downloaded), ``image_files``, ``image_folder`` (the user's own). All their images are
+32 × 32, uint8. ``image_batches`` has those of a folder at any size, decoded while a network computes.
 """
 
 from pathlib import Path
