@@ -278,11 +278,18 @@ def test_folders_that_cannot_be_used(photos, spoil, message):
 
 @pytest.mark.parametrize(
     ("name", "value", "least"),
-    [("image_size", 0, 1), ("image_size", None, 1), ("batch_size", 2.5, 1), ("samples", 0, 1), ("workers", -1, 0)],
+    [
+        ("image_size", 0, 1),
+        ("image_size", None, 1),
+        ("batch_size", 2.5, 1),
+        ("samples", 0, 1),
+        ("workers", -1, 0),
+        ("seed", "a", 0),
+    ],
 )
 def test_arguments_that_cannot_be_used(photos, name, value, least):
     arguments = {"image_size": SIZE, "batch_size": 5, name: value}
-    with pytest.raises(InputError, match=f"{name} is {value}: it must be a whole number, at least {least}"):
+    with pytest.raises(InputError, match=f"{name} is {value!r}: it must be a whole number, at least {least}"):
         folder_batches(photos, **arguments)
 
 
@@ -354,11 +361,11 @@ class Mean(nn.Module):
 def test_a_folder_measures_as_its_tensor_does(kind, request):
     torch.manual_seed(0)
     batches = folder_batches(request.getfixturevalue(kind), SIZE, 5, workers=2)
-    found = measure_variance(Mean(), batches, None, rotations(3), classes=batches.classes or None)
+    found = measure_variance(Mean(), batches, None, rotations(3), classes=batches.classes)
     images, labels = zip(*batches, strict=True)
     labels = torch.cat(labels) if batches.classes else None
     torch.manual_seed(0)
-    expected = measure_variance(Mean(), torch.cat(images), labels, rotations(3), classes=batches.classes or None)
+    expected = measure_variance(Mean(), torch.cat(images), labels, rotations(3), classes=batches.classes)
     assert found.classes == batches.classes
     assert (found.samples, found.samples_offered) == (16, 16)
     for group in expected.groups:

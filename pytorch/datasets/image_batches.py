@@ -68,10 +68,11 @@ def folder_batches(
         InputError: The folder has no images, has both classes and images without one, or an argument is invalid.
     """
     folder = Path(folder)
-    for name, value, least in (("image_size", image_size, 1), ("batch_size", batch_size, 1), ("samples", samples, 1),
-                               ("workers", workers, 0)):  # fmt: skip
-        optional = name in ("samples", "workers")
-        if not (optional and value is None) and not (isinstance(value, Integral) and value >= least):
+    numbers = {"image_size": (image_size, 1), "batch_size": (batch_size, 1), "seed": (seed, 0)}
+    numbers |= {} if samples is None else {"samples": (samples, 1)}
+    numbers |= {} if workers is None else {"workers": (workers, 0)}
+    for name, (value, least) in numbers.items():
+        if not isinstance(value, Integral) or value < least:
             raise InputError(f"{name} is {value!r}: it must be a whole number, at least {least}")
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder: give one with images")
@@ -132,7 +133,7 @@ class ImageBatches:
             for part in self._parts:
                 images, reasons = zip(*[_next(decoded) for _ in part.split(CHUNK)], strict=True)
                 images = torch.cat([*map(torch.from_numpy, images)])
-                files = [self._files[index] for index in part]
+                files = [self._files[index] for index in part.tolist()]
                 found = dict(zip(files, [reason for each in reasons for reason in each], strict=True))
                 unreadable |= {file: reason for file, reason in found.items() if reason}
                 readable = torch.tensor([not reason for reason in found.values()])
@@ -151,7 +152,9 @@ class ImageBatches:
 
     def _loader(self) -> DataLoader:
         """Decodes chunks, in order; a worker gets the names of its files, but holds no list of them."""
-        chunks = [[self._files[index] for index in chunk] for part in self._parts for chunk in part.split(CHUNK)]
+        chunks = [
+            [self._files[index] for index in chunk.tolist()] for part in self._parts for chunk in part.split(CHUNK)
+        ]
         workers = min(self._workers, len(chunks))
         ahead = -(-len(self._parts[0]) // CHUNK)
         several = {

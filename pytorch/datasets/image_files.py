@@ -128,14 +128,15 @@ def fingerprint_of(folder: Path, files: list[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def open_image(file: Path, at_least: int = MAX_PIXELS) -> Image.Image:
+def open_image(file: Path, at_least: int | None = None) -> Image.Image:
     """Decode an image as RGB, turned as its camera recorded.
 
     Grey images get three equal channels.
 
     Args:
         file: The file.
-        at_least: Both sides that suffice, in pixels: the decoder may halve a larger JPEG image, once or several times.
+        at_least: Sides that suffice, in pixels: the decoder may halve a larger JPEG image, up to three times. None: the
+            whole image.
 
     Raises:
         InputError: The file is gone, damaged, too large, of several frames, or of more than eight bits.
@@ -155,7 +156,8 @@ def open_image(file: Path, at_least: int = MAX_PIXELS) -> Image.Image:
                 )
             if image.mode not in EIGHT_BIT_MODES:
                 raise InputError(f"{file}: images of mode {image.mode} are not supported; convert it to 8-bit RGB")
-            image.draft(None, (at_least, at_least))
+            if at_least is not None:
+                image.draft(None, (at_least, at_least))
             return ImageOps.exif_transpose(image).convert("RGB")
     except InputError:
         raise
