@@ -69,7 +69,8 @@ def measure_variance(
             point; or an iterable of batches. A batch is images, (images, labels), or a mapping with ``image``,
             ``images`` or ``pixel_values`` and ``label`` or ``labels``. A tensor is visited in random order, balanced
             by class; an iterable in its own order, which the error bars assume to be random. If it can be gone
-            through again, its attribute ``samples`` may tell how many samples it has, as a DataLoader does by itself.
+            through again, its attribute ``samples`` may tell how many samples it has, less those that it then lists as
+            ``unreadable``. A DataLoader tells by itself.
         labels: Class labels (N,), integers, or None. Must be None for an iterable, whose batches contain labels.
             Unlabelled samples count only in the group ``"all"``.
         transformations: At least two callables on a batch (B, C, H, W). Each must be deterministic.
@@ -206,8 +207,9 @@ def measure_variances(
             accumulators = single_pass(recorders, samples, options, device_of(some[0]), bar)
         for recorder in recorders:
             _tell_assumed(recorder)
+        offered = None if samples.total is None else samples.total - len(getattr(images, "unreadable", ()))
         pairs = zip(accumulators, recorders, strict=True)
-        measured = [results(*pair, classes, options, samples.total) for pair in pairs]
+        measured = [results(*pair, classes, options, offered) for pair in pairs]
         single = isinstance(aggregation, str) and len(names) == 1
         return [by_name[names[0]] if single else by_name for by_name in measured]
 
