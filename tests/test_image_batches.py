@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -437,25 +438,47 @@ def slowly(images):
     print("computing", flush=True)
     time.sleep(0.2)
     return images / 255
-batches = folder_batches(sys.argv[1], 24, 20, workers=2)
+batches = folder_batches(sys.argv[1], 224, 20, workers=2)
 measure_variance(nn.Sequential(nn.Conv2d(3, 2, 3)), batches, None, rotations(2), preprocess=slowly, check=False)
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no process groups")
-def test_ctrl_c_ends_all_processes_with_one_traceback(many):
+@pytest.fixture
+def interrupted(many):
+    """A process that computes, in a group of its own, while what its workers have decoded fills the pipe."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, str(many._folder)], env=environment, start_new_session=True, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    for _ in range(3):
-        assert process.stdout.readline() == "computing\n"
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    started = time.monotonic()
-    _, told = process.communicate(timeout=60)
-    assert time.monotonic() - started < 20
+    ) as process:  # fmt: skip
+        for _ in range(3):
+            assert process.stdout.readline() == "computing\n"
+        yield process
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def wait_for_group(group, seconds):
+    """Wait until no process of a group is left."""
+    end = time.monotonic() + seconds
+    with suppress(ProcessLookupError):
+        while time.monotonic() < end:
+            os.killpg(group, 0)
+            time.sleep(0.1)
+        pytest.fail("a process is left")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process groups")
+def test_ctrl_c_ends_all_processes_with_one_traceback(interrupted):
+    os.killpg(interrupted.pid, signal.SIGINT)  # as a terminal does
+    _, told = interrupted.communicate(timeout=30)
     assert told.count("Traceback") == 1
     assert told.strip().endswith("KeyboardInterrupt")
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
+    wait_for_group(interrupted.pid, seconds=5)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process groups")
+def test_workers_end_when_the_process_is_killed(interrupted):
+    interrupted.kill()
+    interrupted.wait()
+    wait_for_group(interrupted.pid, seconds=30)  # workers look every 5 seconds

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from multiprocessing.util import Finalize
 from numbers import Integral
 from pathlib import Path
 
@@ -160,6 +161,7 @@ class ImageBatches:
         several = {
             "num_workers": workers,
             "prefetch_factor": -(-ahead // workers),
+            "worker_init_fn": _exit_at_once,
             # Forked workers start at once, share the memory of this process and need no guard of the main module.
             "multiprocessing_context": "fork" if sys.platform == "linux" else None,
         } if workers else {}  # fmt: skip
@@ -223,6 +225,11 @@ class _Decoder(Dataset):
         for place, pixels in zip(stacked, images, strict=True):
             place[:] = pixels.transpose(2, 0, 1)
         return stacked, reasons
+
+
+def _exit_at_once(worker: int) -> None:
+    """Let a worker exit without sending what is left: if the main process is killed, it would wait for ever."""
+    Finalize(None, os._exit, args=(0,), exitpriority=0)  # before the queue's own, which waits
 
 
 def resized(image: Image.Image, size: int) -> Image.Image:
