@@ -112,7 +112,7 @@ def test_every_block_is_of_a_kind_that_is_tested(page):
 def test_the_examples_run(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     network, definition = blocks("README.md", "python")
-    drawing, comparing, reading, saving, choosing, streaming = blocks("docs/python.md", "python")
+    drawing, comparing, reading, saving, choosing, damaging, streaming = blocks("docs/python.md", "python")
     assert {page for page in PAGES if blocks(page, "python")} == {"README.md", "docs/python.md"}
     assert len([line for line in network.splitlines() if line]) <= 12
     names = {}
@@ -131,6 +131,10 @@ def test_the_examples_run(capsys, tmp_path, monkeypatch):
     exec(compile(choosing, "docs/python.md", "exec"), names)
     assert names["both"]["mean"].layer_names == ["layer1", "layer2", "layer3", "layer4", "fc"]
     assert "layer4.1.add" in names["every"].layer_names
+    exec(compile(damaging, "docs/python.md", "exec"), names)
+    assert names["damaged"].transformations == [
+        f"<function {name}>" for name in ("same", "blurred", "noisy", "occluded")
+    ]
     capsys.readouterr()
     for name in ("cat", "dog"):
         (tmp_path / "photos" / name).mkdir(parents=True)
