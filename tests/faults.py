@@ -351,11 +351,11 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
     ),
     "heads are taken for positions": (
         "tests/test_user_networks.py::test_heads_are_units",
-        [("pytorch.variance.recording.channel_axes._source", "beside = _role(before[axis]) == UNIT", "beside = False")],
+        [("pytorch.variance.recording.roles.of_source", "beside = role_of(before[axis]) == UNIT", "beside = False")],
     ),
     "channels that come last are taken for positions": (
         "tests/test_user_networks.py::test_channels_may_come_last",
-        [("pytorch.variance.recording.channel_axes", '"layer_norm", "rms_norm", "multi_head_attention_forward"), -1)',
+        [("pytorch.variance.recording.roles", '"layer_norm", "rms_norm", "multi_head_attention_forward"), -1)',
           '"layer_norm", "rms_norm", "multi_head_attention_forward"), 1)')],
     ),
     "what is as long as the batch by chance is measured": (

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from pytorch.errors import InputError, ReportedError, one_line
-from pytorch.variance.recording.layers import Layer
 from pytorch.variance.recording.recorder import ActivationRecorder
 
 FLOATING = torch.float64, torch.float32, torch.float16, torch.bfloat16
@@ -63,37 +62,32 @@ class CheckedRecorder:
         recorder = self._recorder
         before = [(name, values, values.detach().clone()) for name, values in parameters(recorder.modules)]
         some, found = self._find(inputs)
-        few, layers = inputs[some], recorder.layers
+        few, layers, owner = inputs[some], recorder.layers, self._owner()
         epsilon = epsilon_of(recorder.modules)
         moved = recorder(perturbed(recorder.own_copy(few), epsilon)).clone()
         self._check_parameters(before)
         del before
-        allowed = min(FLOOR * epsilon, COARSEST) * recorder.magnitudes()
         rounding = (moved - found).abs().nan_to_num(0, 0, 0).amax(dim=0).double()
-        if (
-            self._check and (rounding > allowed).any()
-        ):  # more than the effect of rounding on most networks: noise or state?
-            self._compare(self._rows(recorder, few), found, allowed, few)
-        of_layer = rounding.new_zeros(len(layers)).scatter_reduce(0, self._owner(), rounding, "amax")
-        allowed = allowed + MARGIN * of_layer[self._owner()]
-        if len(few) == len(inputs):
-            beside = self._beside(few)
-            kept = self._kept(layers)
-            found, allowed, rounding, layers = found[:, kept], allowed[kept], rounding[kept], recorder.layers
-            if self._check:
-                self._compare(beside, found, allowed, few)
-        whole = self._whole(inputs, len(few))
-        kept = self._kept(layers)
-        recorder.rounding = ROUNDING * rounding[kept]
-        if self._check:
-            self._compare(whole[some], found[:, kept], allowed[kept], few)
-        return whole
+        of_layer = rounding.new_zeros(len(layers)).scatter_reduce(0, owner, rounding, "amax")
+        least = min(FLOOR * epsilon, COARSEST) * recorder.magnitudes()
 
-    def _kept(self, layers: list[Layer]) -> Tensor:
-        """Mask of the units whose layers are still recorded, (U,) bool."""
-        names = {layer.name for layer in self._recorder.layers}
-        kept = [torch.full((layer.units,), layer.name in names) for layer in layers]
-        return torch.cat(kept).to(self._recorder.row.device)
+        def kept() -> Tensor:
+            """Mask of the units whose layers are still recorded, (U,) bool."""
+            names = {layer.name for layer in recorder.layers}
+            return torch.tensor([layer.name in names for layer in layers], device=owner.device)[owner]
+
+        def compare(rows: Tensor, allowed: Tensor) -> None:
+            self._compare(rows, found[:, kept()], allowed[owner][kept()], few)
+
+        if self._check and (of_layer > least).any():  # above rounding in most networks: noise or state?
+            compare(self._rows(recorder, few), least)
+        allowed = least + MARGIN * of_layer
+        if len(few) == len(inputs):
+            compare(self._beside(few), allowed)
+        whole = self._whole(inputs, len(few))
+        compare(whole[some], allowed)
+        recorder.rounding = ROUNDING * rounding[kept()]
+        return whole
 
     def _owner(self) -> Tensor:
         """Index of the layer of each unit, (U,)."""
@@ -114,10 +108,8 @@ class CheckedRecorder:
         some = [1, 0][-len(inputs) :]
         try:
             return some, self._rows(self._recorder, inputs[some])
-        except ReportedError:
-            raise
-        except Exception:
-            if len(some) == len(inputs):
+        except Exception as error:
+            if isinstance(error, ReportedError) or len(some) == len(inputs):
                 raise
         self._recorder.forget()
         return list(range(len(inputs))), self._rows(self._recorder, inputs)
@@ -148,7 +140,9 @@ class CheckedRecorder:
         return call(self._recorder.own_copy(inputs)).clone()
 
     def _compare(self, whole: Tensor, alone: Tensor, allowed: Tensor, few: Tensor) -> None:
-        """Compare the activations of the same images in two calls, both (b, U)."""
+        """Compare the activations of the same images in two calls, both (b, U), if the caller wants it."""
+        if not self._check:
+            return
         apart = (whole - alone).abs()
         differ = ~((apart <= allowed) | (whole == alone) | (whole.isnan() & alone.isnan())).all(dim=0)
         if differ.any():

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -18,26 +18,9 @@ from pytorch.variance.recording.layers import (
     plain,
     unreadable,
 )
+from pytorch.variance.recording.places import Place
 
 COPY = "a copy: all its values belong to other layers"
-
-
-class Found(NamedTuple):
-    """A tensor that is a layer.
-
-    Attributes:
-        part: Index of the tensor in the output of the call.
-        name: Name of the layer.
-        activation: The tensor, (B, ...).
-        channels: Axes that hold units.
-        axes_known: ``"known"``, ``"assumed"`` or ``"given"``.
-    """
-
-    part: int
-    name: str
-    activation: Tensor
-    channels: tuple[int, ...]
-    axes_known: str
 
 
 class LayerFinder:
@@ -50,14 +33,16 @@ class LayerFinder:
 
     Args:
         selection: Layers to record.
+        aggregations: Aggregations of each layer with positions.
         channel_axis: Channel axes set by the caller; see ``measure_variance``.
     """
 
-    def __init__(self, selection: LayerSelection, channel_axis: ChannelAxis = None) -> None:
+    def __init__(self, selection: LayerSelection, aggregations: list[str], channel_axis: ChannelAxis = None) -> None:
         self.calls: Counter[str] = Counter()
         self.magnitudes: dict[str, Tensor] = {}
         self.not_measured: dict[str, str] = {}
         self._selection = selection
+        self._aggregations = aggregations
         self._channel_axis = channel_axis
         self._axes: ChannelAxes | None = None
         self._batch = 0
@@ -78,7 +63,7 @@ class LayerFinder:
             constants: Parameters and buffers of the network.
         """
         self._batch = len(inputs)
-        self._axes = ChannelAxes(inputs, constants, self._given_axis)
+        self._axes = ChannelAxes(inputs, constants)
         try:
             with self._axes:
                 yield
@@ -89,7 +74,9 @@ class LayerFinder:
         """Note that a module is called."""
         self._entered[module].append(self._axes.enter(inputs))
 
-    def layers(self, name: str, module: nn.Module | None, inputs: Any, output: Any) -> Iterator[Found]:
+    def layers(
+        self, name: str, module: nn.Module | None, inputs: Any, output: Any
+    ) -> Iterator[tuple[int, Place, Tensor]]:
         """Decide which tensors of a call are layers.
 
         Args:
@@ -97,6 +84,9 @@ class LayerFinder:
             module: Module that was called; None for an operation.
             inputs: Arguments of the call.
             output: Result of the call, tensors in any container.
+
+        Yields:
+            For each layer, the index of its tensor in the output, its place, and the tensor, (B, ...).
 
         Raises:
             InputError: The caller has set an axis that a layer does not have.
@@ -116,7 +106,8 @@ class LayerFinder:
                 self._aliases[label] = names
                 activation = plain(tensor)
                 self.magnitudes[label] = activation.detach().abs().amax().double()
-                yield Found(part, label, activation, *self._settled_axes(names, tensor, module, inputs))
+                axes = self._axes.record(tensor, label, self._given_axis(names, module), module, inputs)
+                yield part, Place.of(label, activation, *axes, self._aggregations), activation
             elif module is not None or self._selection.names(label):
                 self.not_measured[label] = reason
 
@@ -129,14 +120,6 @@ class LayerFinder:
         if reason is None and self._selection.is_default and CONSTANT < made <= begun:
             return COPY
         return reason
-
-    def _settled_axes(
-        self, names: tuple[str, str, str], tensor: Tensor, module: nn.Module | None, inputs: Any
-    ) -> tuple[tuple[int, ...], str]:
-        try:
-            return self._axes.record(tensor, names, module, inputs)
-        except ValueError as error:
-            raise InputError(f"layer {names[-1]}: {error}") from error
 
     def _given_axis(self, names: Sequence[str], module: nn.Module | None) -> Any:
         given = self._channel_axis or {}

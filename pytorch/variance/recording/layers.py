@@ -60,6 +60,7 @@ class LayerSelection:
     """The layers of a model to record.
 
     Attributes:
+        modules: Modules of the model, by name.
         operations: Whether functional operations can be layers.
 
     Args:
@@ -75,17 +76,15 @@ class LayerSelection:
 
     def __init__(self, model: nn.Module, layers: LayerChoice = None) -> None:
         self._names: list[str] | None = None
-        self._predicate: LayerPredicate | None = None
-        self._modules = dict(named_modules(model))
+        self._predicate = layers if callable(layers) else None
+        self.modules = dict(named_modules(model))
         self.operations = layers == "operations" or callable(layers)
-        if callable(layers):
-            self._predicate = layers
-        elif layers is not None and not self.operations:
+        if layers is not None and not self.operations:
             self._names = [layers] if isinstance(layers, str) else list(layers)
             if not self._names or not all(isinstance(name, str) for name in self._names):
                 raise InputError("layers must be names of layers, at least one, or a function of a name and a module")
-            own = tuple(f"{name}{mark}" for name in self._modules for mark in "#[")
-            self.operations = not all(name in self._modules or name.startswith(own) for name in self._names)
+            own = tuple(f"{name}{mark}" for name in self.modules for mark in "#[")
+            self.operations = not all(name in self.modules or name.startswith(own) for name in self._names)
 
     @property
     def by_function(self) -> bool:
@@ -128,7 +127,7 @@ class LayerSelection:
             if name not in found:
                 if name in reasons:
                     raise InputError(f"layer {name} cannot be measured: {reasons[name]}")
-                known = [known for known in (*self._modules, *seen) if known not in ("", name)]
+                known = [known for known in (*self.modules, *seen) if known not in ("", name)]
                 near = get_close_matches(name, known, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else "see result.layer_names of a run without layers="
                 raise InputError(f"no layer {name!r} was computed: {hint}")

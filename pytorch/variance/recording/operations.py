@@ -6,6 +6,7 @@ Operations inside leaf modules do not count.
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -42,7 +43,6 @@ class Operations(TorchFunctionMode):
         self._model = model
         self._tell = tell
         self._running: list[str] = []
-        self._leaf: str | None = None
         self._modules = {name for name, _ in named_modules(model)}
         self._leaves = {name for name, module in leaf_modules(model) if module is not model}
 
@@ -52,22 +52,21 @@ class Operations(TorchFunctionMode):
         for name, module in named_modules(self._model):
             if isinstance(module, torch.jit.ScriptModule):  # it accepts no hooks, and hides its operations
                 continue
-            name = name if module is not self._model else ""
-            handles.append(module.register_forward_pre_hook(self._enter(name), prepend=True))
-            handles.append(module.register_forward_hook(self._leave(name), always_call=True))
+            enter = partial(self._enter, name if module is not self._model else "")
+            handles.append(module.register_forward_pre_hook(enter, prepend=True))
+            handles.append(module.register_forward_hook(self._leave, always_call=True))
         return handles
 
     def restart(self) -> None:
         """Forget a call of the model that failed."""
         self._running.clear()
-        self._leaf = None
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run the operation, and report it."""
         result = func(*args, **(kwargs or {}))
-        if self._leaf is not None:
+        if not self._leaves.isdisjoint(self._running):
             return result
         operation = operation_name(func)
         repeats = operation in COPYING_OPERATIONS or FILLING_OPERATIONS.fullmatch(operation)
@@ -91,22 +90,12 @@ class Operations(TorchFunctionMode):
         given = {tensor.untyped_storage().data_ptr() for tensor in tensors_in([args, kwargs])}
         return bool(given) and all(tensor.untyped_storage().data_ptr() not in given for tensor in tensors)
 
-    def _enter(self, name: str) -> Callable[..., None]:
-        def enter(module: nn.Module, inputs: Any) -> None:
-            self._running.append(name)
-            if self._leaf is None and name in self._leaves:
-                self._leaf = name
+    def _enter(self, name: str, module: nn.Module, inputs: Any) -> None:
+        self._running.append(name)
 
-        return enter
-
-    def _leave(self, name: str) -> Callable[..., None]:
-        def leave(module: nn.Module, inputs: Any, output: Any) -> None:
-            if self._running:
-                self._running.pop()
-            if self._leaf == name:
-                self._leaf = None
-
-        return leave
+    def _leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        if self._running:
+            self._running.pop()
 
 
 def operation_name(func: Callable[..., Any]) -> str:

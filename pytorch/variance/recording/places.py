@@ -1,8 +1,9 @@
 """Memory for the units of each layer: one place per layer, adjacent in one row per sample."""
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Iterator
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from pytorch.variance.recording.aggregation import reduce, unit_shapes, unit_typ
 from pytorch.variance.recording.layers import Layer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Place:
     """Memory for the units of one layer, for a batch of B samples.
 
@@ -49,6 +50,11 @@ class Place:
         return cls(name, activation.shape, axes, axes_known, kind, units)
 
     @property
+    def positions(self) -> int:
+        """Number of positions that become one unit."""
+        return prod(self.shape[axis] for axis in self.axes)
+
+    @property
     def layers(self) -> list[Layer]:
         """The layer, once for each aggregation."""
         channels = tuple(axis for axis in range(1, len(self.shape)) if axis not in self.axes)
@@ -57,9 +63,15 @@ class Place:
             for how, part in self.units.items()
         ]
 
-    def moved(self, batch: int, units: dict[str | None, Tensor]) -> "Place":
-        """Place of the same layer in other memory, for another batch size."""
-        return replace(self, shape=torch.Size([batch, *self.shape[1:]]), units=units)
+    def move(self, row: Tensor, start: int) -> int:
+        """Move to the columns of a row, (B, U), from ``start`` on, with its batch size; return the next column."""
+        batch = len(row)
+        self.shape = torch.Size([batch, *self.shape[1:]])
+        for how, part in self.units.items():
+            shape = part.shape[1:]
+            self.units[how] = row[:, start : start + shape.numel()].view(batch, *shape)
+            start += shape.numel()
+        return start
 
     def fill(self, activation: Tensor, *, but: Container[str] = ()) -> None:
         """Write the units of an activation for all aggregations but some; on a CPU, ``finish`` completes means."""
@@ -70,7 +82,7 @@ class Place:
     def finish(self) -> None:
         """Divide sums to get means, always in the type of the units, whatever the type of the memory."""
         units = self.units["mean"]
-        units.copy_(units.to(self.kind).div_(torch.Size([self.shape[axis] for axis in self.axes]).numel()))
+        units.copy_(units.to(self.kind).div_(self.positions))
 
 
 class Places:
@@ -91,8 +103,7 @@ class Places:
         self.callers: set[str] = set()
         self.row = torch.empty(0, 0)
         self._places: list[Place] = []
-        self._calls: dict[str, list[list[tuple[int, int]]]] = defaultdict(list)
-        self._ready: dict[str, list[list[tuple[int, Place]]]] = {}
+        self._calls: dict[str, list[list[tuple[int, Place]]]] = {}
         self._made: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Place]:
@@ -107,8 +118,7 @@ class Places:
 
     def append(self, caller: str, places: list[tuple[int, Place]]) -> None:
         """Add a call of the first pass: for each of its layers, the index of the tensor and its place."""
-        start = len(self._places)
-        self._calls[caller].append([(part, start + index) for index, (part, _) in enumerate(places)])
+        self._calls.setdefault(caller, []).append(places)
         self._places += [place for _, place in places]
 
     def of_call(self, caller: str) -> list[tuple[int, Place]]:
@@ -119,7 +129,7 @@ class Places:
         """
         number = self._made.get(caller, 0)
         self._made[caller] = number + 1
-        calls = self._ready.get(caller, ())
+        calls = self._calls.get(caller, ())
         if number >= len(calls):
             raise changed(caller)
         return calls[number]
@@ -130,37 +140,28 @@ class Places:
             if self._made[name] < len(self._calls[name]):
                 raise changed(name)
 
-    def settle(self, keep: Callable[[Place], bool] = lambda place: True) -> None:
-        """Fix the layers, all that were found or those that ``keep`` selects."""
-        kept = [index for index, place in enumerate(self._places) if keep(place)]
-        numbers = {index: number for number, index in enumerate(kept)}
-        self._places = [self._places[index] for index in kept]
-        for caller, calls in self._calls.items():
-            self._calls[caller] = [
-                [(part, numbers[index]) for part, index in call if index in numbers] for call in calls
-            ]
-        self.callers = {name for name, calls in self._calls.items() if any(calls)}
+    def settle(self, without: Container[str] = ()) -> None:
+        """Fix the layers: all that were found, without some names."""
+        self._places = [place for place in self._places if place.name not in without]
+        self._calls = {
+            caller: [[each for each in call if each[1].name not in without] for call in calls]
+            for caller, calls in self._calls.items()
+        }
+        self.callers = {caller for caller, calls in self._calls.items() if any(calls)}
+        self.named = {place.name: place for place in self._places}
         self.layers = [layer for place in self._places for layer in place.layers]
         units = [part for place in self._places for part in place.units.values()]
         self.row = torch.cat([part.reshape(len(part), -1) for part in units], dim=1) if units else self.row[:, :0]
         self._move()
 
     def _move(self) -> None:
-        """Assign a slice of the row to each layer.
+        """Move each layer into the row.
 
         Small arrays that lived until the end of a forward pass would fragment memory that the model could reuse.
         """
-        batch = len(self.row)
-        stretches = iter(self.row.split([layer.units for layer in self.layers], dim=1))
-        self._places = [
-            place.moved(batch, {how: next(stretches).view(batch, *part.shape[1:]) for how, part in place.units.items()})
-            for place in self._places
-        ]
-        self.named = {place.name: place for place in self._places}
-        self._ready = {
-            caller: [[(part, self._places[index]) for part, index in call] for call in calls]
-            for caller, calls in self._calls.items()
-        }
+        start = 0
+        for place in self._places:
+            start = place.move(self.row, start)
 
 
 def changed(name: str) -> InputError:

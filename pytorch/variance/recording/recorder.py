@@ -1,6 +1,5 @@
 """Recording the activations of a network, as one row of units per sample."""
 
-import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +22,6 @@ from pytorch.variance.recording.layers import (
     Layer,
     LayerChoice,
     LayerSelection,
-    named_modules,
     plain,
     tensors_in,
 )
@@ -79,7 +77,7 @@ class ActivationRecorder:
         self._channel_axis = channel_axis
         self._reset = reset
         self._adopt = adopt
-        self._operations = Operations(model, self._tell) if self._selection.operations else None
+        self._operations = Operations(model, self._heard) if self._selection.operations else None
         self._stack = ExitStack()
         self._hooks: dict[str, Any] = {}
         self._unhooked: dict[str, str] = {}
@@ -89,7 +87,7 @@ class ActivationRecorder:
 
     def forget(self) -> None:
         """Forget the layers, so that the next call is the first one."""
-        self._finder = LayerFinder(self._selection, self._channel_axis)
+        self._finder = LayerFinder(self._selection, self._aggregations, self._channel_axis)
         self._places = Places()
         self._reader: Reader | None = None
         self._odd: dict[str, str] | None = None
@@ -121,15 +119,12 @@ class ActivationRecorder:
         return {**self._unhooked, **self._finder.not_measured}
 
     def magnitudes(self) -> Tensor:
-        """Largest absolute activation of each unit's layer in the first call, (U,) float64."""
-        found = []
-        for place in self._places:
-            added = math.prod(place.shape[axis] for axis in place.axes)
-            found += [
-                self._finder.magnitudes[place.name].expand(layer.units) * (added if layer.aggregation == "sum" else 1)
-                for layer in place.layers
-            ]
-        return torch.cat(found)
+        """Largest absolute activation of each of the ``layers`` in the first call, (L,) float64; a sum has as many."""
+        return torch.stack([
+            self._finder.magnitudes[place.name] * (place.positions if how == "sum" else 1)
+            for place in self._places
+            for how in place.units
+        ])  # fmt: skip
 
     def own_copy(self, inputs: Tensor) -> Tensor:
         """Copy inputs that other code shares, since the model may change them in place.
@@ -160,7 +155,7 @@ class ActivationRecorder:
             stack.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
             stack.enter_context(uncompiled())
             self._stack = stack
-            for name, module in named_modules(self._model):
+            for name, module in self._selection.modules.items():
                 self._put_hook(name, module)
             for handle in self._operations.hook() if self._operations else ():
                 stack.callback(handle.remove)
@@ -206,7 +201,9 @@ class ActivationRecorder:
                 self._places.check_complete()
             self._reader.finish()
         if first:
-            self._settle()
+            self._finder.check_names([place.name for place in self._places])
+            self._places.settle()
+            self._check_layers()
         return self._places.row
 
     def confirm(self, inputs: Tensor) -> Tensor:
@@ -226,7 +223,7 @@ class ActivationRecorder:
             self._odd = None
         if odd:
             self._finder.not_measured.update(odd)
-            self._places.settle(lambda place: place.name not in odd)
+            self._places.settle(without=odd)
             self._check_layers()
         return self._places.row
 
@@ -245,7 +242,8 @@ class ActivationRecorder:
     def _meet(self, module: nn.Module, inputs: Any) -> None:
         if not self._running:
             return
-        self._finder.enter(module, inputs)
+        with torch._C.DisableTorchFunction():
+            self._finder.enter(module, inputs)
         if module not in self.modules and not isinstance(module, torch.jit.ScriptModule):
             kind = type(module).__name__
             self._adopt(module)
@@ -267,22 +265,18 @@ class ActivationRecorder:
             # Between two layers the caches are full of activations, so every line here costs time.
             if self._operations is None and not self._finder.is_open:
                 self._record(self._places.of_call(name), module, inputs, output)
-                return
-            with torch._C.DisableTorchFunction():  # the recorder's own operations are not the model's
-                self._heard(name, module, inputs, output)
+            else:
+                self._heard(name, output, module, inputs)
 
         return record
 
-    def _tell(self, name: str, output: Any) -> None:
-        with torch._C.DisableTorchFunction():
-            self._heard(name, None, (), output)
-
-    def _heard(self, name: str, module: nn.Module | None, inputs: Any, output: Any) -> None:
+    def _heard(self, name: str, output: Any, module: nn.Module | None = None, inputs: Any = ()) -> None:
         """Record a call of a module, or an operation (None); the first pass decides which of its tensors are layers."""
-        if self._finder.is_open:
-            self._find(name, module, inputs, output)
-        elif name in self._finder.calls or self._selection.includes((name,), module):
-            self._record(self._places.of_call(name), module, inputs, output)
+        with torch._C.DisableTorchFunction():  # the recorder's own operations are not the model's
+            if self._finder.is_open:
+                self._find(name, module, inputs, output)
+            elif name in self._finder.calls or self._selection.includes((name,), module):
+                self._record(self._places.of_call(name), module, inputs, output)
 
     def _record(self, places: list[tuple[int, Place]], module: nn.Module | None, inputs: Any, output: Any) -> None:
         tensors = tensors_in(output) if places else []
@@ -300,20 +294,13 @@ class ActivationRecorder:
     def _find(self, name: str, module: nn.Module | None, inputs: Any, output: Any) -> None:
         """Record the layers of a call in the first pass."""
         found = []
-        for layer in self._finder.layers(name, module, inputs, output):
+        for part, place, activation in self._finder.layers(name, module, inputs, output):
             try:
-                place = Place.of(layer.name, layer.activation, layer.channels, layer.axes_known, self._aggregations)
-                self._reader.read(place, layer.activation, module, inputs)
-                found.append((layer.part, place))
+                self._reader.read(place, activation, module, inputs)
+                found.append((part, place))
             except RuntimeError as error:
-                self._finder.not_measured[layer.name] = f"it cannot be read: {one_line(error, longest=200)}"
+                self._finder.not_measured[place.name] = f"it cannot be read: {one_line(error, longest=200)}"
         self._places.append(name, found)
-
-    def _settle(self) -> None:
-        """Fix the layers that the first call has found."""
-        self._finder.check_names([place.name for place in self._places])
-        self._places.settle()
-        self._check_layers()
 
     def _check_layers(self) -> None:
         """Check that the selected layers were recorded, and remove the other hooks."""
