@@ -24,6 +24,9 @@ OWN_ATTRIBUTES = frozenset(vars(nn.Module()))
 WRAPPED_AS = ("tensor", "features", "F")
 """Attributes under which wrapper objects keep their tensor (escnn, sparse convolutions and others)."""
 
+WITHOUT_TENSORS = (type(None), int, float, str, bytes, nn.Module)
+"""Types that occur in arguments and outputs, and whose attributes are not searched for tensors."""
+
 LayerPredicate = Callable[[str, nn.Module | None], bool]
 LayerChoice = None | str | Iterable[str] | LayerPredicate
 """``None``, ``"operations"``, names, or a function of a name and its module (None for an operation)."""
@@ -61,6 +64,8 @@ class LayerSelection:
 
     Attributes:
         modules: Modules of the model, by name.
+        is_default: Whether every module that computes something is selected.
+        by_function: Whether a function selects the layers.
         operations: Whether functional operations can be layers.
 
     Args:
@@ -76,25 +81,17 @@ class LayerSelection:
 
     def __init__(self, model: nn.Module, layers: LayerChoice = None) -> None:
         self._names: list[str] | None = None
-        self._predicate = layers if callable(layers) else None
+        self._predicate: LayerPredicate | None = layers if callable(layers) else None
         self.modules = dict(named_modules(model))
-        self.operations = layers == "operations" or callable(layers)
+        self.is_default = layers is None or layers == "operations"
+        self.by_function = callable(layers)
+        self.operations = layers == "operations" or self.by_function
         if layers is not None and not self.operations:
             self._names = [layers] if isinstance(layers, str) else list(layers)
             if not self._names or not all(isinstance(name, str) for name in self._names):
                 raise InputError("layers must be names of layers, at least one, or a function of a name and a module")
             own = tuple(f"{name}{mark}" for name in self.modules for mark in "#[")
             self.operations = not all(name in self.modules or name.startswith(own) for name in self._names)
-
-    @property
-    def by_function(self) -> bool:
-        """Whether a function selects the layers."""
-        return self._predicate is not None
-
-    @property
-    def is_default(self) -> bool:
-        """Whether every module that computes something is selected."""
-        return self._names is None and self._predicate is None
 
     def includes(self, names: Iterable[str], module: nn.Module | None) -> bool:
         """Whether a tensor is selected.
@@ -223,7 +220,7 @@ def named_tensors(name: str, output: Any) -> Iterator[tuple[str, Tensor]]:
     elif isinstance(output, (tuple, list)):
         for index, value in enumerate(output):
             yield from named_tensors(f"{name}[{index}]", value)
-    elif output is None or isinstance(output, (int, float, str, bytes, nn.Module)):
+    elif isinstance(output, WITHOUT_TENSORS):
         return
     elif (inner := wrapped_tensor(output)) is not None:
         yield name, inner
@@ -238,7 +235,7 @@ def tensors_in(output: Any) -> list[Tensor]:
         return [output]
     if isinstance(output, (tuple, list)):
         return [tensor for value in output for tensor in tensors_in(value)]
-    return [tensor for _, tensor in named_tensors("", output)]
+    return [] if isinstance(output, WITHOUT_TENSORS) else [tensor for _, tensor in named_tensors("", output)]
 
 
 def plain(tensor: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import chain, count
-from types import TracebackType
 from typing import Any, Self
 
 import torch
@@ -162,9 +161,7 @@ class ActivationRecorder:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._stack.close()
 
     def __call__(self, inputs: Tensor) -> Tensor:
@@ -190,13 +187,13 @@ class ActivationRecorder:
         if self._operations:
             self._operations.restart()
         first = not self.layers
-        with torch.no_grad(), self._first_pass(inputs) if first else nullcontext():
-            self._running = True
-            try:
-                with self._operations or nullcontext():
+        with torch.no_grad():
+            with self._first_pass(inputs) if first else nullcontext(), self._operations or nullcontext():
+                self._running = True
+                try:
                     self._model(inputs)
-            finally:
-                self._running = False
+                finally:
+                    self._running = False
             if not first:
                 self._places.check_complete()
             self._reader.finish()
