@@ -118,7 +118,7 @@ class ActivationRecorder:
         return {**self._unhooked, **self._finder.not_measured}
 
     def magnitudes(self) -> Tensor:
-        """Largest absolute activation of each of the ``layers`` in the first call, (L,) float64; a sum has as many."""
+        """Largest absolute activation of each of the ``layers`` in the first call, (L,) float64; for sums a bound."""
         return torch.stack([
             self._finder.magnitudes[place.name] * (place.positions if how == "sum" else 1)
             for place in self._places
