@@ -22,7 +22,7 @@ from pathlib import Path
 from pytorch.errors import FileError, InputError, one_line
 from pytorch.experiments.provenance import command_line
 from pytorch.files.lock import sole_run
-from pytorch.names import FORMATS, find_name
+from pytorch.names import FORMATS, WIDTHS, find_name
 from pytorch.scripts.options import (
     PLOTS_DIR,
     RESULTS_DIR,
@@ -51,7 +51,7 @@ def _parser() -> Parser:
     )  # fmt: skip
     parser.add_argument(
         "--width",
-        type=number_that(lambda inches: 2 <= inches <= 60, "in 2 to 60 inches"),
+        type=number_that(lambda inches: WIDTHS[0] <= inches <= WIDTHS[1], f"in {WIDTHS[0]} to {WIDTHS[1]} inches"),
         help="width in inches of figures of measurements, except --units; 3.4 fits a column (default: as needed)",
     )
     parser.add_argument("--sort", action="store_true", help="in heatmaps, sort the units of each layer by their value")

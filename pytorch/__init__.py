@@ -9,7 +9,8 @@ In reading order:
 - ``files``: files written whole, and read safely from a stranger.
 - ``figures``: from results to pictures. ``report``: tables, and one page. ``claims``: the paper's claims, tested.
 - ``scripts``: options and the settings of a process.
-- ``available_memory``, ``errors``, ``names``, ``progress_bar``, ``torchvision_import``: what several of these need.
+- ``available_memory``, ``checked_numbers``, ``errors``, ``names``, ``progress_bar``, ``torchvision_import``: what
+  several of these need.
 """
 
 __version__ = "0.2.0"

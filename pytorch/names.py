@@ -26,6 +26,9 @@ PRECISIONS = ("fp32", "bf16")
 FORMATS = ("png", "pdf", "svg")
 """File formats of figures."""
 
+WIDTHS = (2, 60)
+"""Least and greatest width of a figure, in inches."""
+
 
 def match_name(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that equals ``name`` but for letter case, ``-`` and ``_``; None if there is none.
@@ -40,13 +43,15 @@ def find_name(name: str, known: Iterable[str], kind: str) -> str:
     """Return the known name that ``match_name`` finds.
 
     Raises:
-        InputError: No known name matches; the message suggests the nearest and lists all.
+        InputError: No known name matches, or it is no string; the message suggests the nearest and lists all.
 
     >>> find_name("resnt", ["all_convolutional", "resnet"], "model")
     Traceback (most recent call last):
     pytorch.errors.InputError: unknown model 'resnt': did you mean resnet? There are all_convolutional, resnet
     """
     known = list(known)
+    if not isinstance(name, str):
+        raise InputError(f"the {kind} is {name!r}: it must be a name. There are {', '.join(known)}")
     match = match_name(name, known)
     if match is not None:
         return match

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from builders import result
 from PIL import Image, ImageFile, WebPImagePlugin
 from torch import nn
 
@@ -22,7 +23,8 @@ from pytorch.datasets import load_dataset
 from pytorch.errors import InputError
 from pytorch.experiments.storage import load_model, load_values, model_file, save_model
 from pytorch.experiments.vocabulary import PAIR
-from pytorch.transformations import rotations
+from pytorch.models import build_model
+from pytorch.transformations import brightness, rotations, scalings, translations
 from pytorch.variance import measure_variance
 
 ONE_EPOCH = ("--epochs", "1", "--rotated-epochs", "1", "--batch-size", "8")
@@ -485,6 +487,82 @@ def test_arguments_of_wrong_types(argument, value, message):
     measure_variance(small_model(), **fine)
     with pytest.raises(InputError, match=re.escape(message)):
         measure_variance(small_model(), **{**fine, argument: value})
+
+
+@pytest.mark.parametrize("steps", ["4", 2.5, None])
+@pytest.mark.parametrize("make", [rotations, scalings, brightness, translations])
+def test_steps_that_are_no_whole_number(make, steps):
+    assert len(make(np.int64(4))) == 4
+    with pytest.raises(InputError, match=f"^steps is {steps!r}: it must be a whole number$"):
+        make(steps)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: rotations(4, degrees="90"), "degrees is '90': it must be a number"),
+        (lambda: rotations(4, degrees=np.inf), "degrees is inf: it must be a number"),
+        (lambda: scalings(4, smallest="0.5"), "an end of the scalings is '0.5': it must be a number"),
+        (lambda: brightness(4, brightest=None), "an end of the levels of brightness is None: it must be a number"),
+        (lambda: translations(4, spacing=1.5), "spacing is 1.5: it must be a whole number"),
+        (lambda: load_dataset(None, None), "the data set (and no folder) is None: it must be a name. There are digits"),
+        (lambda: load_dataset("digits", None, samples="10"), "samples is '10': it must be a whole number"),
+        (lambda: load_dataset("digits", None, seed=None), "seed is None: it must be a whole number"),
+        (lambda: load_dataset("digits", None, test_samples=2.5), "test_samples is 2.5: it must be a whole number"),
+        (lambda: build_model(18, 1, 10), "the model is 18: it must be a name. There are simple_conv"),
+    ],
+)
+def test_arguments_of_sets_of_wrong_types(make, message):
+    with pytest.raises(InputError, match=f"^{re.escape(message)}"):
+        make()
+
+
+def test_a_folder_may_be_a_path(image_folder):
+    assert load_dataset(image_folder, None).name == load_dataset(str(image_folder), None).name
+
+
+@pytest.mark.parametrize("confidence", [95, 0, 1, -0.5, "0.95", np.nan, None])
+def test_confidences_that_are_no_part(confidence):
+    found = result()
+    message = f"^confidence is {confidence!r}: it must be a number between 0 and 1, as 0.95$"
+    with pytest.raises(InputError, match=message):
+        found.layer_intervals(confidence=confidence)
+    with pytest.raises(InputError, match=message):
+        found.global_interval(confidence=confidence)
+
+
+ALIKE = [torch.clone, torch.neg]
+"""Transformations that also take images without an axis of channels."""
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("convolutional", [True, False])
+def test_single_images_are_no_batches_of_a_convolution(channels, convolutional):
+    images = [torch.rand(channels, 8, 8) for _ in range(4)]
+    layers = [nn.Conv2d(channels, 3, 3), nn.ReLU()]
+    model = nn.Sequential(*layers, *([] if convolutional else [nn.Flatten(), nn.Linear(3 * 6 * 6, 5)]))
+    with pytest.raises(InputError, match=r"^the network's Conv2d takes a batch with 3 axes for a single image: make a "
+                       r"batch of single images with torch.stack\(images\), or add the axis"):  # fmt: skip
+        measure_variance(model, images, None, ALIKE)
+    with pytest.raises(InputError, match=r"\(3, 8, 8\).*: if it is a single image, make a batch with torch.stack"):
+        measure_variance(nn.Sequential(nn.Flatten(), nn.Linear(64 * 3 + 1, 5)), [torch.rand(3, 8, 8)], None, ALIKE)
+    with pytest.raises(InputError, match=r"\(8, 8, 8\).*: if it is a single image, make a batch with torch.stack"):
+        measure_variance(model, torch.rand(8, 8, 8), None, rotations(2))
+    with pytest.raises(InputError, match=r"labels must be None .* batch of single images with torch.stack\(images\)"):
+        measure_variance(model, images, torch.arange(4), ALIKE)
+
+
+def test_batches_with_the_axes_of_a_single_image_are_measured_where_they_are_right():
+    class AddsChannels(nn.Sequential):
+        def forward(self, inputs):
+            return super().forward(inputs.unsqueeze(1))
+
+    def measured(model, batches):
+        return measure_variance(model, batches, None, ALIKE).samples
+
+    assert measured(nn.Sequential(nn.Flatten(), nn.Linear(64, 5)), [torch.rand(1, 8, 8) for _ in range(4)]) == 4
+    assert measured(AddsChannels(nn.Conv2d(1, 2, 3)), [torch.rand(3, 8, 8)] * 2) == 6
+    assert measured(nn.Conv1d(8, 2, 3), [torch.rand(3, 8, 8)] * 2) == 6  # signals
 
 
 def test_a_function_that_chooses_no_layer():

@@ -207,12 +207,19 @@ def test_results_that_were_measured_otherwise_are_not_compared(draw, changes, to
         draw({"a": result(), "b": result(), "c": result(**changes)})
 
 
+@pytest.mark.parametrize("width", ["3", 0, -3, 61, np.nan])
+@pytest.mark.parametrize("draw", DRAW)
+def test_impossible_widths_are_refused(draw, width):
+    with pytest.raises(InputError, match=f"^width is {width!r}: it must be a number of inches, 2 to 60, or None$"):
+        draw({"a": result()}, width=width)
+
+
 @pytest.mark.parametrize("draw", DRAW)
 def test_what_is_no_dictionary_of_results_is_refused(draw):
     with pytest.raises(InputError, match=r"^no results to draw: the dictionary is empty$"):
         draw({})
     for wrong in (result(), [result()], {"mean": {"a": result()}}):
-        with pytest.raises(TypeError, match="results must be a dictionary of results by name"):
+        with pytest.raises(InputError, match="results must be a dictionary of results by name"):
             draw(wrong)
 
 

@@ -31,6 +31,7 @@ from pytorch.figures import (
     layers_figure,
     save_figure,
     training_figure,
+    units_figure,
 )
 from pytorch.figures.cells import MARKS, pair_scales
 from pytorch.figures.layer_axis import name_blocks
@@ -204,6 +205,41 @@ def test_what_is_not_known_of_results_of_ones_own_is_told():
             VariancePair.of_results(wrong, "mine", "digits")
     with pytest.raises(ValueError, match="the names unrotated and rotated go together"):
         VariancePair.of_results({"rotated": result(), "mine": result()}, "mine", "digits")
+
+
+OF_A_PAIR = {
+    "heatmap": heatmap_figure,
+    "layers": layers_figure,
+    "classes": classes_figure,
+    "class layers": class_layers_figure,
+    "class units": class_units_figure,
+    "overview": accuracy_and_layers_figure,
+    "depth": lambda pair, **options: depth_figure([pair], **options),
+}
+
+
+@pytest.mark.parametrize("draw", OF_A_PAIR.values(), ids=OF_A_PAIR)
+def test_what_is_no_pair_is_refused_with_the_ways_to_draw_it(pair, draw):
+    ways = r"VariancePair.of_results\({0}, model=..., dataset=...\), or draw results with compare\({0}\)"
+    for wrong, told in (
+        (result(), "a result: make a pair by " + ways.format('{"mine": result}')),
+        ({"a": result()}, "of type dict: make a pair by " + ways.format("results")),
+        (None, "of type NoneType: "),
+    ):
+        with pytest.raises(InputError, match=f"^pair is {told}"):
+            draw(wrong)
+    with pytest.raises(InputError, match=r"^width is '3': it must be a number of inches, 2 to 60, or None$"):
+        draw(pair, width="3")
+
+
+def test_scales_and_units_of_what_is_no_pair():
+    for draw in (pair_scales, lambda wrong: units_figure(wrong, "conv", {}, {}, None, None, None)):
+        with pytest.raises(InputError, match=r"^pair is a result: make a pair by VariancePair.of_results"):
+            draw(result())
+
+
+def test_a_heatmap_is_over_all_samples_unless_told(pair):
+    assert texts(heatmap_figure(pair)) == texts(heatmap_figure(pair, "all"))
 
 
 def test_the_models_of_a_pair_stand_in_its_order():

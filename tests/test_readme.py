@@ -253,3 +253,9 @@ def test_every_name_exists(page):
 def test_the_paper_is_cited_alike(what):
     assert what in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert what in "".join(blocks("README.md", "bibtex"))
+
+
+def test_the_software_is_cited_in_its_version():
+    cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.findall(r"^version: (.*)$", cited, flags=re.MULTILINE) == [pytorch.__version__]
+    assert len(re.findall(r"^date-released: \d{4}-\d\d-\d\d$", cited, flags=re.MULTILINE)) == 1

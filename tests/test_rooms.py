@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "pytorch"
-SMALL = {"available_memory", "errors", "names", "progress_bar", "torchvision_import"}
+SMALL = {"available_memory", "checked_numbers", "errors", "names", "progress_bar", "torchvision_import"}
 MAY_IMPORT = {
     "files": {"available_memory", "errors"},
-    "transformations": {"errors", "names"},
-    "variance": {"available_memory", "errors", "files", "names", "progress_bar"},
+    "transformations": {"checked_numbers", "errors", "names"},
+    "variance": {"available_memory", "checked_numbers", "errors", "files", "names", "progress_bar"},
     "models": SMALL,
     "datasets": SMALL | {"transformations", "variance"},
     "figures": SMALL | {"experiments", "files", "variance"},

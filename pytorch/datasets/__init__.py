@@ -5,10 +5,12 @@ In reading order: ``dataset`` (what a data set is), ``normalization``, ``digits`
 32 × 32, uint8. ``image_batches`` has those of a folder at any size, decoded while a network computes.
 """
 
+from os import PathLike, fspath
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
+from pytorch.checked_numbers import whole_number
 from pytorch.errors import InputError
 from pytorch.names import find_name, match_name
 
@@ -28,7 +30,11 @@ LONGEST_FOLDER_NAME = 50
 
 
 def load_dataset(
-    name: str, data_dir: Path | None, samples: int | None = None, seed: int = 0, test_samples: int | None = None
+    name: str | PathLike[str],
+    data_dir: Path | None,
+    samples: int | None = None,
+    seed: int = 0,
+    test_samples: int | None = None,
 ) -> "Dataset":
     """Find a data set and download it if necessary; the images of a split are read on first use.
 
@@ -41,10 +47,15 @@ def load_dataset(
         test_samples: Maximum number of test samples, drawn likewise; None: as ``samples``.
 
     Raises:
-        InputError: The data set does not exist or cannot be read; the message says what to do.
+        InputError: The data set does not exist or cannot be read, or a number is no whole one; the message says what to
+            do.
     """
     from pytorch.datasets.dataset import Dataset  # imports torch, which dataset_name does without
 
+    for what, number in (("samples", samples), ("seed", seed), ("test_samples", test_samples)):
+        if number is not None or what == "seed":
+            whole_number(what, number)
+    name = fspath(name) if isinstance(name, PathLike) else name
     folder = _folder(name)
     if folder is None and data_dir is None and dataset_name(name) != "digits":
         raise InputError(f"{dataset_name(name)} is downloaded: data_dir must be the folder to keep it in")
@@ -80,6 +91,6 @@ def dataset_source(name: str) -> str:
 
 def _folder(name: str) -> Path | None:
     """Return the folder that ``name`` means; a known name never means a folder (``./mnist`` does)."""
-    if name and match_name(name, DATASETS) is None and Path(name).is_dir():
+    if name and isinstance(name, str) and match_name(name, DATASETS) is None and Path(name).is_dir():
         return Path(name).resolve()
     return None

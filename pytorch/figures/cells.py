@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.colors import Colormap, Normalize, to_rgba
 
 from pytorch.experiments.variance_pair import VariancePair
+from pytorch.figures.arguments import check_pair
 from pytorch.variance import VarianceResult
 
 TOP_QUANTILE = 0.99
@@ -69,7 +70,11 @@ def pair_scales(pair: VariancePair) -> Scales:
     """Return the scales of a measurement.
 
     They ignore constant units, whose 1 is a convention, units that vary by rounding alone, and non-finite values.
+
+    Raises:
+        InputError: ``pair`` is no ``VariancePair``.
     """
+    check_pair(pair)
     shown = [_usual_cells(result) for result in pair.results.values()]
     if not pair.has_both:
         return Scales(_top(shown), None)

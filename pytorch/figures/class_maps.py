@@ -10,6 +10,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from pytorch.experiments.variance_pair import VariancePair
+from pytorch.figures.arguments import check_pair
 from pytorch.figures.cells import ABOVE, CONSTANT, MARKS, UNDEFINED, colour_cells, layer_cells, robust_top
 from pytorch.figures.layer_axis import name_blocks, name_layers
 from pytorch.figures.style import (
@@ -45,7 +46,11 @@ def class_layers_figure(pair: VariancePair, width: float | None = None, *, varyi
         pair: Measurement on labelled samples.
         width: Width of the figure in inches; None: as its layers need.
         varying: Whether means leave out units that are constant or vary only by rounding.
+
+    Raises:
+        InputError: ``pair`` is no ``VariancePair``, or the width is not within ``WIDTHS``.
     """
+    check_pair(pair, width)
     result = pair.any_result
     tables = {
         name: np.array([list(found.layer_means(group, varying=varying).values()) for group in found.classes])
@@ -90,7 +95,11 @@ def class_units_figure(pair: VariancePair, width: float | None = None) -> Figure
     Args:
         pair: Measurement on labelled samples.
         width: Width of the figure in inches.
+
+    Raises:
+        InputError: ``pair`` is no ``VariancePair``, or the width is not within ``WIDTHS``.
     """
+    check_pair(pair, width)
     result = pair.any_result
     layer = result.layer_names[-1]
     tables = {name: [layer_cells(found, group)[-1] for group in found.classes] for name, found in pair.results.items()}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from pytorch.experiments.variance_pair import VariancePair
+from pytorch.figures.arguments import check_pair, check_width
 from pytorch.figures.layer_axis import name_blocks, name_layers
 from pytorch.figures.layer_plots import draw_means, explain_hollow, hollow_markers
 from pytorch.figures.networks import draw_profiles
@@ -38,8 +39,12 @@ def depth_figure(pairs: Sequence[VariancePair], width: float | None = None, *, v
         varying: Whether means leave out units that are constant or vary only by rounding.
 
     Raises:
+        InputError: One is no ``VariancePair``, or the width is not within ``WIDTHS``.
         ValueError: They are not all of the same models, such as unrotated and rotated ones.
     """
+    check_width(width)
+    for pair in pairs:
+        check_pair(pair)
     models = list(pairs[0].results)
     if not all(pair.is_complete and list(pair.results) == models for pair in pairs):
         raise ValueError("networks are drawn against depth if each has the same models, as unrotated and rotated ones")
@@ -77,8 +82,10 @@ def accuracy_and_layers_figure(pair: VariancePair, width: float | None = None, *
         varying: Whether means leave out units that are constant or vary only by rounding.
 
     Raises:
+        InputError: ``pair`` is no ``VariancePair``, or the width is not within ``WIDTHS``.
         ValueError: The accuracy of a model is unknown, as for results of other networks.
     """
+    check_pair(pair, width)
     if pair.angle_curves.keys() != pair.results.keys():
         raise ValueError("the accuracy against the angle of the test data is not known of what was measured")
     layers = pair.any_result.layer_names

@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from pytorch.experiments.variance_pair import VariancePair
+from pytorch.figures.arguments import check_pair
 from pytorch.figures.cells import (
     ABOVE,
     CONSTANT,
@@ -106,7 +107,7 @@ class Panel:
 
 def heatmap_figure(
     pair: VariancePair,
-    group: str,
+    group: str = ALL,
     *,
     varying: bool = False,
     scales: Scales | None = None,
@@ -131,8 +132,10 @@ def heatmap_figure(
             between equal ranks.
 
     Raises:
-        InputError: The group is stratified, and no class has two samples.
+        InputError: ``pair`` is no ``VariancePair``, or the width is not within ``WIDTHS``. The group is stratified, and
+            no class has two samples.
     """
+    check_pair(pair, width)
     check_stratified(pair.model, pair.any_result, group)
     scales = scales or pair_scales(pair)
     norm = Normalize(0, scales.top)
@@ -175,7 +178,7 @@ def compare_heatmaps(
     Raises:
         InputError: The results cannot be compared, or one of them does not have the group.
     """
-    networks = mark_networks(check_networks(results, group), group, TITLE_ROOM - 1)  # a colon follows
+    networks = mark_networks(check_networks(results, group, width), group, TITLE_ROOM - 1)  # a colon follows
     norm, panels = Normalize(0, common_top(results.values())), []
     for index, (name, result) in enumerate(networks):
         cells = layer_cells(result, group)

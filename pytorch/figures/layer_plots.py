@@ -12,6 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.experiments.vocabulary import RANDOM_WEIGHTS, SHUFFLED
+from pytorch.figures.arguments import check_pair
 from pytorch.figures.layer_axis import name_blocks, name_layers
 from pytorch.figures.style import (
     CLASS_ROOM,
@@ -73,7 +74,11 @@ def layers_figure(
         controls: Controls of the measurement; those with other layers are left out.
         width: Width of the figure in inches; None: as its layers need.
         varying: Whether means leave out units that are constant or vary only by rounding.
+
+    Raises:
+        InputError: ``pair`` is no ``VariancePair``, or the width is not within ``WIDTHS``.
     """
+    check_pair(pair, width)
     still = any(sum(still_units(result, ALL).values()) for result in pair.results.values())
     figure = Figure(figsize=(width or _usual_width(pair), 7.5 + still), layout="constrained")
     panels = figure.subplots(3 + still, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1, 1] + [1] * still})
@@ -122,7 +127,11 @@ def classes_figure(pair: VariancePair, width: float | None = None, *, varying: b
         pair: Measurement on labelled samples.
         width: Width of the figure in inches; None: as its layers need.
         varying: Whether means leave out units that are constant or vary only by rounding.
+
+    Raises:
+        InputError: ``pair`` is no ``VariancePair``, or the width is not within ``WIDTHS``.
     """
+    check_pair(pair, width)
     figure = Figure(figsize=(width or _usual_width(pair) + 0.5, 1.2 + 3.2 * len(pair.results)), layout="constrained")
     panels = figure.subplots(len(pair.results), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     hollow, named = False, len(pair.any_result.classes) <= MOST_CLASSES_NAMED

@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pytorch.errors import InputError
 from pytorch.experiments.variance_pair import transformation_kind
+from pytorch.figures.arguments import check_width
 from pytorch.figures.layer_axis import name_blocks, name_layers
 from pytorch.figures.layer_plots import draw_means, explain_hollow, hollow_markers
 from pytorch.figures.style import (
@@ -35,16 +36,17 @@ PROFILE, LINE, AROUND_DOTS = 4.0, 0.13, 0.9
 """Heights of the panel of layers, of a line of a name, and of what is around the global means, in inches."""
 
 
-def check_networks(results: Mapping[str, VarianceResult], group: str) -> Networks:
-    """Check that results can be drawn together, and return them with their names as text.
+def check_networks(results: Mapping[str, VarianceResult], group: str, width: float | None) -> Networks:
+    """Check that results can be drawn together in a width, and return them with their names as text.
 
     Raises:
-        TypeError: They are no dictionary of results.
-        InputError: There are none, their transformations, aggregation or dispersion differ, or one does not have the
-            group.
+        InputError: They are no dictionary of results, or there are none. Their transformations, aggregation or
+            dispersion differ, or one does not have the group. The width is not within ``WIDTHS``.
     """
+    check_width(width)
     if not isinstance(results, Mapping) or not all(isinstance(each, VarianceResult) for each in results.values()):
-        raise TypeError("results must be a dictionary of results by name, each of a single aggregation")
+        raise InputError('results must be a dictionary of results by name, each of a single aggregation, as '
+                         '{"mine": result}')  # fmt: skip
     if not results:
         raise InputError("no results to draw: the dictionary is empty")
     networks = [(str(name), result) for name, result in results.items()]
@@ -91,7 +93,7 @@ def compare(
     Raises:
         InputError: The results cannot be compared, or one of them does not have the group.
     """
-    networks = mark_networks(check_networks(results, group), group, room=2 * CLASS_ROOM)
+    networks = mark_networks(check_networks(results, group, width), group, room=2 * CLASS_ROOM)
     layers = networks[0][1].layer_names
     alike = all(result.layer_names == layers for _, result in networks)
     most = max(len(result.layer_names) for _, result in networks)

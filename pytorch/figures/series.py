@@ -54,7 +54,7 @@ def series_figure(
     Raises:
         InputError: The results cannot be compared, their layers differ, or one of them does not have the group.
     """
-    networks = check_networks(results, group)
+    networks = check_networks(results, group, width)
     (first, result), *others = networks
     for name, other in others:
         if other.layer_names != result.layer_names:

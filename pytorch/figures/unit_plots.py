@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pytorch.experiments.unit_examples import UnitExamples, find_layer
 from pytorch.experiments.variance_pair import VariancePair
+from pytorch.figures.arguments import check_pair
 from pytorch.figures.style import MODEL_COLOURS, TITLE_SIZE, class_label, model_title, plain, set_title
 from pytorch.variance import VarianceResult
 
@@ -85,7 +86,11 @@ def units_figure(
         images: Images that ``examples`` refers to, (N, C, H, W) uint8.
         degrees: Angle of each transformation, in order; None: the transformations are not rotations.
         labels: Indices of classes, (N,), or None.
+
+    Raises:
+        InputError: ``pair`` is no ``VariancePair``.
     """
+    check_pair(pair)
     layer = find_layer(layer, pair.any_result.layer_names)
     rows = [max(1, *(len(both[group]) for both in chosen.values())) for group in range(len(HEADINGS))]
     figure = Figure(figsize=(2 * MARGIN + len(pair.results) * (HALF + GAP) - GAP, 1))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pytorch.checked_numbers import real_number, whole_number
 from pytorch.errors import InputError
 from pytorch.transformations.composition import Composition
 from pytorch.transformations.warping import as_floating, warp, warp_alike
@@ -77,8 +78,9 @@ def rotations(steps: int, degrees: float = 360, disc: bool = False) -> list[Call
     [0.0, 90.0, 180.0, 270.0]
 
     Raises:
-        InputError: ``steps`` is below 1.
+        InputError: ``steps`` is no whole number or below 1, or ``degrees`` is no number.
     """
+    steps, degrees = whole_number("steps", steps), real_number("degrees", degrees)
     if steps < 1:
         raise InputError(f"{steps} rotations: use at least one")
     turns = [Rotation(degrees * step / steps) for step in range(steps)]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from pytorch.checked_numbers import real_number, whole_number
 from pytorch.errors import InputError
 from pytorch.transformations.warping import as_floating, warp_alike
 
@@ -57,8 +58,13 @@ def geometric(steps: int, first: float, last: float, what: str) -> list[float]:
     [1.0, 2.0, 4.0]
 
     Raises:
-        InputError: There are fewer than two, an end is not above 0, or both ends are equal; ``what`` names them.
+        InputError: There are fewer than two, or not a whole number of them. An end is no number above 0, or both ends
+            are equal. ``what`` names them.
     """
+    steps, first, last = (
+        whole_number("steps", steps),
+        *(real_number(f"an end of the {what}", end) for end in (first, last)),
+    )
     if steps < 2:
         raise InputError(f"{steps} {what}: use at least two to reach from {first:g} to {last:g}")
     if not (first > 0 and last > 0 and first != last):

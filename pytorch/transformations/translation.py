@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
+from pytorch.checked_numbers import whole_number
 from pytorch.errors import InputError
 from pytorch.transformations.warping import as_floating
 
@@ -51,8 +52,10 @@ def translations(steps: int, spacing: int = 2) -> list[Translation]:
     [(-1, -1), (1, -1), (-1, 1), (1, 1)]
 
     Raises:
-        InputError: ``steps`` is not a square number, or the shifts would not be whole pixels.
+        InputError: An argument is no whole number, ``steps`` is not a square number, or the shifts would not be whole
+            pixels.
     """
+    steps, spacing = whole_number("steps", steps), whole_number("spacing", spacing)
     side = math.isqrt(max(steps, 0))
     if steps < 1 or side * side != steps:
         raise InputError(f"{steps} translations do not form a square grid: use 4, 9, 16, 25, ...")

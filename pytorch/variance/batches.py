@@ -75,7 +75,10 @@ def in_batches(
                          "tensors as images and labels")  # fmt: skip
     if not isinstance(images, (Tensor, np.ndarray)):
         if labels is not None:
-            raise InputError("labels must be None if images is an iterable: its batches are (images, labels)")
+            raise InputError(
+                "labels must be None if images is an iterable of batches (images, labels): make a "
+                "batch of single images with torch.stack(images)"
+            )
         total = total_of(images)
         return Samples(_checked(images, class_count, total), total, None)
     images = _as_tensor(images)

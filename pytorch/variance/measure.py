@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import chain
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
+from pytorch.checked_numbers import real_number, whole_number
 from pytorch.errors import InputError, one_line
 from pytorch.files.checked_fields import LONGEST_NAME
 from pytorch.names import PRECISIONS, aggregation_names
@@ -237,20 +237,16 @@ def _check(options: PassOptions, batch_size: int) -> None:
             raise InputError(f"transformation {transformation!r} is no function of a batch; those of rotations(4) are")
     if options.preprocess is not None and not _takes(options.preprocess, "batch"):
         raise InputError(f"preprocess is {options.preprocess!r}: it must be a function of a batch, or None")
-    for what, value in (("batch_size", batch_size), ("seed", options.seed)):
-        if not isinstance(value, Integral):
-            raise InputError(f"{what} is {value!r}: it must be a whole number")
-    if batch_size < 1:
+    if whole_number("batch_size", batch_size) < 1:
         raise InputError(f"batch_size is {batch_size}: it must be at least 1")
-    if not -(2**63) <= options.seed < 2**63:
+    if not -(2**63) <= whole_number("seed", options.seed) < 2**63:
         raise InputError(f"seed is {options.seed}: it must fit in 64 bits")
     for what, known in (("dispersion", DISPERSIONS), ("precision", PRECISIONS)):
         name = getattr(options, what)
         if not isinstance(name, str) or name not in known:
             raise InputError(f"unknown {what} {name!r}: choose one of {', '.join(known)}")
-    tolerance = options.tolerance
-    if tolerance is not None and not (isinstance(tolerance, Real) and 0 < tolerance < float("inf")):
-        raise InputError(f"tolerance is {tolerance!r}: it must be a number above 0")
+    if options.tolerance is not None:
+        real_number("tolerance", options.tolerance, lambda number: 0 < number < float("inf"), "above 0")
 
 
 def _takes(function: object, *arguments: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pytorch.checked_numbers import real_number
 from pytorch.errors import InputError
 from pytorch.variance.recording.layers import Layer
 from pytorch.variance.result_file import load_result, save_result
@@ -207,6 +208,10 @@ class VarianceResult:
 
         The normal approximation (mean - bias) ± z SE, for the limit of infinitely many samples. NV of few samples is
         slightly too large; this bias is estimated together with SE, and shifts the interval away from the mean.
+
+        Raises:
+            InputError: ``confidence`` is not between 0 and 1.
+            KeyError: The group or the quantity does not exist.
         """
         means = [*self.layer_means(group, quantity, varying=varying).values()]
         return dict(zip(self.layer_names, self._intervals(means, group, quantity, confidence, varying), strict=False))
@@ -331,6 +336,7 @@ class VarianceResult:
     def _intervals(
         self, means: list[float], group: str, quantity: str, confidence: float, varying: bool
     ) -> list[tuple[float, float]]:
+        real_number("confidence", confidence, lambda part: 0 < part < 1, "between 0 and 1, as 0.95")
         errors, biases = self._errors(group, quantity, varying)
         width = NormalDist().inv_cdf((1 + confidence) / 2)
         centres = np.asarray(means) - biases[: len(means)]

@@ -18,7 +18,7 @@ from pytorch.variance.precision import autocast
 from pytorch.variance.recording.recorder import ActivationRecorder
 from pytorch.variance.statistics.accumulator import VarianceAccumulator
 from pytorch.variance.stopping import Stopping
-from pytorch.variance.transforming import Transformation, TransformationCheck, check_finite, transformed
+from pytorch.variance.transforming import Transformation, TransformationCheck, advice, check_finite, transformed
 
 FEWEST_TO_SHUFFLE = 16
 """Smallest batch to shuffle: in a smaller one, too many samples keep their place."""
@@ -135,7 +135,7 @@ def _rows(calls: list[Callable[[Tensor], Tensor]], inputs: Tensor) -> list[Tenso
         kind = f"batches of shape {tuple(inputs.shape)}"
         if not inputs.is_floating_point():
             kind = f"images of type {inputs.dtype}: a transformation or preprocess must make them floating point"
-        raise InputError(f"the model cannot take {kind} ({one_line(error, longest=300)})") from error
+        raise InputError(f"the model cannot take {kind} ({one_line(error, longest=300)}){advice(inputs)}") from error
 
 
 def _shuffle(images: Tensor, generator: torch.Generator) -> Tensor:

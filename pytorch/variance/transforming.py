@@ -129,6 +129,15 @@ def description(transformation: Transformation) -> str:
     return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
 
 
+def advice(batch: Tensor) -> str:
+    """What to do if something does not take a batch with the axes of a single image.
+
+    >>> advice(torch.ones(2, 1, 4, 4)), advice(torch.ones(1, 4, 4))
+    ('', ': if it is a single image, make a batch with torch.stack(images)')
+    """
+    return ": if it is a single image, make a batch with torch.stack(images)" if batch.ndim == 3 else ""
+
+
 def _called(function: Transformation, batch: Tensor, what: str) -> Tensor:
     try:
         made = function(batch)
@@ -136,7 +145,8 @@ def _called(function: Transformation, batch: Tensor, what: str) -> Tensor:
         if batch.ndim == 4 or isinstance(error, ReportedError):
             raise
         raise InputError(f"{what} {description(function)} cannot take a batch of shape {tuple(batch.shape)} "
-                         f"({type(error).__name__}: {one_line(error, longest=200)})") from error  # fmt: skip
+                         f"({type(error).__name__}: {one_line(error, longest=200)}){advice(batch)}"
+                         ) from error  # fmt: skip
     if not isinstance(made, Tensor) or made.ndim == 0 or len(made) != len(batch):
         found = f"a tensor of shape {tuple(made.shape)}" if isinstance(made, Tensor) else type(made).__name__
         raise InputError(f"{what} {description(function)} must return a batch of {len(batch)} samples, and returned "

@@ -5,7 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from pytorch.errors import InputError
 from pytorch.variance.recording.channel_axes import CONSTANT, ChannelAxes
@@ -45,7 +47,7 @@ class LayerFinder:
         self._aggregations = aggregations
         self._channel_axis = channel_axis
         self._axes: ChannelAxes | None = None
-        self._batch = 0
+        self._shape: torch.Size = torch.Size()
         self._entered: dict[nn.Module | None, list[int]] = defaultdict(list)
         self._aliases: dict[str, tuple[str, str, str]] = {}
 
@@ -62,7 +64,7 @@ class LayerFinder:
             inputs: Inputs of the network, (B, ...).
             constants: Parameters and buffers of the network.
         """
-        self._batch = len(inputs)
+        self._shape = inputs.shape
         self._axes = ChannelAxes(inputs, constants)
         try:
             with self._axes:
@@ -71,7 +73,19 @@ class LayerFinder:
             self._axes = None
 
     def enter(self, module: nn.Module, inputs: Any) -> None:
-        """Note that a module is called."""
+        """Note that a module is called.
+
+        Raises:
+            InputError: A convolution gets the whole batch, and takes it for a single image.
+        """
+        if isinstance(module, _ConvNd) and inputs and isinstance(inputs[0], Tensor):
+            axes = len(module.kernel_size) + 1
+            if inputs[0].shape == self._shape and len(self._shape) == axes:
+                raise InputError(
+                    f"the network's {type(module).__name__} takes a batch with {axes} axes for a single image: make a "
+                    "batch of single images with torch.stack(images), or add the axis of channels with "
+                    "images.unsqueeze(1)"
+                )
         self._entered[module].append(self._axes.enter(inputs))
 
     def layers(
@@ -115,8 +129,8 @@ class LayerFinder:
         """Reason why a tensor is not a layer; None if it is one."""
         made = self._axes.made(tensor)
         reason = unreadable(tensor)
-        if reason is None and (tensor.ndim == 0 or len(tensor) != self._batch):
-            return "it does not depend on the images" if made == CONSTANT else not_per_sample(tensor, self._batch)
+        if reason is None and (tensor.ndim == 0 or len(tensor) != self._shape[0]):
+            return "it does not depend on the images" if made == CONSTANT else not_per_sample(tensor, self._shape[0])
         if reason is None and self._selection.is_default and CONSTANT < made <= begun:
             return COPY
         return reason
