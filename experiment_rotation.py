@@ -72,6 +72,7 @@ def _train(options: argparse.Namespace, folder: Path, plots: Path) -> None:
                 options.results_dir, options.model, dataset.name, None if seed == options.seed else seed
             ),
             overwrite=options.overwrite,
+            keep_every=options.keep_epochs,
             label=f"seed {seed}, " if options.seeds > 1 else "",
         )
         for seed in range(options.seed, options.seed + options.seeds)

@@ -11,9 +11,10 @@ Each layer gets an error bar. Writes one file per aggregation,
 
 Expect the rotated model to vary less with rotations than the unrotated one. Two controls check this:
 --control random-weights measures the network before training; --control shuffled measures the trained networks with
-the samples permuted across transformations. A network from elsewhere is measured beside itself with random weights, and
-needs no training here. On two CPU cores, simple_conv on the 10,000 test images of mnist takes
-three minutes. Existing measurements with the same options are not repeated.
+the samples permuted across transformations. --while-training also measures the epochs that experiment_rotation.py
+--keep-epochs kept, into <results-dir>/values/while-training/. A network from elsewhere is measured beside itself with
+random weights, and needs no training here. On two CPU cores, simple_conv on the 10,000 test images of mnist takes
+three minutes, and each further epoch half of that. Existing measurements with the same options are not repeated.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from pathlib import Path
 from pytorch.datasets import dataset_name, dataset_source, load_dataset
 from pytorch.errors import FileError, InputError
 from pytorch.experiments.provenance import command_line, machine, now, running_commit, versions
-from pytorch.experiments.vocabulary import PAIR, SHUFFLED
+from pytorch.experiments.vocabulary import PAIR, ROTATED, SHUFFLED, UNROTATED
 from pytorch.files.lock import sole_run
 from pytorch.models.libraries import file_name, is_library_name
 from pytorch.scripts.options import (
@@ -53,15 +54,23 @@ def _parser() -> Parser:
 if __name__ == "__main__":
     start(_parser())
 
+import torch
+
+from pytorch.available_memory import available_memory
 from pytorch.datasets.dataset import Dataset
+from pytorch.experiments.kept_epochs import KeptEpochs
 from pytorch.experiments.pair_replacement import check_settled
 from pytorch.experiments.protocol import Protocol, Setting
 from pytorch.experiments.storage import (
+    epochs_folder,
     load_model,
+    load_series,
     load_values,
     model_file,
     model_folder,
+    save_series,
     save_values,
+    series_file,
     values_file,
     values_folder,
 )
@@ -69,8 +78,9 @@ from pytorch.experiments.subject import Subject, network_subject, pair_subject
 from pytorch.experiments.summary import print_summary
 from pytorch.experiments.trained_model import TrainedModel
 from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.variance_series import VarianceSeries
 from pytorch.transformations import transformation_set
-from pytorch.variance import measure_variances
+from pytorch.variance import VarianceResult, measure_variances
 
 UNREADABLE = "unreadable images"
 """Setting that counts the images of a folder that were left out."""
@@ -82,6 +92,8 @@ def main(arguments: list[str] | None = None) -> None:
     check_writable(values_folder(options.results_dir))
     elsewhere = is_library_name(options.model)
     what = options.name or file_name(options.model) if elsewhere else options.model, dataset_name(options.dataset)
+    if options.while_training:
+        _check_kept(options)
     dataset = cache(lambda: load_dataset(options.dataset, options.data_dir, options.samples, options.seed))
     for further_seed in (None, *range(options.seed + 1, options.seed + options.seeds)):
         paths = {
@@ -93,6 +105,8 @@ def main(arguments: list[str] | None = None) -> None:
                 locks.enter_context(sole_run(path.with_name(f".{path.name}.lock"), f"measuring {path.stem}"))
             subject = _network(options, what[0]) if elsewhere else _pair(options, dataset, further_seed)
             _measure(options, subject, paths, command_line(__file__, arguments))
+            if options.while_training and further_seed is None:
+                _measure_epochs(options, subject, paths)
 
 
 def _pair(options: argparse.Namespace, load: Callable[[], Dataset], further_seed: int | None) -> Subject:
@@ -164,6 +178,74 @@ def _measure(options: argparse.Namespace, subject: Subject, paths: dict[str, Pat
         print(f"values: {path}")
 
 
+def _check_kept(options: argparse.Namespace) -> None:
+    """Check that epochs of the first pair were kept, unless it is missing altogether.
+
+    Raises:
+        FileError: None was kept.
+    """
+    files = [model_file(options.results_dir, options.model, dataset_name(options.dataset), each) for each in PAIR]
+    if any(path.exists() for path in files) and not any(epochs_folder(path).exists() for path in files):
+        raise FileError(f"no epochs were kept of the models in {files[0].parent}: train them again with "
+                        "experiment_rotation.py --keep-epochs --overwrite")  # fmt: skip
+
+
+def _measure_epochs(options: argparse.Namespace, subject: Subject, paths: dict[str, Path]) -> None:
+    """Measure the earlier epochs of a pair like its trained models, and write one file per aggregation."""
+    what = options.results_dir, subject.model, subject.dataset
+    kept = {trained_on: KeptEpochs(model_file(*what, trained_on)) for trained_on in PAIR}
+    earlier = [(trained_on, epoch) for trained_on in PAIR for epoch in [*kept[trained_on]][:-1]]
+    due = [each for each in earlier if each != (ROTATED, 0)]  # both began with the same weights
+    pairs = {name: load_values(path) for name, path in paths.items()}
+    files = {name: series_file(*what, options.transformation, name) for name in paths}
+    if not options.overwrite:
+        files = {name: path for name, path in files.items() if not _is_followed(path, pairs[name], earlier)}
+    if not files:
+        return
+    size = sum(values.nbytes for values in kept[UNROTATED].trained.weights.values())
+    room = min(available_memory(place) for place in (options.device, torch.device("cpu"))) / 4
+    together = max(1, int(room / size))
+    measured: dict[tuple[str, int], dict[str, VarianceResult]] = {}
+    for index in range(0, len(due), together):
+        measured |= measure_variances(
+            {(trained_on, epoch): kept[trained_on][epoch] for trained_on, epoch in due[index : index + together]},
+            subject.images,
+            subject.labels,
+            transformation_set(options.transformation, options.steps),
+            preprocess=subject.preprocess,
+            aggregation=list(files),
+            batch_size=options.batch_size,
+            device=options.device,
+            classes=subject.classes,
+            precision=options.precision,
+            tolerance=options.tolerance,
+            seed=options.seed,
+            progress="measuring epochs",
+        )
+    measured[ROTATED, 0] = measured[UNROTATED, 0]
+    for name, path in files.items():
+        by_epoch = {
+            trained_on: {epoch: measured[trained_on, epoch][name] for model, epoch in earlier if model == trained_on}
+            for trained_on in PAIR
+        }
+        history = {trained_on: kept[trained_on].trained.history for trained_on in PAIR}
+        save_series(path, VarianceSeries(pairs[name], by_epoch, history))
+        print(f"values of {len(earlier)} earlier epochs: {path}")
+
+
+def _is_followed(path: Path, pair: VariancePair, earlier: list[tuple[str, int]]) -> bool:
+    """Whether a file contains a measurement of these earlier epochs, made like that of the trained models."""
+    if not path.exists():
+        return False
+    old = load_series(path)
+    found = [(trained_on, epoch) for trained_on in PAIR for epoch in old.earlier[trained_on]]
+    if old.pair.protocol != pair.protocol or found != earlier:
+        print(f"{path} belongs to another measurement: measuring its epochs again")
+        return False
+    print(f"already measured: {path}")
+    return True
+
+
 def _load(options: argparse.Namespace, trained_on: str, further_seed: int | None) -> TrainedModel:
     """Load a model of the pair."""
     dataset = dataset_name(options.dataset)
@@ -173,6 +255,8 @@ def _load(options: argparse.Namespace, trained_on: str, further_seed: int | None
         if further_seed is not None:
             command += ["--seed", str(options.seed), "--seeds", str(options.seeds)]
             first = ", with the other options of the first pair"
+        if options.while_training:
+            command += ["--keep-epochs"]
         if options.results_dir != RESULTS_DIR.expanduser():
             command += ["--results-dir", str(options.results_dir)]
         if options.plots_dir != PLOTS_DIR:

@@ -5,9 +5,9 @@
 
 Draws into <plots-dir>/<model>_<dataset>/. Each measurement gets heatmaps of every unit: over all samples, stratified,
 and per class. It also gets layer means with their controls, maps of classes against layers and units, and accuracy with
-variance. Each trained pair gets its training curves and accuracies; each data set gets all networks against depth.
-Also writes the tables results.csv, results.md and results.tex, and the page index.html. The page is one file with the
-figures, the tables and the numbers of every unit.
+variance. Measured epochs get the variance while training. Each trained pair gets its training curves and accuracies;
+each data set gets all networks against depth. Also writes the tables results.csv, results.md and results.tex, and the
+page index.html. The page is one file with the figures, the tables and the numbers of every unit.
 
 Figures of unchanged results are not drawn again. The first run takes half a minute for a deep network.
 """
@@ -196,7 +196,7 @@ def _report(found: Findings, figures: int, drawn: int, stale: list[Path]) -> Non
     """Print what was done, and which results no longer fit together."""
     print(f"{figures} figure{'s' * (figures != 1)}, {drawn} of them new")
     print("".join(f"{one_line(note)}\n" for note in found.notes), end="")
-    for pair in (measured.pair for measured in found.measured if found.outdated(measured.pair)):
+    for pair in (each.pair for each in (*found.measured, *found.followed) if found.outdated(each.pair)):
         what = one_line(f"{pair.model} on {pair.dataset}, {pair.transformation}, {pair.aggregation}")
         print(f"{what}: measured before its models were replaced; run experiment_variance.py to measure the new "
               "ones")  # fmt: skip

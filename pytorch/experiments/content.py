@@ -5,7 +5,9 @@ from collections.abc import Iterable
 
 from pytorch.experiments.evaluation import AngleCurve
 from pytorch.experiments.trained_model import TrainedModel
+from pytorch.experiments.training import Epoch
 from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.variance_series import VarianceSeries
 from pytorch.experiments.vocabulary import PAIR
 from pytorch.files.checked_fields import check_lengths, demand
 from pytorch.variance.result import check_class_names
@@ -32,8 +34,7 @@ def check_trained(trained: TrainedModel) -> TrainedModel:
     demand(len(constants.mean) == len(constants.std) == trained.channels > 0, "its normalization is of other channels")
     demand(_finite([*constants.mean, *constants.std]) and min(constants.std) > 0, "its normalization is impossible")
     demand(len(trained.history) == trained.epochs > 0, "its history is not that of its epochs")
-    numbers = [number for epoch in trained.history for number in (epoch.loss, epoch.accuracy, epoch.seconds)]
-    demand(_finite(numbers), "its history is impossible")
+    _check_history(trained.history)
     demand(trained.samples > 0 and trained.test_samples > 0, "it has no samples")
     _check_accuracy(trained.accuracy)
     if trained.angle_curve is not None:
@@ -60,6 +61,27 @@ def check_measured(pair: VariancePair) -> VariancePair:
     for curve in pair.angle_curves.values():
         _check_curve(curve, classes)
     return pair
+
+
+def check_series(series: VarianceSeries) -> VarianceSeries:
+    """Check a measurement while training from or for a file, and return it.
+
+    Raises:
+        ValueError: No measurement gives such results; the message says why.
+    """
+    check_measured(series.pair)
+    demand(series.pair.control is None, "it is of a control")
+    for results in series.earlier.values():
+        for result in results.values():
+            check_result(result)
+    for history in series.history.values():
+        _check_history(history)
+    return series
+
+
+def _check_history(history: list[Epoch]) -> None:
+    numbers = [number for epoch in history for number in (epoch.loss, epoch.accuracy, epoch.seconds)]
+    demand(_finite(numbers), "its history is impossible")
 
 
 def _check_accuracy(accuracy: dict[str, float]) -> None:

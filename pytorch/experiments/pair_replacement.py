@@ -1,7 +1,9 @@
 """Replacement of old pairs by new ones: all of them or none, even if a kill interrupts it."""
 
 import json
+import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,7 +73,13 @@ def _replace_old(folder: Path) -> None:
         raise FileError(f"{_mark(folder)} cannot be read: remove it") from error
     for place in places:
         for new in place.glob("*.new"):
-            new.replace(new.with_suffix(".pt"))
+            if new.is_dir():  # kept epochs, or an empty folder if none are kept
+                shutil.rmtree(new.with_suffix(""), ignore_errors=True)
+                new.replace(new.with_suffix(""))
+                with suppress(OSError):
+                    new.with_suffix("").rmdir()
+            else:
+                new.replace(new.with_suffix(".pt"))
 
 
 def _is_done(training: PairTraining) -> bool:

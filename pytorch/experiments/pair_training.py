@@ -1,6 +1,7 @@
 """Training of a pair of models, which can be interrupted and continued."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,14 @@ from pytorch.experiments.evaluation import Evaluator
 from pytorch.experiments.protocol import Protocol
 from pytorch.experiments.provenance import machine, now, running_commit, versions
 from pytorch.experiments.recipes import Recipe
-from pytorch.experiments.storage import load_checkpoint, load_model, save_checkpoint, save_model
+from pytorch.experiments.storage import (
+    epoch_file,
+    epochs_folder,
+    load_checkpoint,
+    load_model,
+    save_checkpoint,
+    save_model,
+)
 from pytorch.experiments.summary import epoch_line
 from pytorch.experiments.trained_model import TrainedModel, initial_network
 from pytorch.experiments.training import Training
@@ -22,6 +30,8 @@ from pytorch.names import PRECISIONS
 from pytorch.variance.precision import usual_precision
 
 Pair = dict[str, TrainedModel]
+
+MB = 10**6
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,7 @@ class PairTraining:
         device: Device to compute on.
         folder: Folder of the two models.
         overwrite: Whether to train existing models again; the new ones get other names until both are complete.
+        keep_every: Number of epochs after each of which the weights are kept, or None: they are not.
         label: Prefix for the names of the models in messages.
         say: Function that prints one line of progress.
     """
@@ -52,6 +63,7 @@ class PairTraining:
     device: torch.device
     folder: Path
     overwrite: bool
+    keep_every: int | None = None
     label: str = ""
     say: Callable[[str], None] = print
 
@@ -64,6 +76,7 @@ class PairTraining:
         """
         decided = self.decided()
         kept = {trained_on: decided.kept(trained_on) for trained_on in PAIR}
+        self._tell_size([trained_on for trained_on in PAIR if kept[trained_on] is None])
         return {trained_on: kept[trained_on] or decided.train(trained_on) for trained_on in PAIR}
 
     def decided(self) -> "PairTraining":
@@ -88,7 +101,7 @@ class PairTraining:
         evaluated = min(kept.test_samples, asked.test_samples)  # more are as good
         differs = (kept.protocol | {"test samples": evaluated}).differences(
             asked.protocol | {"test samples": asked.test_samples}
-        )
+        ) or self._missing(trained_on)
         if self.overwrite and (differs or kept.versions != asked.versions or kept.trained_on != trained_on):
             return None
         if differs:
@@ -97,7 +110,7 @@ class PairTraining:
             )
         self.say(f"{self._name(trained_on)}: already trained, {path}")
         with suppress(FileNotFoundError, FileError):  # left if a kill came between saving the model and removing it
-            if load_checkpoint(self._checkpoint(trained_on))[0] == _under_way(kept):
+            if load_checkpoint(self._checkpoint(trained_on))[0] == self._under_way(kept):
                 self._checkpoint(trained_on).unlink()
         return kept
 
@@ -110,10 +123,19 @@ class PairTraining:
             rotated=trained_on == ROTATED, seed=self.seed, device=self.device, precision=asked.precision,
         )  # fmt: skip
         self._resume(training, asked)
-        name = self._name(trained_on)
+        name, under_way = self._name(trained_on), self._under_way(asked)
+        epochs = epochs_folder(self._target(trained_on))
+        if not training.history:
+            shutil.rmtree(epochs, ignore_errors=True)
+        if self.overwrite:
+            epochs.mkdir(parents=True, exist_ok=True)  # even an empty one replaces the old
         while len(training.history) < training.epochs:
             epoch = training.run_epoch(name)
-            save_checkpoint(self._checkpoint(trained_on), _under_way(asked), training.state_dict())
+            state = training.state_dict()
+            if len(training.history) in self._epochs_to_keep(trained_on):
+                kept = {name: state[name] for name in ("weights", "history")}
+                save_checkpoint(epoch_file(self._target(trained_on), len(training.history)), under_way, kept)
+            save_checkpoint(self._checkpoint(trained_on), under_way, state)
             self.say(f"{name}: {epoch_line(len(training.history), training.epochs, epoch, asked.samples)}")
         evaluator = Evaluator(
             self.dataset.test, len(asked.classes), asked.normalization, self.recipe.batch_size, self.device,
@@ -144,6 +166,29 @@ class PairTraining:
 
     def _checkpoint(self, trained_on: str) -> Path:
         return self.folder / f"{trained_on}.checkpoint"
+
+    def _epochs_to_keep(self, trained_on: str) -> range:
+        """Epochs whose weights are kept, without the last, which are those of the model."""
+        epochs = self.recipe.epochs_of(rotated=trained_on == ROTATED)
+        return range(self.keep_every, epochs, self.keep_every) if self.keep_every else range(0)
+
+    def _missing(self, trained_on: str) -> str:
+        """Name the first epoch that is to be kept and was not; empty if there is none."""
+        target = self._target(trained_on)
+        missing = (epoch for epoch in self._epochs_to_keep(trained_on) if not epoch_file(target, epoch).exists())
+        return next((f"the weights of epoch {epoch} not kept" for epoch in missing), "")
+
+    def _tell_size(self, models: Sequence[str]) -> None:
+        """Say how much disk the kept epochs of some models will take."""
+        files = sum(len(self._epochs_to_keep(trained_on)) for trained_on in models)
+        if files:
+            asked = self._untrained(models[0])
+            with torch.device("meta"):
+                network = initial_network(self.model, asked.channels, len(asked.classes), self.seed)
+            size = sum(values.nbytes for values in network.state_dict().values()) / MB
+            self.say(
+                f"{self.label}keeping {files} epochs of {size:.3g} MB, {files * size:,.0f} MB in all, {self.folder}"
+            )
 
     def _load(self, path: Path) -> TrainedModel | None:
         """Load a model if it exists; ``overwrite`` ignores unreadable ones."""
@@ -178,7 +223,7 @@ class PairTraining:
             if self.overwrite:
                 return
             raise
-        differs = begun.differences(_under_way(asked))
+        differs = begun.differences(self._under_way(asked))
         if not differs:
             try:
                 training.load_state_dict(state)
@@ -189,6 +234,10 @@ class PairTraining:
             raise InputError(
                 f"{path} is of an unfinished training with {differs}: finish that one, or start again with --overwrite"
             )
+
+    def _under_way(self, asked: TrainedModel) -> Protocol:
+        """Return everything that must be the same to continue a training."""
+        return asked.protocol | {"versions": asked.versions, "--keep-epochs": self.keep_every}
 
     def _untrained(self, trained_on: str) -> TrainedModel:
         """Describe the model to train, without weights."""
@@ -213,8 +262,3 @@ class PairTraining:
             fingerprint=self.dataset.source.fingerprint,
             test_limit=self.dataset.test_samples,
         )
-
-
-def _under_way(asked: TrainedModel) -> Protocol:
-    """Return everything that must be the same to continue a training."""
-    return asked.protocol | {"versions": asked.versions}

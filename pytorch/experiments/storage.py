@@ -1,24 +1,27 @@
 """The layout of the results folder, and its files.
 
     models/<model>_<dataset>/{unrotated,rotated}.pt, with further seeds in seed<n>/
+    models/<model>_<dataset>/{unrotated,rotated}.epochs/<epoch>.checkpoint, the weights after kept epochs
     values/<model>_<dataset>_<transformation>_<aggregation>[_<control>].pickle, with further seeds in seed<n>/
+    values/while-training/<model>_<dataset>_<transformation>_<aggregation>.pickle
 
 The folder of figures contains
 
     <model>_<dataset>/*.png, <dataset>_*.png, results.{csv,md,tex}, index.html, and figures.json, which lists figures
 
-An unfinished training has a .checkpoint, and a model that is to replace another ends in .new. Each file is written
-whole or not at all, describes itself completely, and is sealed with the version of its format and a checksum.
+An unfinished training has a .checkpoint, and what is to replace a model or its kept epochs ends in .new. Each file is
+written whole or not at all, describes itself completely, and is sealed with the version of its format and a checksum.
 """
 
 from pathlib import Path
 from typing import Any
 
 from pytorch.errors import FileError
-from pytorch.experiments.content import check_measured, check_trained
+from pytorch.experiments.content import check_measured, check_series, check_trained
 from pytorch.experiments.protocol import Protocol
 from pytorch.experiments.trained_model import TrainedModel
 from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.variance_series import VarianceSeries
 from pytorch.files import safe_archive, safe_pickle
 from pytorch.files.checked_fields import check_fields
 from pytorch.files.container import load, save
@@ -27,6 +30,7 @@ from pytorch.files.sealed_file import Format
 MODEL_FORMAT = Format("variance-experiments model", version=4)
 CHECKPOINT_FORMAT = Format("variance-experiments checkpoint", version=3)
 VALUES_FORMAT = Format("variance-experiments values", version=5)
+SERIES_FORMAT = Format("variance-experiments series", version=1)
 
 
 def pair_name(model: str, dataset: str) -> str:
@@ -44,6 +48,16 @@ def model_file(results_dir: Path, model: str, dataset: str, trained_on: str, fur
     return model_folder(results_dir, model, dataset, further_seed) / f"{trained_on}.pt"
 
 
+def epochs_folder(model: Path) -> Path:
+    """Return the folder of the kept epochs of a trained model, given the path of the model."""
+    return model.with_suffix(".epochs" if model.suffix == ".pt" else f".epochs{model.suffix}")
+
+
+def epoch_file(model: Path, epoch: int) -> Path:
+    """Return the path of the weights of a model after an epoch."""
+    return epochs_folder(model) / f"{epoch}.checkpoint"
+
+
 def values_file(
     results_dir: Path,
     model: str,
@@ -56,6 +70,11 @@ def values_file(
     """Return the path of the measurements of a pair or of a control."""
     parts = [pair_name(model, dataset), transformation, aggregation, *([control] if control else [])]
     return _of_seed(values_folder(results_dir), further_seed) / f"{'_'.join(parts)}.pickle"
+
+
+def series_file(results_dir: Path, model: str, dataset: str, transformation: str, aggregation: str) -> Path:
+    """Return the path of the measurements of a pair while training."""
+    return series_folder(results_dir) / values_file(results_dir, model, dataset, transformation, aggregation).name
 
 
 def _of_seed(folder: Path, further_seed: int | None) -> Path:
@@ -83,6 +102,11 @@ def values_files(folder: Path) -> list[Path]:
 def values_folder(results_dir: Path) -> Path:
     """Return the folder of measurements."""
     return results_dir / "values"
+
+
+def series_folder(results_dir: Path) -> Path:
+    """Return the folder of measurements while training."""
+    return values_folder(results_dir) / "while-training"
 
 
 def model_folders(results_dir: Path) -> list[Path]:
@@ -167,3 +191,26 @@ def load_values(path: Path) -> VariancePair:
         return check_measured(VariancePair.from_dict(content))
 
     return load(path, VALUES_FORMAT, "a measurement", safe_pickle.loads, rebuild)
+
+
+def save_series(path: Path, series: VarianceSeries) -> None:
+    """Write the measurements of a pair while training.
+
+    Raises:
+        ValueError: ``load_series`` would refuse them.
+    """
+    save(path, SERIES_FORMAT, check_series(series).to_dict(), safe_pickle.dumps)
+
+
+def load_series(path: Path) -> VarianceSeries:
+    """Read the measurements of a pair while training; nothing in the file is executed.
+
+    Raises:
+        FileError: ``save_series`` did not write the file, or it is damaged.
+        FileNotFoundError: There is no file.
+    """
+
+    def rebuild(content: dict[str, Any]) -> VarianceSeries:
+        return check_series(VarianceSeries.from_dict(content))
+
+    return load(path, SERIES_FORMAT, "a measurement while training", safe_pickle.loads, rebuild)

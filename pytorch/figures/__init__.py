@@ -10,7 +10,7 @@ from pytorch.figures.heatmaps import compare_heatmaps, heatmap_figure
 from pytorch.figures.layer_plots import classes_figure, layers_figure
 from pytorch.figures.networks import compare
 from pytorch.figures.saving import save_figure
-from pytorch.figures.series import series_figure
+from pytorch.figures.series import series_figure, while_training_figure
 from pytorch.figures.training_plots import accuracy_figure, angle_figure, training_figure
 from pytorch.figures.unit_plots import units_figure
 
@@ -31,4 +31,5 @@ __all__ = [
     "series_figure",
     "training_figure",
     "units_figure",
+    "while_training_figure",
 ]

@@ -1,22 +1,27 @@
 """Read a results folder for drawing; a file that cannot be read stops no other."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from pytorch.errors import FileError, InputError
 from pytorch.experiments.pair_replacement import check_settled
 from pytorch.experiments.provenance import file_digest
 from pytorch.experiments.storage import (
     load_model,
+    load_series,
     load_values,
     model_folders,
     pair_name,
     seed_folders,
+    series_folder,
     values_files,
     values_folder,
 )
 from pytorch.experiments.trained_model import TrainedModel, check_same_settings, weights_digest
 from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.variance_series import VarianceSeries
 from pytorch.experiments.vocabulary import CONTROLS, PAIR, UNROTATED
 from pytorch.names import AGGREGATIONS
 from pytorch.report.controls import controls_of
@@ -28,6 +33,19 @@ class Measured:
 
     pair: VariancePair
     digest: str
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A measurement while training and the digest of its file."""
+
+    series: VarianceSeries
+    digest: str
+
+    @property
+    def pair(self) -> VariancePair:
+        """The measurement of the trained models."""
+        return self.series.pair
 
 
 @dataclass(frozen=True)
@@ -47,6 +65,9 @@ class Trained:
     digests: list[str]
 
 
+Read = TypeVar("Read", Measured, Followed)
+
+
 @dataclass(frozen=True)
 class Findings:
     """The content of a results folder.
@@ -57,6 +78,7 @@ class Findings:
         errors: One line per file that cannot be read.
         notes: One line per folder that is ignored.
         repeats: Measurements of other seeds.
+        followed: Measurements while training.
     """
 
     measured: list[Measured] = field(default_factory=list)
@@ -64,6 +86,7 @@ class Findings:
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     repeats: list[VariancePair] = field(default_factory=list)
+    followed: list[Followed] = field(default_factory=list)
 
     @property
     def pairs(self) -> list[VariancePair]:
@@ -94,9 +117,10 @@ def find_results(results_dir: Path) -> Findings:
         FileError: The folder of measurements cannot be read.
     """
     found = Findings()
-    found.measured.extend(_measured(values_folder(results_dir), found.errors))
+    found.measured.extend(_measured(values_folder(results_dir), found.errors, _read_values))
     for folder in seed_folders(values_folder(results_dir)):
-        found.repeats.extend(measured.pair for measured in _measured(folder, found.errors))
+        found.repeats.extend(measured.pair for measured in _measured(folder, found.errors, _read_values))
+    found.followed.extend(_measured(series_folder(results_dir), found.errors, _read_series))
     try:
         folders = model_folders(results_dir)
     except FileError as error:
@@ -107,13 +131,21 @@ def find_results(results_dir: Path) -> Findings:
     return found
 
 
-def _measured(folder: Path, errors: list[str]) -> list[Measured]:
+def _read_values(path: Path) -> Measured:
+    return Measured(load_values(path), file_digest(path))
+
+
+def _read_series(path: Path) -> Followed:
+    return Followed(load_series(path), file_digest(path))
+
+
+def _measured(folder: Path, errors: list[str], read: Callable[[Path], Read]) -> list[Read]:
     """Read the measurements of a folder, in order; add an error for each file that cannot be used."""
-    found: list[Measured] = []
+    found: list[Read] = []
     files: dict[tuple, Path] = {}
     for path in values_files(folder):
         try:
-            measured = Measured(load_values(path), file_digest(path))
+            measured = read(path)
         except (FileError, OSError) as error:
             errors.append(_message(error))
             continue
@@ -188,7 +220,7 @@ def _is_of_another_seed(pair: dict[str, TrainedModel], trained: Trained) -> bool
     return alike and pair[UNROTATED].seed not in {models[UNROTATED].seed for models in trained.pairs}
 
 
-def _order(measured: Measured) -> tuple[str | int, ...]:
+def _order(measured: Read) -> tuple[str | int, ...]:
     """Sort by names of networks and data sets, then by the usual order of aggregations and controls."""
     pair, controls = measured.pair, [None, *CONTROLS]
     known = list(AGGREGATIONS)

@@ -22,9 +22,10 @@ from pytorch.figures import (
     layers_figure,
     pair_scales,
     training_figure,
+    while_training_figure,
 )
-from pytorch.figures.style import of_units
-from pytorch.report.findings import Findings, Measured, Trained
+from pytorch.figures.style import group_title, of_units
+from pytorch.report.findings import Findings, Followed, Measured, Trained
 from pytorch.variance.result import ALL, STRATIFIED
 
 BIAS = (
@@ -41,6 +42,8 @@ CAPTIONS = {
     f"sample matters as much as exchanging it. Below: TV and SV in units of the activations, and the share of units "
     f"that are constant or vary by rounding alone. {BIAS}",
     "overview": f"Accuracy on test samples rotated by an angle, and the layer means of NV with 95 % intervals. {BIAS}",
+    "while-training": "NV before training (0) and after epochs, which are equally far apart. Above: the global mean "
+    "with its 95 % interval over samples. Below: the accuracy on the training samples, as measured during the epoch.",
     "class-layers": "Layer means of NV, one row per class. Where rows differ, invariance depends on the class; a class "
     "has fewer samples, so its means are less certain.",
     "classes": "Layer means of NV over the samples of one class at a time. Dashed: the mean over classes.",
@@ -117,6 +120,8 @@ def plan(found: Findings, look: Look) -> list[Plot]:
     for measured in found.measured:
         controls = [] if measured.pair.control else found.controls(measured.pair)
         figures.extend(_of_measurement(measured, controls, found.controlled_by(measured), look))
+    for followed in found.followed:
+        figures.extend(_of_series(followed, look))
     return [*figures, *_of_networks(found, look)]
 
 
@@ -186,6 +191,17 @@ def _of_measurement(
         draw, what = partial(accuracy_and_layers_figure, pair, **options), "accuracy and layer means"
         what = of_units(what, look.varying)
         yield Plot(place(pair, "overview"), "overview", f"{title}: {what}", of, sources, draw)
+
+
+def _of_series(followed: Followed, look: Look) -> Iterator[Plot]:
+    """List the figures of a measurement while training."""
+    pair = followed.pair
+    for group in pair.any_result.summary_groups:
+        draw = partial(while_training_figure, followed.series, group, varying=look.varying, width=look.width)
+        shown = of_units(f"NV while training, {group_title(group)}", look.varying)
+        title = f"{pair.model} on {pair.dataset}: {shown}"
+        of = {**subject(pair), "group": group}
+        yield Plot(place(pair, "while-training", group), "while-training", title, of, (followed.digest,), draw)
 
 
 def _of_training(trained: Trained) -> Iterator[Plot]:

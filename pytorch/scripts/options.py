@@ -96,6 +96,11 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_test_samples(parser)
     parser.add_argument(
+        "--keep-epochs", type=at_least(1), nargs="?", const=1, metavar="N",
+        help="keep the weights after every N-th epoch (without N: after each), for experiment_variance.py "
+        "--while-training",
+    )  # fmt: skip
+    parser.add_argument(
         "--overwrite", action="store_true", help="train again; the old pair is kept until the new one is complete"
     )
 
@@ -128,7 +133,12 @@ def add_measuring_options(parser: argparse.ArgumentParser) -> None:
         "--tolerance", type=number_that(lambda number: 0 < number < float("inf"), "above 0"),
         help="stop when the 95 %% interval of every layer mean is within this half-width (default: all samples)",
     )  # fmt: skip
-    parser.add_argument(
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--while-training", action="store_true",
+        help="measure the first pair before training and after the epochs of experiment_rotation.py --keep-epochs, too",
+    )  # fmt: skip
+    what.add_argument(
         "--control", choices=CONTROLS, action=_Once,
         help="measure a baseline instead: the network before training, or the trained networks with samples permuted "
         "across transformations, which gives a global mean NV near 1",
@@ -168,6 +178,8 @@ def _check_network_options(parser: argparse.ArgumentParser, options: argparse.Na
         parser.error(f"{option} is for networks from elsewhere, as {FORMS}; {options.model} has a trained pair")
     if elsewhere and options.seeds > 1:
         parser.error("--seeds counts trained pairs; for a network from elsewhere, give --seed and --name each time")
+    if elsewhere and options.while_training:
+        parser.error("--while-training measures the epochs of a trained pair; a network from elsewhere has none")
     if elsewhere and options.control == RANDOM_WEIGHTS:
         parser.error("random weights are measured along with a network from elsewhere: omit --control")
     if options.pretrained and not can_be_pretrained(options.model):
