@@ -127,8 +127,8 @@ class PairTraining:
         epochs = epochs_folder(self._target(trained_on))
         if not training.history:
             shutil.rmtree(epochs, ignore_errors=True)
-        if self.overwrite:
-            epochs.mkdir(parents=True, exist_ok=True)  # even an empty one replaces the old
+        if self.overwrite and epochs_folder(self.folder / f"{trained_on}.pt").exists():
+            epochs.mkdir(exist_ok=True)  # even an empty one replaces the old
         while len(training.history) < training.epochs:
             epoch = training.run_epoch(name)
             state = training.state_dict()
@@ -186,9 +186,8 @@ class PairTraining:
             with torch.device("meta"):
                 network = initial_network(self.model, asked.channels, len(asked.classes), self.seed)
             size = sum(values.nbytes for values in network.state_dict().values()) / MB
-            self.say(
-                f"{self.label}keeping {files} epochs of {size:.3g} MB, {files * size:,.0f} MB in all, {self.folder}"
-            )
+            count = f"{files} epoch{'s' * (files > 1)} of {size:.3g} MB"
+            self.say(f"{self.label}keeping {count}, {files * size:,.0f} MB in all, {self.folder}")
 
     def _load(self, path: Path) -> TrainedModel | None:
         """Load a model if it exists; ``overwrite`` ignores unreadable ones."""
