@@ -12,8 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from commands import TRAIN
 from PIL import Image
 
+import experiment_rotation
 import pytorch
 from pytorch.scripts.thread_waits import SPINS
 from pytorch.variance import VarianceResult, measure_variance
@@ -110,9 +112,15 @@ def test_every_block_is_of_a_kind_that_is_tested(page):
 
 
 def test_the_examples_run(capsys, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    monkeypatch.setenv("HOME", str(home))
+    experiment_rotation.main([*TRAIN[1:], "--keep-epochs", "--plots-dir", str(home)])
+    (tmp_path / "work").mkdir()
+    tmp_path = tmp_path / "work"
     monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
     network, definition = blocks("README.md", "python")
-    drawing, comparing, reading, saving, choosing, damaging, streaming = blocks("docs/python.md", "python")
+    drawing, comparing, keeping, reading, saving, choosing, damaging, streaming = blocks("docs/python.md", "python")
     assert {page for page in PAGES if blocks(page, "python")} == {"README.md", "docs/python.md"}
     assert len([line for line in network.splitlines() if line]) <= 12
     names = {}
@@ -123,6 +131,9 @@ def test_the_examples_run(capsys, tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["heatmap.png", "layers.pdf"]
     exec(compile(comparing, "docs/python.md", "exec"), names)
     assert {"networks.png", "heatmaps.png", "series.png"} <= {path.name for path in tmp_path.iterdir()}
+    exec(compile(keeping, "docs/python.md", "exec"), names)
+    assert [*names["series"]] == [0, 1, 2, 3]
+    assert (tmp_path / "rotated.png").exists()
     capsys.readouterr()
     exec(compile(reading, "docs/python.md", "exec"), names)
     assert str(names["result"]) in capsys.readouterr().out
