@@ -9,7 +9,8 @@ Writes the models to <results-dir>/models/<model>_<dataset>/{unrotated,rotated}.
 accuracies and accuracy against angle into <plots-dir>/<model>_<dataset>/.
 
 Every epoch ends with a checkpoint. After any interruption the same command continues; on a CPU the final weights are
-the same as without the interruption. Existing models are not trained again.
+the same as without the interruption. Existing models are not trained again. --keep-epochs keeps the weights of epochs,
+so that experiment_variance.py --while-training can measure them.
 
 Expect the unrotated model to fail on rotated data, and the rotated one to do nearly as well on both. On two CPU
 cores simple_conv takes one minute on digits and eight on mnist; deeper models on cifar10 need a GPU.

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -153,6 +154,33 @@ def test_new_epochs_take_the_place_of_the_old_ones_with_their_models(own_home, m
     experiment_rotation.main([*TRAIN, *folders(own_home), "--seed", "2", "--overwrite"])
     assert kept_files(own_home) == {"unrotated.pt", "rotated.pt"}
     assert {path.name for path in place(own_home).iterdir()} == {"unrotated.pt", "rotated.pt"}
+
+
+@pytest.mark.parametrize("moment", range(4))
+def test_epochs_and_models_change_places_whenever_it_is_killed(own_home, monkeypatch, moment):
+    """Stopped before each of the renamings of two models and their epochs; nothing is trained twice."""
+    command = [*TRAIN, *folders(own_home), "--seed", "1", "--overwrite", "--keep-epochs"]
+    replaced = []
+    original = Path.replace
+
+    def killed(path, target):
+        if path.suffix == ".new":
+            if len(replaced) == moment:
+                raise KeyboardInterrupt
+            replaced.append(path)
+        return original(path, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        experiment_rotation.main(command)
+    monkeypatch.undo()
+    monkeypatch.setattr(Training, "run_epoch", lambda *arguments: pytest.fail("trained again"))
+    experiment_rotation.main(command)
+    assert not [*place(own_home).glob("*.new")]
+    for trained_on in PAIR:
+        epochs = KeptEpochs(place(own_home) / f"{trained_on}.pt")
+        assert epochs.trained.seed == 1
+        assert len([*epochs.values()]) == EPOCHS[trained_on] + 1
 
 
 def test_epochs_that_a_finished_training_did_not_keep_are_asked_for_in_a_line(own_home, script):

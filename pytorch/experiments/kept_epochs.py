@@ -52,10 +52,9 @@ class KeptEpochs(Mapping[int, nn.Module]):
             return self.trained.network(trained=epoch > 0)
         path = epoch_file(self._model, epoch)
         _, state = load_checkpoint(path)
+        history = [asdict(each) for each in self.trained.history[:epoch]]
         try:
-            if state["history"] != [
-                asdict(each) for each in self.trained.history[:epoch]
-            ]:  # no two runs take equally long
+            if state["history"] != history:  # no two trainings take equally long
                 raise ValueError("it is of another training")
             return replace(self.trained, weights=state["weights"]).network()
         except (KeyError, ValueError) as error:
