@@ -215,10 +215,12 @@ def test_a_file_that_is_not_of_the_epoch_is_refused_in_a_line(own_home, change):
         ("train", ("--keep-epochs", "0"), "--keep-epochs: 0 must be at least 1"),
         ("train", ("--keep-epochs", "1,2"), "--keep-epochs: '1,2' is not a whole number"),
         ("measure", ("--while-training", "--control", "shuffled"), "--control: not allowed with argument --while-t"),
+        ("measure", ("--while-training",), "measures the epochs of a trained pair; a network from elsewhere has none"),
     ],
 )
 def test_options_that_cannot_be_are_refused_in_a_line(script, name, options, message):
-    code, told, _ = script(name, "simple_conv", "digits", *options)
+    network = "simple_conv" if name == "train" or "--control" in options else "torchvision:resnet18"
+    code, told, _ = script(name, network, "digits", *options)
     assert (code, len(told.splitlines())) == (2, 1)
     assert message in told
 
@@ -377,6 +379,13 @@ def test_the_figure_shows_both_models_on_the_same_scales(tmp_path, width):
     told = " ".join(texts(figure).split())
     for text in ("simple_conv on digits: NV while training, stratified by class", "unrotated model", "rotated model"):
         assert text in told
+
+
+@pytest.mark.parametrize("wrong", [None, {0: of_layers([2])}, of_layers([2]), pair_of()])
+def test_what_is_no_series_is_refused(wrong):
+    told = f"^series is of type {type(wrong).__name__}: draw results by epoch with series_figure"
+    with pytest.raises(InputError, match=told):
+        while_training_figure(wrong)
 
 
 def test_a_series_of_one_network_has_neither_names_nor_accuracy():
