@@ -379,6 +379,10 @@ def test_the_figure_shows_both_models_on_the_same_scales(tmp_path, width):
     told = " ".join(texts(figure).split())
     for text in ("simple_conv on digits: NV while training, stratified by class", "unrotated model", "rotated model"):
         assert text in told
+    varying = while_training_figure(series, varying=True)
+    assert "all samples, only units that vary" in " ".join(varying.get_suptitle().split())
+    expected = [result.global_mean(varying=True) for result in series.results("rotated").values()]
+    np.testing.assert_allclose(varying.axes[1].get_lines()[0].get_ydata(), expected)
 
 
 @pytest.mark.parametrize("wrong", [None, {0: of_layers([2])}, of_layers([2]), pair_of()])
