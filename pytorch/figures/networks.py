@@ -36,7 +36,7 @@ PROFILE, LINE, AROUND_DOTS = 4.0, 0.13, 0.9
 """Heights of the panel of layers, of a line of a name, and of what is around the global means, in inches."""
 
 
-def check_networks(results: Mapping[str, VarianceResult], group: str, width: float | None) -> Networks:
+def check_networks(results: Mapping[str, VarianceResult], group: str, width: float | None = None) -> Networks:
     """Check that results can be drawn together in a width, and return them with their names as text.
 
     Raises:
