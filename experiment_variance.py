@@ -20,10 +20,11 @@ three minutes, and each further epoch half of that. Existing measurements with t
 import argparse
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from pytorch.datasets import dataset_name, dataset_source, load_dataset
 from pytorch.errors import FileError, InputError
@@ -55,6 +56,7 @@ if __name__ == "__main__":
     start(_parser())
 
 import torch
+from torch import nn
 
 from pytorch.available_memory import available_memory
 from pytorch.datasets.dataset import Dataset
@@ -133,24 +135,8 @@ def _measure(options: argparse.Namespace, subject: Subject, paths: dict[str, Pat
         paths = {name: path for name, path in paths.items() if not _is_measured(path, name, options, subject, weights)}
     if not paths:
         return
-    transformations = transformation_set(options.transformation, options.steps)
     begun = time.perf_counter()
-    measured = measure_variances(
-        subject.networks,
-        subject.images,
-        subject.labels,
-        transformations,
-        preprocess=subject.preprocess,
-        aggregation=list(paths),
-        batch_size=options.batch_size,
-        device=options.device,
-        classes=subject.classes,
-        precision=options.precision,
-        tolerance=options.tolerance,
-        shuffled=options.control == SHUFFLED,
-        seed=options.seed,
-        progress="measuring",
-    )
+    measured = _measure_networks(options, subject, subject.networks, list(paths), "measuring")
     seconds = time.perf_counter() - begun
     count = len(getattr(subject.images, "unreadable", ()))
     unreadable = {UNREADABLE: count} if count else {}
@@ -176,6 +162,32 @@ def _measure(options: argparse.Namespace, subject: Subject, paths: dict[str, Pat
         save_values(path, pair)
         print_summary(pair)
         print(f"values: {path}")
+
+
+def _measure_networks(
+    options: argparse.Namespace,
+    subject: Subject,
+    networks: Mapping[Any, nn.Module],
+    aggregations: list[str],
+    progress: str,
+) -> dict[Any, dict[str, VarianceResult]]:
+    """Measure networks on the samples of a subject, as the options say; return results by aggregation for each."""
+    return measure_variances(
+        networks,
+        subject.images,
+        subject.labels,
+        transformation_set(options.transformation, options.steps),
+        preprocess=subject.preprocess,
+        aggregation=aggregations,
+        batch_size=options.batch_size,
+        device=options.device,
+        classes=subject.classes,
+        precision=options.precision,
+        tolerance=options.tolerance,
+        shuffled=options.control == SHUFFLED,
+        seed=options.seed,
+        progress=progress,
+    )
 
 
 def _check_kept(options: argparse.Namespace) -> None:
@@ -207,21 +219,8 @@ def _measure_epochs(options: argparse.Namespace, subject: Subject, paths: dict[s
     together = max(1, int(room / size))
     measured: dict[tuple[str, int], dict[str, VarianceResult]] = {}
     for index in range(0, len(due), together):
-        measured |= measure_variances(
-            {(trained_on, epoch): kept[trained_on][epoch] for trained_on, epoch in due[index : index + together]},
-            subject.images,
-            subject.labels,
-            transformation_set(options.transformation, options.steps),
-            preprocess=subject.preprocess,
-            aggregation=list(files),
-            batch_size=options.batch_size,
-            device=options.device,
-            classes=subject.classes,
-            precision=options.precision,
-            tolerance=options.tolerance,
-            seed=options.seed,
-            progress="measuring epochs",
-        )
+        networks = {(trained_on, epoch): kept[trained_on][epoch] for trained_on, epoch in due[index : index + together]}
+        measured |= _measure_networks(options, subject, networks, list(files), "measuring epochs")
     measured[ROTATED, 0] = measured[UNROTATED, 0]
     for name, path in files.items():
         by_epoch = {
