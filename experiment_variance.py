@@ -15,6 +15,10 @@ the samples permuted across transformations. --while-training also measures the 
 --keep-epochs kept, into <results-dir>/values/while-training/. A network from elsewhere is measured beside itself with
 random weights, and needs no training here. On two CPU cores, simple_conv on the 10,000 test images of mnist takes
 three minutes, and each further epoch half of that. Existing measurements with the same options are not repeated.
+
+torchrun shares the samples among several processes, each on a core or a GPU of its own:
+
+    torchrun --nproc-per-node 2 experiment_variance.py resnet cifar10
 """
 
 import argparse
@@ -22,7 +26,7 @@ import shlex
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +85,7 @@ from pytorch.experiments.summary import print_summary
 from pytorch.experiments.trained_model import TrainedModel
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.experiments.variance_series import VarianceSeries
+from pytorch.scripts.torchrun import first_then_others, from_first, group, is_first, sum_of_ranks, torchrun_group
 from pytorch.transformations import transformation_set
 from pytorch.variance import VarianceResult, measure_variances
 
@@ -88,6 +93,7 @@ UNREADABLE = "unreadable images"
 """Setting that counts the images of a folder that were left out."""
 
 
+@torchrun_group()
 def main(arguments: list[str] | None = None) -> None:
     """Run the measurement with the given command line."""
     options = parse(_parser(), arguments)
@@ -103,9 +109,12 @@ def main(arguments: list[str] | None = None) -> None:
             for name in options.aggregation
         }
         with ExitStack() as locks:
-            for path in sorted(paths.values()):
+            for path in sorted(paths.values()) if is_first() else []:
                 locks.enter_context(sole_run(path.with_name(f".{path.name}.lock"), f"measuring {path.stem}"))
-            subject = _network(options, what[0]) if elsewhere else _pair(options, dataset, further_seed)
+            # Rank 0 may download what the others then read.
+            subject = first_then_others(
+                partial(_network, options, what[0]) if elsewhere else partial(_pair, options, dataset, further_seed)
+            )
             _measure(options, subject, paths, command_line(__file__, arguments))
             if options.while_training and further_seed is None:
                 _measure_epochs(options, subject, paths)
@@ -129,17 +138,25 @@ def _network(options: argparse.Namespace, label: str) -> Subject:
 
 
 def _measure(options: argparse.Namespace, subject: Subject, paths: dict[str, Path], command: str) -> None:
-    """Measure what is missing, and write one file per aggregation."""
+    """Measure what is missing, and write one file per aggregation.
+
+    If torchrun has started several processes, each measures a shard of the samples, and rank 0 writes.
+    """
     weights = subject.weights
     if not options.overwrite:
-        paths = {name: path for name, path in paths.items() if not _is_measured(path, name, options, subject, weights)}
+        missing = from_first(
+            lambda: [name for name, path in paths.items() if not _is_measured(path, name, options, subject, weights)]
+        )
+        paths = {name: paths[name] for name in missing}
     if not paths:
         return
     begun = time.perf_counter()
     measured = _measure_networks(options, subject, subject.networks, list(paths), "measuring")
     seconds = time.perf_counter() - begun
-    count = len(getattr(subject.images, "unreadable", ()))
+    count = sum_of_ranks(len(getattr(subject.images, "unreadable", ())))
     unreadable = {UNREADABLE: count} if count else {}
+    if not is_first():
+        return
     for name, path in paths.items():
         pair = VariancePair(
             model=subject.model,
@@ -148,7 +165,7 @@ def _measure(options: argparse.Namespace, subject: Subject, paths: dict[str, Pat
             control=options.control,
             results={network: by_name[name] for network, by_name in measured.items()},
             accuracy=subject.accuracy,
-            angle_curves=subject.angle_curves,
+            angle_curves=subject.angle_curves if options.classes is None else {},  # which are of all classes
             training={state: made | unreadable for state, made in subject.training.items()},
             weights=weights,
             source=dataset_source(options.dataset),
@@ -186,7 +203,9 @@ def _measure_networks(
         tolerance=options.tolerance,
         shuffled=options.control == SHUFFLED,
         seed=options.seed,
-        progress=progress,
+        progress=progress if is_first() else None,
+        class_statistics=True if options.classes is None else options.classes,
+        process_group=group(),
     )
 
 
@@ -208,19 +227,24 @@ def _measure_epochs(options: argparse.Namespace, subject: Subject, paths: dict[s
     kept = {trained_on: KeptEpochs(model_file(*what, trained_on)) for trained_on in PAIR}
     earlier = [(trained_on, epoch) for trained_on in PAIR for epoch in [*kept[trained_on]][:-1]]
     due = [each for each in earlier if each != (ROTATED, 0)]  # both began with the same weights
-    pairs = {name: load_values(path) for name, path in paths.items()}
+    pairs = {name: load_values(path) for name, path in paths.items()} if is_first() else {}
     files = {name: series_file(*what, options.transformation, name) for name in paths}
     if not options.overwrite:
-        files = {name: path for name, path in files.items() if not _is_followed(path, pairs[name], earlier)}
+        missing = from_first(
+            lambda: [name for name, path in files.items() if not _is_followed(path, pairs[name], earlier)]
+        )
+        files = {name: files[name] for name in missing}
     if not files:
         return
     size = sum(values.nbytes for values in kept[UNROTATED].trained.weights.values())
     room = min(available_memory(place) for place in (options.device, torch.device("cpu"))) / 4
-    together = max(1, int(room / size))
+    together = from_first(lambda: max(1, int(room / size)))
     measured: dict[tuple[str, int], dict[str, VarianceResult]] = {}
     for index in range(0, len(due), together):
         networks = {(trained_on, epoch): kept[trained_on][epoch] for trained_on, epoch in due[index : index + together]}
         measured |= _measure_networks(options, subject, networks, list(files), "measuring epochs")
+    if not is_first():
+        return
     measured[ROTATED, 0] = measured[UNROTATED, 0]
     for name, path in files.items():
         by_epoch = {
@@ -279,7 +303,8 @@ def _is_measured(
     """Whether a file already contains the requested measurement; with all samples, the seed does not matter.
 
     Raises:
-        InputError: The file has other samples, steps or precision, or is of another network, and would be lost.
+        InputError: The file has other samples, classes, steps or precision, or is of another network, and would be
+            lost.
         FileError: The file contains a different measurement.
     """
     if not path.exists():
@@ -296,6 +321,9 @@ def _is_measured(
     elsewhere = is_library_name(options.model)
     if elsewhere:
         differs = "; ".join(filter(None, [differs, _changes(old, subject, weights)]))
+    chosen = [name for name in subject.classes or [] if options.classes is None or name in options.classes]
+    if old.any_result.classes != chosen:
+        differs = "; ".join(filter(None, [differs, "statistics of other classes"]))
     if differs:
         other = "another --name" if elsewhere else "copying the trained models to another --results-dir"
         raise InputError(f"{path} was measured with {differs}: replace it with --overwrite, or keep both by {other}")

@@ -10,14 +10,17 @@ GIB = 2**30
 
 
 def available_memory(device: torch.device) -> float:
-    """Total memory of the device for this process, in bytes; infinite if the system does not report it."""
+    """Total memory of the device for this process, in bytes; infinite if the system does not report it.
+
+    Processes that torchrun starts on one machine (``LOCAL_WORLD_SIZE`` of them) share its memory equally.
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     try:
         physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return float("inf")
-    return min(physical, granted_memory())
+    return min(physical, granted_memory()) / max(1, int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
 def granted_memory(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float:

@@ -22,6 +22,10 @@ class InputError(ReportedError, ValueError):
     """The user's input cannot be used."""
 
 
+class RankError(ReportedError, RuntimeError):
+    """Another process of the same run has stopped."""
+
+
 class TrainingError(ReportedError, RuntimeError):
     """A training run failed."""
 

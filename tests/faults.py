@@ -413,5 +413,35 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
         [("pytorch.experiments.reproduction.Combination._is_measurement_as_asked", "self._samples_to_measure(models[UNROTATED])",
           "load_values(values_file(*place, 'mean', control, further_seed)).any_result.samples")],
     ),
+    "shards overlap": (
+        "tests/test_shards.py::test_every_sample_is_in_one_shard",
+        [("pytorch.variance.batches.in_batches", "order[first::count]", "order[first::max(1, count - 1)]")],
+    ),
+    "samples are repeated until shards are equally large": (
+        "tests/test_shards.py::test_merged_shards_equal_the_whole",
+        [("pytorch.variance.batches.in_batches", "order = order[first::count]",
+          "order = torch.cat([order, order[: -len(order) % count]])[first::count]")],
+    ),
+    "influences on few samples of a shard count": (
+        "tests/test_shards.py::test_errors_of_merged_shards_are_near_those_of_the_whole",
+        [("pytorch.variance.statistics.influence.ErrorSums.forget_few", "self.samples < fewest", "self.samples < 0")],
+    ),
+    "sums of a shard are added in the order in which they are given": (
+        "tests/test_shards.py::test_shards_in_files_merge_to_the_same_bits_in_any_order",
+        [("pytorch.variance.partial_result.merge_results", "for shard in sorted(found):", "for shard in found:")],
+    ),
+    "a shard of the last rank is left out": (
+        "tests/test_ranks.py::test_processes_equal_one",
+        [("pytorch.variance.ranks.Ranks.merged", "range(1, self.size)", "range(1, self.size - 1)")],
+    ),
+    "each shard stops by itself": (
+        "tests/test_ranks.py::test_a_tolerance_holds_for_the_samples_of_all_processes",
+        [("pytorch.variance.ranks.SharedStopping.half_width", "return self._width", "return self._stopping.half_width(accumulator)")],
+    ),
+    "classes without statistics keep their rows, as in a shard": (
+        "tests/test_shards.py::test_classes_without_statistics_take_no_memory",
+        [("pytorch.variance.single_pass._accumulators", "range(options.class_count or 0) if options.kept is None else options.kept",
+          "range(options.class_count or 0)")],
+    ),
 }  # fmt: skip
 """By name: the test that notices the fault, and how to put it back."""

@@ -11,6 +11,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import TRAIN
 from PIL import Image
@@ -28,7 +29,7 @@ BLOCK = re.compile(r"^```(.*?)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SCRIPTS = ["experiment_rotation.py", "experiment_variance.py", "plot_variances_models.py", "reproduce_paper.py"]
 MADE_BY_COMMANDS = {"plots/index.html", "plots/results.csv", "demo/plots/index.html"}
 TARGETS = set(re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-COMMAND = re.compile(r"(?:[A-Z]+=\S+ )*(?:python|make|pip|export|source) .*")
+COMMAND = re.compile(r"(?:[A-Z]+=\S+ )*(?:python|torchrun|make|pip|export|source) .*")
 
 each_page = pytest.mark.parametrize("page", PAGES)
 
@@ -120,7 +121,9 @@ def test_the_examples_run(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     capsys.readouterr()
     network, definition = blocks("README.md", "python")
-    drawing, comparing, keeping, reading, saving, choosing, damaging, streaming = blocks("docs/python.md", "python")
+    drawing, comparing, keeping, reading, saving, choosing, damaging, streaming, sharing = blocks(
+        "docs/python.md", "python"
+    )
     assert {page for page in PAGES if blocks(page, "python")} == {"README.md", "docs/python.md"}
     assert len([line for line in network.splitlines() if line]) <= 12
     names = {}
@@ -146,12 +149,16 @@ def test_the_examples_run(capsys, tmp_path, monkeypatch):
     assert names["damaged"].transformations == [
         f"<function {name}>" for name in ("same", "blurred", "noisy", "occluded")
     ]
+    whole = names["result"]
     capsys.readouterr()
     for name in ("cat", "dog"):
         (tmp_path / "photos" / name).mkdir(parents=True)
         Image.effect_noise((300, 250), 50).save(tmp_path / "photos" / name / "0.jpg")
     exec(compile(streaming, "docs/python.md", "exec"), names)
     assert capsys.readouterr().out == "2 ['cat', 'dog'] []\n"
+    exec(compile(sharing, "docs/python.md", "exec"), names)
+    np.testing.assert_allclose(names["whole"].tv_classes, whole.tv_classes, rtol=1e-4, atol=1e-6)
+    capsys.readouterr()
     exec(compile(definition, "README.md", "exec"), {})
     assert capsys.readouterr().out.strip() == definition.strip().rpartition("# ")[2]
 
@@ -178,6 +185,10 @@ def check_command(command, parser_of):
             )
             assert ["python", script, *arguments] in [shlex.split(usage) for usage in usages], command
         case ["python", script, *arguments]:
+            parser_of(script, arguments)
+        case ["torchrun", "--nproc-per-node", _, "--nnodes", _, script, *arguments]:
+            parser_of(script, arguments)
+        case ["torchrun", "--nproc-per-node", _, script, *arguments]:
             parser_of(script, arguments)
         case ["make", *targets]:
             for target in targets:

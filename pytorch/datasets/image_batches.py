@@ -1,11 +1,13 @@
 """Batches of images of any size, decoded from a folder of any size while a network computes."""
 
+import hashlib
 import os
 import signal
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from functools import cached_property
 from multiprocessing.util import Finalize
 from numbers import Integral
@@ -95,6 +97,8 @@ class ImageBatches:
     Attributes:
         classes: Names of the classes; a label is an index into them. Empty if there are none.
         samples: Number of files to read.
+        batch_size: Maximum number of images per batch.
+        digest: Hexadecimal digits that depend on the order of the files and on their labels.
         unreadable: Files that the last iteration could not read, and left out; stderr names the first.
     """
 
@@ -108,12 +112,23 @@ class ImageBatches:
         chosen = balanced_subset(labels, max(1, len(self.classes)), samples, seed)
         self.samples = len(chosen)
         order = chosen[balanced_order(labels[chosen], seed)]
+        self._order = order
+        self.batch_size = batch_size
+        self.digest = hashlib.sha256(torch.cat([order, labels]).numpy()).hexdigest()[:16]
         self._folder = found.folder
         self._files = list(map(str, files))  # a Path takes several times the memory
         self._labels = labels
-        self._parts = order.tensor_split(-(-len(order) // batch_size))
+        self._parts = _parts(order, batch_size)
         self._image_size = image_size
         self._workers = min(_cores(), MOST_WORKERS) if workers is None else workers
+
+    def shard(self, number: int, count: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Iterate over batches of the files at places number, number + count, ... of the order."""
+        part = copy(self)
+        part._order = self._order[number::count]
+        part.samples, part._parts = len(part._order), _parts(part._order, self.batch_size)
+        yield from part if part.samples else ()
+        self.unreadable = part.unreadable
 
     @cached_property
     def fingerprint(self) -> str:
@@ -175,6 +190,11 @@ class ImageBatches:
         more = f"; and {len(reasons) - MOST_NAMED} more" if len(reasons) > MOST_NAMED else ""
         named = "; ".join(one_line(reason, 300) for reason in reasons[:MOST_NAMED])
         tqdm.write(f"{self._folder}: {len(reasons)} of {self.samples} images left out: {named}{more}", file=sys.stderr)
+
+
+def _parts(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:
+    """Split places into batches whose sizes differ by at most one."""
+    return order.tensor_split(-(-len(order) // batch_size) or 1)
 
 
 def _classes(found: ImageFiles) -> list[str]:

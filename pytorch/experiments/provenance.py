@@ -1,6 +1,7 @@
 """The origin of numbers: command, machine, commit and versions."""
 
 import hashlib
+import os
 import platform
 import shlex
 import subprocess
@@ -63,7 +64,11 @@ def command_line(script: str, arguments: Sequence[str] | None) -> str:
     >>> command_line("/somewhere/plot_variances_models.py", ["--plots-dir", "my plots"])
     "python plot_variances_models.py --plots-dir 'my plots'"
     """
-    return shlex.join(["python", Path(script).name, *(sys.argv[1:] if arguments is None else arguments)])
+    launcher = ["python"]
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        launcher = ["torchrun", "--nproc-per-node", os.environ["LOCAL_WORLD_SIZE"]]
+        launcher += ["--nnodes", nodes] if (nodes := os.environ["GROUP_WORLD_SIZE"]) != "1" else []
+    return shlex.join([*launcher, Path(script).name, *(sys.argv[1:] if arguments is None else arguments)])
 
 
 def file_digest(path: Path) -> str:

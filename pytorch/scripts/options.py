@@ -1,6 +1,7 @@
 """The command line that the scripts share: options, and checks of their values."""
 
 import argparse
+import os
 import re
 import tempfile
 from collections.abc import Callable
@@ -142,6 +143,10 @@ def add_measuring_options(parser: argparse.ArgumentParser) -> None:
         "--control", choices=CONTROLS, action=_Once,
         help="measure a baseline instead: the network before training, or the trained networks with samples permuted "
         "across transformations, which gives a global mean NV near 1",
+    )  # fmt: skip
+    parser.add_argument(
+        "--classes", nargs="*", metavar="NAME",
+        help="classes that get statistics of their own, which take memory; without names, none (default: all)",
     )  # fmt: skip
     parser.add_argument(
         "--seeds", type=at_least(1, 1000), default=1,
@@ -335,6 +340,8 @@ def _device(name: str) -> "torch.device":
     cuda = torch.cuda.is_available()
     try:
         device = torch.device(("cuda" if cuda else "cpu") if name == "auto" else name)
+        if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:  # torchrun: each its own
+            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     except RuntimeError as error:
         raise InputError(f"{name!r} is not a device: use cpu, cuda, cuda:1, ...") from error
     if device.type not in ("cpu", "cuda"):

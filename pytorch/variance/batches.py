@@ -1,10 +1,11 @@
 """Split samples into batches, in a balanced order and with checked labels."""
 
+import hashlib
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from pytorch.errors import InputError
 
 UNLABELLED = -1
 """Label of samples without a class."""
+
+Shard = tuple[int, int]
+"""Number of a shard, counted from 0, and number of shards."""
 
 IMAGE_KEYS, LABEL_KEYS = ("image", "images", "pixel_values"), ("label", "labels")
 """Names of images and labels in a batch that is a mapping."""
@@ -38,14 +42,41 @@ class Samples:
     """Samples to measure on, batch by batch.
 
     Attributes:
-        batches: Batches, which can be iterated over only once. Closing them stops what prepares the next ones.
-        total: Number of samples, if known; samples whose total is known can be gone through again.
-        classes: Number of classes, if known.
+        batches: Batches of one shard, which can be iterated over only once. Closing them stops what prepares the next
+            ones.
+        total: Number of samples of all shards, if known; samples whose total is known can be gone through again.
+        here: Number of samples of this shard, if known.
+        labels: Labels that get statistics of their own, in increasing order, if known.
+        batch: Number of samples in the largest batch of any shard, if known.
+        batch_count: Number of batches of the largest shard, if known; others have as many, or one less.
+        digest: Hexadecimal digits that depend on all labels and on the order of all samples.
     """
 
     batches: Generator[Batch, None, None]
-    total: int | None
-    classes: int | None
+    total: int | None = None
+    here: int | None = None
+    labels: list[int] | None = None
+    batch: int | None = None
+    batch_count: int | None = None
+    digest: str = ""
+
+
+@runtime_checkable
+class Shardable(Protocol):
+    """An iterable of batches that can be sharded.
+
+    Attributes:
+        samples: Number of samples of all batches.
+        batch_size: Maximum number of samples per batch.
+        digest: Hexadecimal digits that depend on the order of the samples and on their labels.
+    """
+
+    samples: int
+    batch_size: int
+    digest: str
+
+    def shard(self, number: int, count: int) -> Iterable[Any]:
+        """Return batches of the samples at places number, number + count, ... of the order."""
 
 
 def in_batches(
@@ -54,10 +85,13 @@ def in_batches(
     batch_size: int,
     class_count: int | None,
     seed: int,
+    kept: list[int] | None = None,
+    shard: Shard | None = None,
 ) -> Samples:
     """Split samples into batches whose sizes differ by at most one, in a random order balanced by class.
 
-    Batches of an iterable are used as they come.
+    Batches of an iterable are used as they come. Shard r of W has the samples at places r, r + W, r + 2 W, ... of the
+    order: each sample is in one shard, and shards beyond the number of samples are empty.
 
     Args:
         images: (N, C, H, W), or an iterable of (images, labels).
@@ -65,9 +99,12 @@ def in_batches(
         batch_size: Maximum number of samples per batch.
         class_count: Number of classes, K, if known; labels must be below it.
         seed: Random seed for the sample order.
+        kept: Labels that get statistics of their own; others become ``UNLABELLED``. None: all.
+        shard: Shard to split; None: all samples.
 
     Raises:
-        InputError: Shapes or labels do not fit; or, while iterating over the batches, images are not finite.
+        InputError: Shapes or labels do not fit, or an iterable is to be sharded; or, while iterating over the batches,
+            images are not finite.
     """
     if isinstance(images, Mapping) or (isinstance(images, Dataset) and not isinstance(images, IterableDataset)):
         kind = type(images).__name__
@@ -80,18 +117,54 @@ def in_batches(
                 "batch of single images with torch.stack(images)"
             )
         total = total_of(images)
-        return Samples(_checked(images, class_count, total), total, None)
+        if shard is None:
+            return Samples(_checked(images, class_count, total, kept), total, total)
+        if not isinstance(images, Shardable):
+            raise InputError("an iterable of batches is not split into shards, which would read all of it for each: "
+                             "give images as a tensor, a numpy.memmap or the batches of a folder")  # fmt: skip
+        part, (_, batch) = images.shard(*shard), _largest(images.samples, images.batch_size, shard)
+        here = len(range(shard[0], images.samples, shard[1]))
+        given = _checked(part, class_count, here, kept)
+        if class_count is None:
+            given = _without_labels(given)
+        labels = None if kept is None else [UNLABELLED]
+        return Samples(given, images.samples, here, labels, batch, digest=images.digest)
     images = _as_tensor(images)
     _check_axes(images)
     if labels is not None and np.ndim(labels) == 1 and len(labels) != len(images):
         raise InputError(f"{len(labels)} labels for {len(images)} images")
     labels = checked_labels(labels, len(images), class_count)
     order = balanced_order(labels, seed)
+    digest = hashlib.sha256(torch.cat([order, labels]).numpy()).hexdigest()[:16]
+    if class_count is None and (absent := {*(kept or [])} - {*labels.tolist()}):
+        raise InputError(f"class_statistics names the class '{min(absent)}', which has no samples")
+    total, labels = len(order), with_statistics(labels, kept)
+    first, count = shard or (0, 1)
+    batch_count, batch = _largest(total, batch_size, shard)
+    order = order[first::count]
     parts = order.tensor_split(-(-len(order) // batch_size) or 1)
     batches = (
         _finite(Batch(images[part.to(images.device, non_blocking=True)], labels[part])) for part in parts if len(part)
     )
-    return Samples(batches, len(order), len(labels.unique()))
+    return Samples(batches, total, len(order), labels.unique().tolist(), batch, batch_count, digest)
+
+
+def _largest(total: int, batch_size: int, shard: Shard | None) -> tuple[int, int]:
+    """Number of batches of the largest shard, and of samples in its largest batch."""
+    samples = -(-total // (shard or (0, 1))[1])
+    count = -(-samples // batch_size)
+    return count, -(-samples // (count or 1))
+
+
+def with_statistics(labels: Tensor, kept: list[int] | None) -> Tensor:
+    """Replace labels that get no statistics of their own by ``UNLABELLED``; ``kept`` lists the others, None: all.
+
+    >>> with_statistics(torch.tensor([0, 1, 2, 1]), [1]).tolist()
+    [-1, 1, -1, 1]
+    """
+    if kept is None:
+        return labels
+    return labels.where(torch.isin(labels, torch.tensor(kept, dtype=torch.int64)), UNLABELLED)
 
 
 def total_of(batches: Iterable[Any]) -> int | None:
@@ -125,7 +198,17 @@ def _finite(batch: Batch) -> Batch:
     return batch
 
 
-def _checked(batches: Iterable[Any], class_count: int | None, total: int | None) -> Generator[Batch, None, None]:
+def _without_labels(batches: Iterable[Batch]) -> Generator[Batch, None, None]:
+    """Refuse labels in shards, of which none knows all labels."""
+    for batch in batches:
+        if (batch.labels != UNLABELLED).any():
+            raise InputError("batches with labels are shared among several processes: name the labels with classes=")
+        yield batch
+
+
+def _checked(
+    batches: Iterable[Any], class_count: int | None, total: int | None, kept: list[int] | None
+) -> Generator[Batch, None, None]:
     count = 0
     for batch in batches:
         images, labels = _images_and_labels(batch)
@@ -136,7 +219,7 @@ def _checked(batches: Iterable[Any], class_count: int | None, total: int | None)
         if total is not None and count > total:
             raise InputError(f"the batches have more than the {total} samples that {type(batches).__name__} announces")
         if len(images):
-            yield _finite(Batch(images, labels))
+            yield _finite(Batch(images, with_statistics(labels, kept)))
 
 
 def _images_and_labels(batch: Any) -> tuple[Any, Any]:

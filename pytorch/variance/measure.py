@@ -4,31 +4,39 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
 from itertools import chain
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
+from pytorch.available_memory import available_memory
 from pytorch.checked_numbers import real_number, whole_number
 from pytorch.errors import InputError, one_line
 from pytorch.files.checked_fields import LONGEST_NAME
 from pytorch.names import PRECISIONS, aggregation_names
 from pytorch.progress_bar import progress_bar
-from pytorch.variance.batches import in_batches
-from pytorch.variance.outcome import results
+from pytorch.variance.batches import Samples, Shard, in_batches
+from pytorch.variance.outcome import Setup, check_count, results
+from pytorch.variance.partial_result import PartialResult, state_digest
+from pytorch.variance.ranks import Ranks, SharedStopping
 from pytorch.variance.recording.layers import ChannelAxis, LayerChoice, named_modules
 from pytorch.variance.recording.left_as_found import Keeper, left_as_found
 from pytorch.variance.recording.recorder import ActivationRecorder
 from pytorch.variance.result import VarianceResult, check_class_names
 from pytorch.variance.single_pass import PassOptions, TooLargeTogetherError, single_pass
 from pytorch.variance.statistics.moments import DISPERSIONS
+from pytorch.variance.stopping import Stopping
 from pytorch.variance.transforming import Transformation
 
 Images = Tensor | Iterable[Any]
-Measured = VarianceResult | dict[str, VarianceResult]
+Measured = VarianceResult | dict[str, VarianceResult] | PartialResult | None
+Merge = Callable[[PartialResult], Measured]
 
 
 def measure_variance(
@@ -53,6 +61,9 @@ def measure_variance(
     check: bool = True,
     reset: Callable[[], Any] | None = None,
     progress: str | None = None,
+    class_statistics: bool | Sequence[str] = True,
+    shard: Shard | None = None,
+    process_group: "dist.ProcessGroup | None" = None,
 ) -> Measured:
     """Measure how much the activations of a network vary with transformations and with samples.
 
@@ -99,12 +110,22 @@ def measure_variance(
             of an image depend only on that image (see ``pytorch.variance.first_batch``).
         reset: Function called before each forward pass, to clear the state of a recurrent or spiking network.
         progress: Label of the progress bar; None: no bar.
+        class_statistics: Classes that get statistics of their own, by name; True: all; False: none. Other samples
+            count only in the group ``"all"``. Memory is proportional to the number of these classes.
+        shard: Number r of a shard and number W of shards: measure only the samples at places r, r + W, r + 2 W, ... of
+            the random order. ``merge_results`` turns the partial results of all shards into the result. All shards
+            need the same arguments. An iterable must shard itself (``pytorch.variance.batches.Shardable``), as the
+            batches of a folder do; a DataLoader does not.
+        process_group: Process group of ``torch.distributed``, all processes of which make this call, each with the
+            same arguments but ``device`` and ``progress``. Each measures the shard of its rank.
 
     Returns:
-        The result, with float64 arrays. For several aggregations, a dict with one result for each.
+        The result, with float64 arrays. For several aggregations, a dict with one result for each. With ``shard``, a
+        ``PartialResult``. With ``process_group``, the result on rank 0, and None on the others once it is complete.
 
     Raises:
         InputError: An argument is invalid; the message says which and why.
+        RankError: Another process of ``process_group`` has stopped.
 
     Source:
         Quiroga et al. (2019), Measuring (in)variances in Convolutional Networks,
@@ -114,6 +135,7 @@ def measure_variance(
         {"model": model}, images, labels, transformations, preprocess, aggregation, batch_size, device, layers=layers,
         channel_axis=channel_axis, classes=classes, dispersion=dispersion, precision=precision, tolerance=tolerance,
         shuffled=shuffled, seed=seed, replay=replay, check=check, reset=reset, progress=progress,
+        class_statistics=class_statistics, shard=shard, process_group=process_group,
     )["model"]  # fmt: skip
 
 
@@ -139,6 +161,9 @@ def measure_variances(
     check: bool = True,
     reset: Callable[[], Any] | None = None,
     progress: str | None = None,
+    class_statistics: bool | Sequence[str] = True,
+    shard: Shard | None = None,
+    process_group: "dist.ProcessGroup | None" = None,
 ) -> dict[str, Measured]:
     """Measure several models on the same transformed batches.
 
@@ -160,17 +185,28 @@ def measure_variances(
         raise InputError(f"layers is {layers!r}: it must be names of layers, or a function of a name and a module")
     if not isinstance(transformations, Iterable):
         raise InputError(f"transformations is {transformations!r}: it must be a sequence of functions, as rotations(4)")
+    kept = _kept_labels(class_statistics, classes)
+    if process_group is not None:
+        if shard is not None:
+            raise InputError("shard= is for processes without a process group: give one of shard and process_group")
+        shard = dist.get_rank(process_group), dist.get_world_size(process_group)
+        if tolerance is not None and not isinstance(images, Tensor | np.ndarray):
+            raise InputError("a tolerance across processes needs images as a tensor or an array: omit tolerance")
+    elif shard is not None:
+        shard = _checked_shard(shard, tolerance)
     options = PassOptions(
         transformations=list(transformations),
         preprocess=preprocess,
         dispersion=dispersion,
         class_count=None if classes is None else len(classes),
+        kept=kept,
         precision=precision,
         tolerance=tolerance,
         shuffled=shuffled,
         seed=seed,
         replay=replay and reset is None,
         check=check,
+        memory=None,
     )
     _check(options, batch_size)
     if reset is not None and not _takes(reset):
@@ -189,8 +225,11 @@ def measure_variances(
             raise InputError(f"precision {precision} leaves a model in float64 as it is: use fp32, or model.float()")
     names = aggregation_names(aggregation)
 
-    def measure(some: Sequence[nn.Module]) -> list[Measured]:
-        samples = in_batches(images, labels, batch_size, options.class_count, seed)
+    def measure(
+        some: Sequence[nn.Module], options: PassOptions, stopping: Callable[[Samples], Stopping], merge: Merge
+    ) -> list[Measured]:
+        samples = in_batches(images, labels, batch_size, options.class_count, seed, kept, shard)
+        digests = [state_digest(model) for model in some] if shard else []
         keepers: list[Keeper] = []
         with ExitStack() as stack:
             stack.enter_context(closing(samples.batches))
@@ -203,19 +242,38 @@ def measure_variances(
                 stack.enter_context(ActivationRecorder(model, names, layers, channel_axis, reset, keeper.keep))
                 for model, keeper in zip(some, keepers, strict=True)
             ]
-            bar = stack.enter_context(progress_bar(title=progress, total=samples.total, unit=" images"))
-            accumulators = single_pass(recorders, samples, options, device_of(some[0]), bar)
-        for recorder in recorders:
-            _tell_assumed(recorder)
-        offered = None if samples.total is None else samples.total - len(getattr(images, "unreadable", ()))
-        pairs = zip(accumulators, recorders, strict=True)
-        measured = [results(*pair, classes, options, offered) for pair in pairs]
+            bar = stack.enter_context(progress_bar(title=progress, total=samples.here, unit=" images"))
+            accumulators = single_pass(recorders, samples, options, device_of(some[0]), bar, lambda: stopping(samples))
+        if accumulators:
+            for recorder in recorders:
+                _tell_assumed(recorder)
+        offered = None if samples.here is None else samples.here - len(getattr(images, "unreadable", ()))
+        setups = [Setup.of(recorder, classes, options, offered) for recorder in recorders[: len(accumulators)]]
         single = isinstance(aggregation, str) and len(names) == 1
+        if shard:
+            parts = [PartialResult(*shard, samples.digest, digest, single) for digest in digests]
+            if accumulators:
+                parts = [*map(PartialResult.with_sums, parts, accumulators, setups)]
+            return [*map(merge, parts)]
+        if not accumulators:
+            check_count(0)
+        measured = [*map(results, accumulators, setups)]
         return [by_name[names[0]] if single else by_name for by_name in measured]
 
-    with suppress(TooLargeTogetherError):
-        return dict(zip(models, measure([*models.values()]), strict=True))
-    return {name: measure([model])[0] for name, model in models.items()}
+    def measure_all(*how: Any) -> dict[str, Measured]:
+        with suppress(TooLargeTogetherError):
+            return dict(zip(models, measure([*models.values()], *how), strict=True))
+        return {name: measure([model], *how)[0] for name, model in models.items()}
+
+    if process_group is None:
+        return measure_all(options, lambda samples: Stopping(samples.total), lambda part: part)
+    with Ranks(process_group) as ranks:
+        here = device_of(next(iter(models.values()))) if device is None else torch.device(device)
+        # All ranks decide alike whether the models fit into memory together.
+        shared = replace(options, memory=ranks.least(available_memory(here)))
+        return measure_all(
+            shared, lambda samples: SharedStopping(ranks, samples.total, samples.batch_count), ranks.merged
+        )
 
 
 def _tell_assumed(recorder: ActivationRecorder) -> None:
@@ -223,7 +281,32 @@ def _tell_assumed(recorder: ActivationRecorder) -> None:
     assumed = [name for name, known in names.items() if known == "assumed"]
     if assumed:
         warnings.warn(f"the channel axes of {len(assumed)} of {len(names)} layers are assumed ({assumed[0]}, ...): "
-                      "check result.layers, and set them with channel_axis=", stacklevel=4)  # fmt: skip
+                      "check result.layers, and set them with channel_axis=", stacklevel=5)  # fmt: skip
+
+
+def _kept_labels(class_statistics: bool | Sequence[str], classes: list[str] | None) -> list[int] | None:
+    """Labels of the classes with statistics of their own; None: all."""
+    if isinstance(class_statistics, bool):
+        return None if class_statistics else []
+    if isinstance(class_statistics, str) or not isinstance(class_statistics, Iterable):
+        raise InputError(f"class_statistics is {class_statistics!r}: it must be True, False, or names of classes")
+    chosen = [*dict.fromkeys(map(str, class_statistics))]
+    for name in chosen:
+        if not (name.isdecimal() if classes is None else name in classes):
+            known = "labels, as '3'" if classes is None else ", ".join(map(repr, classes[:20]))
+            raise InputError(f"class_statistics names the class {name!r}: choose from {known}")
+    return sorted(int(name) if classes is None else classes.index(name) for name in chosen)
+
+
+def _checked_shard(shard: Shard, tolerance: float | None) -> Shard:
+    """Return the shard, if there is such a one."""
+    numbers = isinstance(shard, Sequence) and len(shard) == 2 and all(isinstance(each, Integral) for each in shard)
+    if not (numbers and 0 <= shard[0] < shard[1]):
+        raise InputError(f"shard is {shard!r}: it must be a number from 0 and the number of shards, as (2, 8)")
+    if tolerance is not None:
+        raise InputError("a tolerance needs the sums of all samples, but shards are measured apart: omit tolerance, or "
+                         "use process_group")  # fmt: skip
+    return int(shard[0]), int(shard[1])
 
 
 def _check(options: PassOptions, batch_size: int) -> None:

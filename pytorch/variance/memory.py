@@ -39,7 +39,15 @@ def memory_needed(
     return GAPS * 8 * state, GAPS * (8 * 8 * batch * units + waiting)
 
 
-def check_memory(units: list[int], transformations: int, classes: int, batch: int, device: torch.device) -> bool:
+def check_memory(
+    units: list[int],
+    transformations: int,
+    classes: int,
+    batch: int,
+    device: torch.device,
+    available: float | None = None,
+    copies: int = 1,
+) -> bool:
     """Compare the memory a measurement needs with the memory available on the device.
 
     Args:
@@ -48,6 +56,8 @@ def check_memory(units: list[int], transformations: int, classes: int, batch: in
         classes: Number of classes, K, as far as known.
         batch: Batch size, B.
         device: Device of the statistics.
+        available: Bytes available; None: those of the device.
+        copies: How many times the state is held.
 
     Returns:
         Whether all models together need less than half of the available memory.
@@ -55,13 +65,15 @@ def check_memory(units: list[int], transformations: int, classes: int, batch: in
     Raises:
         InputError: One model alone needs more than is available; the message states the sizes.
     """
-    available = available_memory(device)
-    needed = [memory_needed(number, transformations, classes, batch, device.type) for number in units]
+    available = available_memory(device) if available is None else available
+    estimates = [memory_needed(number, transformations, classes, batch, device.type) for number in units]
+    needed = [(copies * state, work) for state, work in estimates]
     state, work = max(needed, key=sum)
     if state + work > available:
         raise InputError(
             f"measuring {max(units):,} units in batches of {batch} needs {(state + work) / GIB:.1f} GiB "
-            f"({work / GIB:.1f} GiB of it proportional to the batch size), but only {available / GIB:.1f} GiB are "
-            "available: use smaller batches, or aggregate the feature maps"
+            f"({work / GIB:.1f} GiB of it proportional to the batch size, {state / GIB:.1f} GiB to the {classes} "
+            f"classes), but only {available / GIB:.1f} GiB are available: use smaller batches, aggregate the feature "
+            "maps, or choose the classes that get statistics (class_statistics=, --classes)"
         )
     return sum(map(sum, needed)) < available / 2

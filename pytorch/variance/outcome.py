@@ -1,8 +1,13 @@
 """From the sums of a pass to one result for each aggregation."""
 
+from dataclasses import dataclass
+from typing import Any, Self
+
 import numpy as np
 
+from pytorch.errors import InputError
 from pytorch.variance.batches import UNLABELLED
+from pytorch.variance.recording.layers import Layer
 from pytorch.variance.recording.recorder import ActivationRecorder
 from pytorch.variance.result import VarianceResult
 from pytorch.variance.single_pass import PassOptions
@@ -10,61 +15,133 @@ from pytorch.variance.statistics.accumulator import VarianceAccumulator
 from pytorch.variance.transforming import description
 
 
-def results(
-    accumulator: VarianceAccumulator,
-    recorder: ActivationRecorder,
-    classes: list[str] | None,
-    options: PassOptions,
-    total: int | None,
-) -> dict[str, VarianceResult]:
-    """Sort and name the classes, and separate the aggregations.
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """What was measured of a model, and how: all of a result but its numbers.
 
-    Args:
-        accumulator: Sums of one model.
-        recorder: Recorder of that model.
+    Attributes:
+        layers: Layers along the unit axis, in order.
+        columns: Indices of the layers of each aggregation.
         classes: Names of the classes 0, 1, ...; None: the labels are the names.
-        options: Options of the pass.
-        total: Number of samples available; None: unknown.
+        rounding: (U,) float64, the largest dispersion that rounding can cause; None: unknown.
 
-    Returns:
-        A result for each aggregation, by name.
+    The other attributes are those of ``VarianceResult``.
     """
-    labels = sorted(label for label in accumulator.labels if label != UNLABELLED)
-    rows = [accumulator.labels.index(label) for label in labels]
-    counts = accumulator.counts.numpy()
-    tv_all, tv_classes = accumulator.transformation_variance()
-    sv_all, sv_classes = accumulator.sample_variance()
-    errors = accumulator.errors()
-    owner = np.repeat(np.arange(len(recorder.layers)), [layer.units for layer in recorder.layers])
-    found = {}
-    for index, (aggregation, columns) in enumerate(recorder.columns().items()):
-        units = np.isin(owner, columns)
-        layers = [recorder.layers[column] for column in columns]
-        found[aggregation] = VarianceResult(
-            layer_names=[layer.name for layer in layers],
-            layer_shapes=[layer.shape for layer in layers],
-            classes=[str(label) if classes is None else classes[label] for label in labels],
-            class_counts=counts[rows].astype(np.int64),
-            samples=int(counts.sum()),
-            samples_offered=total,
+
+    layers: list[Layer]
+    columns: dict[str, list[int]]
+    classes: list[str] | None
+    samples_offered: int | None
+    transformations: list[str]
+    dispersion: str
+    precision: str
+    tolerance: float | None
+    shuffled: bool
+    never_called: list[str]
+    not_measured: dict[str, str]
+    rounding: np.ndarray | None
+
+    @classmethod
+    def of(
+        cls, recorder: ActivationRecorder, classes: list[str] | None, options: PassOptions, offered: int | None
+    ) -> Self:
+        """Describe a pass that has ended.
+
+        Args:
+            recorder: Recorder of the model.
+            classes: Names of the classes 0, 1, ...; None: the labels are the names.
+            options: Options of the pass.
+            offered: Number of samples available, in the shard if there is one; None: unknown.
+        """
+        return cls(
+            layers=recorder.layers,
+            columns=recorder.columns(),
+            classes=classes,
+            samples_offered=offered,
             transformations=[*map(description, options.transformations)],
-            aggregation=aggregation,
             dispersion=options.dispersion,
             precision=options.precision,
             tolerance=None if options.tolerance is None else float(options.tolerance),
             shuffled=options.shuffled,
             never_called=recorder.never_called,
             not_measured=dict(recorder.not_measured),
+            rounding=None if recorder.rounding is None else _rounding(recorder, options),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain containers and numpy arrays."""
+        return {**vars(self), "layers": [vars(layer) for layer in self.layers]}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Self:
+        """Rebuild a setup from the output of ``to_dict``.
+
+        Raises:
+            TypeError, KeyError: The content does not describe a setup.
+        """
+        return cls(**{**content, "layers": [Layer(**layer) for layer in content["layers"]]})
+
+
+def results(accumulator: VarianceAccumulator, setup: Setup) -> dict[str, VarianceResult]:
+    """Sort and name the classes, and separate the aggregations.
+
+    Args:
+        accumulator: Sums of one model.
+        setup: What was measured.
+
+    Returns:
+        A result for each aggregation, by name.
+
+    Raises:
+        InputError: There are fewer than two samples.
+    """
+    check_count(int(accumulator.counts.sum()))
+    labels = sorted(label for label in accumulator.labels if label != UNLABELLED)
+    rows = [accumulator.labels.index(label) for label in labels]
+    counts = accumulator.counts.numpy()
+    tv_all, tv_classes = accumulator.transformation_variance()
+    sv_all, sv_classes = accumulator.sample_variance()
+    errors = accumulator.errors()
+    owner = np.repeat(np.arange(len(setup.layers)), [layer.units for layer in setup.layers])
+    found = {}
+    for index, (aggregation, columns) in enumerate(setup.columns.items()):
+        units = np.isin(owner, columns)
+        layers = [setup.layers[column] for column in columns]
+        found[aggregation] = VarianceResult(
+            layer_names=[layer.name for layer in layers],
+            layer_shapes=[layer.shape for layer in layers],
+            classes=[str(label) if setup.classes is None else setup.classes[label] for label in labels],
+            class_counts=counts[rows].astype(np.int64),
+            samples=int(counts.sum()),
+            samples_offered=setup.samples_offered,
+            transformations=setup.transformations,
+            aggregation=aggregation,
+            dispersion=setup.dispersion,
+            precision=setup.precision,
+            tolerance=setup.tolerance,
+            shuffled=setup.shuffled,
+            never_called=setup.never_called,
+            not_measured=setup.not_measured,
             layer_axes=[list(layer.channel_axes) for layer in layers],
             layer_axes_known=[layer.axes_known for layer in layers],
-            rounding=None if recorder.rounding is None else _rounding(recorder, options)[units],
+            rounding=None if setup.rounding is None else setup.rounding[units],
             tv_all=tv_all[units],
             sv_all=sv_all[units],
             tv_classes=_part(tv_classes, rows, units),
             sv_classes=_part(sv_classes, rows, units),
-            errors=errors.select([*columns, len(recorder.layers) + index], rows),
+            errors=errors.select([*columns, len(setup.layers) + index], rows),
         )
     return found
+
+
+def check_count(samples: int) -> None:
+    """Check that there are enough samples for a sample variance.
+
+    Raises:
+        InputError: There are fewer than two.
+    """
+    if samples < 2:
+        raise InputError(f"{samples} samples: at least two are needed, the sample variance of fewer is undefined")
 
 
 def _rounding(recorder: ActivationRecorder, options: PassOptions) -> np.ndarray:

@@ -30,40 +30,55 @@ class TooLargeTogetherError(Exception):
 
 @dataclass(frozen=True)
 class PassOptions:
-    """Options of the pass; see ``measure_variance``."""
+    """Options of the pass; see ``measure_variance``.
+
+    Attributes:
+        kept: Labels of the classes with statistics of their own; None: all.
+        memory: Bytes that each of several ranks may use; None: there is one, which may use those of the device.
+    """
 
     transformations: Sequence[Transformation]
     preprocess: Callable[[Tensor], Tensor] | None
     dispersion: str
     class_count: int | None
+    kept: list[int] | None
     precision: str
     tolerance: float | None
     shuffled: bool
     seed: int
     replay: bool
     check: bool
+    memory: float | None
 
 
 def single_pass(
-    recorders: list[ActivationRecorder], samples: Samples, options: PassOptions, device: torch.device, bar: tqdm
+    recorders: list[ActivationRecorder],
+    samples: Samples,
+    options: PassOptions,
+    device: torch.device,
+    bar: tqdm,
+    stopping: Callable[[], Stopping],
 ) -> list[VarianceAccumulator]:
-    """Run the pass and return the accumulated sums of each model.
+    """Run the pass and return the accumulated sums of each model; none if there are no samples.
+
+    ``stopping`` makes what watches a model if there is a tolerance.
 
     Raises:
-        InputError: There are fewer than two samples, or too little memory.
+        InputError: There is too little memory.
         TooLargeTogetherError: The models must be measured one after another.
     """
     # One autocast context around the whole pass converts the weights once; transformations and statistics leave it.
     with autocast(options.precision, device), _chosen(device):
-        accumulators = _run(recorders, samples, options, device, bar)
-    if not accumulators or accumulators[0].counts.sum() < 2:
-        count = int(accumulators[0].counts.sum()) if accumulators else 0
-        raise InputError(f"{count} samples: at least two are needed, the sample variance of fewer is undefined")
-    return accumulators
+        return _run(recorders, samples, options, device, bar, stopping)
 
 
 def _run(
-    recorders: list[ActivationRecorder], samples: Samples, options: PassOptions, device: torch.device, bar: tqdm
+    recorders: list[ActivationRecorder],
+    samples: Samples,
+    options: PassOptions,
+    device: torch.device,
+    bar: tqdm,
+    stopping: Callable[[], Stopping],
 ) -> list[VarianceAccumulator]:
     accumulators: list[VarianceAccumulator] = []
     watchers: list[Stopping] = []
@@ -94,7 +109,7 @@ def _run(
                 if not accumulators:
                     accumulators = _accumulators(recorders, rows, batch, options, device, samples)
                     if options.tolerance is not None:
-                        watchers = [Stopping(accumulator, samples.total) for accumulator in accumulators]
+                        watchers = [stopping() for _ in accumulators]
                 for accumulator, row in zip(accumulators, rows, strict=True):
                     if step == 0:
                         accumulator.begin(batch.labels)
@@ -108,7 +123,8 @@ def _run(
                 accumulator.end()
             bar.update(len(images))
             if watchers:
-                half_width = max(watcher.half_width() for watcher in watchers)
+                pairs = zip(watchers, accumulators, strict=True)
+                half_width = max(watcher.half_width(accumulator) for watcher, accumulator in pairs)
                 bar.set_postfix_str(f"layer means ± {half_width:.4f}")
                 if half_width <= options.tolerance:
                     break
@@ -151,8 +167,12 @@ def _accumulators(
     device: torch.device,
     samples: Samples,
 ) -> list[VarianceAccumulator]:
-    steps, known = len(options.transformations), options.class_count or samples.classes or len(batch.labels.unique())
-    fits = check_memory([row.shape[1] for row in rows], steps, known, len(batch.labels), device)
+    steps, size = len(options.transformations), samples.batch or len(batch.labels)
+    named = range(options.class_count or 0) if options.kept is None else options.kept
+    labels = sorted({*named, *(samples.labels or [])})
+    known = len(labels) or len(batch.labels.unique())
+    copies = 1 if options.memory is None else 2  # rank 0 holds its own sums, and those of all
+    fits = check_memory([row.shape[1] for row in rows], steps, known, size, device, options.memory, copies)
     if not fits and len(recorders) > 1 and samples.total is not None:  # else, they can be gone through once
         raise TooLargeTogetherError
     return [
@@ -160,10 +180,10 @@ def _accumulators(
             steps,
             [layer.units for layer in recorder.layers],
             options.dispersion,
-            range(options.class_count or 0),
+            labels,
             device,
             list(recorder.columns().values()),
-            len(batch.labels),
+            size,
             known,
         )
         for recorder in recorders

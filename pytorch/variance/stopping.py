@@ -21,20 +21,22 @@ class Stopping:
     become active while the number of samples doubles is that of the last doubling, plus one.
 
     Args:
-        accumulator: Accumulator of the model.
         total: Total number of samples, N; None: unknown, treated as infinite.
     """
 
-    def __init__(self, accumulator: VarianceAccumulator, total: int | None) -> None:
-        self._accumulator = accumulator
+    def __init__(self, total: int | None) -> None:
         self._total = total
         self._snapshots: list[tuple[int, Tensor, Tensor]] = []
 
-    def half_width(self) -> float:
-        """Half-width of the least certain layer mean so far; infinite while samples are too few for an estimate."""
-        counts = self._accumulator.counts
+    def half_width(self, accumulator: VarianceAccumulator) -> float:
+        """Half-width of the least certain layer mean so far; infinite while samples are too few for an estimate.
+
+        Args:
+            accumulator: Sums of the model over the samples so far.
+        """
+        counts = accumulator.counts
         samples = int(counts.sum())
-        constant_all, constant = self._accumulator.constant_units()
+        constant_all, constant = accumulator.constant_units()
         if not self._snapshots or samples >= 2 * self._snapshots[-1][0]:
             self._snapshots = [*self._snapshots[-1:], (samples, constant_all, constant)]
         if samples < FEWEST_SAMPLES or (counts[counts > 0] < FEWEST_OF_CLASS).any() or len(self._snapshots) < 2:
@@ -43,16 +45,16 @@ class Stopping:
         again = min(1.0, (self._total - samples) / samples) if self._total else 1.0
         _, before_all, before = self._snapshots[0]
         before = torch.cat([before, constant[len(before) :]])
-        layers = len(self._accumulator.layers)
-        errors = self._accumulator.errors()
+        layers = len(accumulator.layers)
+        errors = accumulator.errors()
         widths = []
         for error, awaking in (
             (errors.all[-1], may_awake(before_all, constant_all)),
-            (errors.stratified, may_awake(before, constant)[self._accumulator.in_strata()].mean(dim=0)),
+            (errors.stratified, may_awake(before, constant)[accumulator.in_strata()].mean(dim=0)),
         ):
-            units = torch.tensor(self._accumulator.layers, dtype=torch.float64)
+            units = torch.tensor(accumulator.layers, dtype=torch.float64)
             widths.append(CONFIDENCE_95 * left**0.5 * torch.from_numpy(error[:layers]) + again * awaking / units)
-        return torch.stack(widths).max().item()
+        return torch.stack(widths).nan_to_num(nan=torch.inf).max().item()
 
 
 def may_awake(before: Tensor, now: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """One-pass, mergeable sums that yield both variances of every class, and the standard errors of layer means."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import starmap
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from pytorch.variance.fast.fused_block import FusedUnitBlock
 from pytorch.variance.fast.triton_import import kernels_for
 from pytorch.variance.standard_errors import LayerErrors
-from pytorch.variance.statistics.block import LayerSums, UnitBlock, blocks, shape_of_blocks
+from pytorch.variance.statistics.block import LayerSums, UnitBlock, blocks, part_sizes, shape_of_blocks
 from pytorch.variance.statistics.influence import ErrorSums
 from pytorch.variance.statistics.moments import Groups
 
@@ -27,6 +28,7 @@ class VarianceAccumulator:
         labels: Label of each row of the state, in order of first appearance.
         counts: Number of samples of each label, (K,) int64 on the CPU.
         layers: Number of units of each layer.
+        arguments: Arguments that make an accumulator to merge with, besides labels and device.
 
     Args:
         transformations: Number of transformations, T; at least 2.
@@ -37,6 +39,8 @@ class VarianceAccumulator:
         wholes: Layers that each global mean averages over; None: one global mean, over all layers.
         batch: Usual batch size, B; blocks of units are sized to suit it.
         classes: Expected number of labels, K, if known.
+        shape: Number of units per block, and of transformations processed at once; None: suited to the device,
+            ``batch`` and ``classes``.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class VarianceAccumulator:
         wholes: list[list[int]] | None = None,
         batch: int = 64,
         classes: int = 1,
+        shape: tuple[int, int] | None = None,
     ) -> None:
         self.labels: list[int] = []
         self.counts = torch.zeros(0, dtype=torch.int64)
@@ -56,12 +61,15 @@ class VarianceAccumulator:
         self._units = torch.tensor([layers], dtype=torch.float64, device=device)
         self._device = device
         self._transformations = transformations
-        width, at_once = shape_of_blocks(sum(layers), batch, torch.device(device).type, classes)
+        width, at_once = shape or shape_of_blocks(sum(layers), batch, torch.device(device).type, classes)
         at_once = min(at_once, transformations)
         kind = FusedUnitBlock if kernels_for(device) else UnitBlock
         self._blocks = [kind(transformations, parts, dispersion, device, at_once) for parts in blocks(layers, width)]
         wholes = [list(range(len(layers)))] if wholes is None else wholes
-        self._made_with = transformations, dispersion, list(layers), [*map(list, wholes)], width, at_once
+        self.arguments = {
+            "transformations": transformations, "layers": list(layers), "dispersion": dispersion,
+            "wholes": [*map(list, wholes)], "shape": (width, at_once),
+        }  # fmt: skip
         self._wholes = [torch.tensor(members, dtype=torch.int64, device=device) for members in wholes]
         columns = len(layers) + len(wholes)
         self._errors_all = ErrorSums(4 * columns, device)  # TV, SV, NV, and the bias of NV
@@ -169,7 +177,7 @@ class VarianceAccumulator:
         Raises:
             ValueError: Layers, transformations, dispersion or blocks differ.
         """
-        if other._made_with != self._made_with:
+        if other.arguments != self.arguments:
             raise ValueError("accumulators with different layers, transformations or blocks cannot be merged")
         self._reserve(other.labels)
         rows = [self.labels.index(label) for label in other.labels]
@@ -178,6 +186,31 @@ class VarianceAccumulator:
         self.counts[rows] += other.counts
         self._errors_all.merge(other._errors_all, [0])
         self._errors_classes.merge(other._errors_classes, rows)
+
+    def tensors(self) -> Iterator[Tensor]:
+        """The state, in a fixed order, without copies; ``state_shapes`` lists the shapes."""
+        yield self.counts
+        for part in (self._errors_all, self._errors_classes, *self._blocks):
+            yield from part.tensors()
+
+    def merge_shard(self, fill: Callable[[Tensor], Any], fewest: int) -> None:
+        """Add the samples of an accumulator with the same arguments and labels, block by block.
+
+        Args:
+            fill: Function that fills a tensor with the next one of the other accumulator's ``tensors``.
+            fewest: Minimum number of samples of a group in the shard to contribute to the errors of the group.
+        """
+        counts = torch.zeros_like(self.counts)
+        fill(counts)
+        self.counts += counts
+        every = list(range(len(self.labels)))
+        for mine in (self._errors_all, self._errors_classes, *self._blocks):
+            its = mine.blank()
+            for tensor in its.tensors():
+                fill(tensor)
+            if isinstance(its, ErrorSums):
+                its.forget_few(fewest)
+            mine.merge(its, [0] if mine is self._errors_all else every)
 
     def _reserve(self, labels: list[int]) -> None:
         """Add rows for new labels."""
@@ -241,6 +274,21 @@ class VarianceAccumulator:
 
     def _float_counts(self) -> Tensor:
         return self.counts.double().unsqueeze(1).to(self._device, non_blocking=True)
+
+
+def state_shapes(
+    transformations: int, layers: list[int], wholes: list[list[int]], shape: tuple[int, int], classes: int
+) -> Iterator[tuple[int, ...]]:
+    """Shapes of the ``tensors`` of an accumulator made with these arguments, in order, without allocating any."""
+    yield (classes,)
+    columns = len(layers) + len(wholes)
+    for rows, width in ((1, 4 * columns), (classes, 6 * columns)):
+        yield from ((2, rows, width), (2, rows), (rows,))
+    for block in blocks(layers, shape[0]):
+        units = sum(count for _, count in block)
+        for size in part_sizes(transformations, shape[1]):
+            yield from ((classes, 1), (classes, size * units), (classes, size * units))
+        yield (classes, units)
 
 
 def _side_by_side(parts: Iterable[tuple[Tensor, Tensor]]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """Statistics of a block of adjacent units; the accumulator splits its unit axis into such blocks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -87,6 +88,16 @@ def blocks(layers: list[int], width: int) -> list[list[tuple[int, int]]]:
     return cut
 
 
+def part_sizes(transformations: int, at_once: int) -> list[int]:
+    """Split the transformations into nearly equal parts of at most ``at_once``.
+
+    >>> part_sizes(16, 5)
+    [4, 4, 4, 4]
+    """
+    parts = -(-transformations // at_once)
+    return [(transformations + part) // parts for part in range(parts)]
+
+
 @dataclass(frozen=True)
 class LayerSums:
     """Sums over the units of each of L layers.
@@ -136,8 +147,7 @@ class UnitBlock:
         self._widths = [units for _, units in layers]
         self.units = sum(self._widths)
         self._transformations = transformations
-        parts = -(-transformations // at_once)
-        self._part_sizes = [(transformations + part) // parts for part in range(parts)]
+        self._part_sizes = part_sizes(transformations, at_once)
         self.over_samples = [Moments.empty(0, size * self.units, device) for size in self._part_sizes]
         self.dispersion_sum = torch.zeros(0, self.units, dtype=torch.float64, device=device)
         self._has_ratio = torch.zeros(0, self.units, dtype=torch.bool, device=device)
@@ -249,6 +259,21 @@ class UnitBlock:
     def _by_layer(self, values: Tensor) -> Tensor:
         """Sum (R, U) over the units of each layer, giving (R, L) float64."""
         return by_layer(values.double(), self._widths)
+
+    def tensors(self) -> Iterator[Tensor]:
+        """The sums from which TV and SV follow, in a fixed order."""
+        for moments in self.over_samples:
+            yield from (moments.count, moments.mean, moments.m2)
+        yield self.dispersion_sum
+
+    def blank(self) -> "UnitBlock":
+        """A block without samples, of the same units and as many classes."""
+        other = copy(self)
+        rows, device = len(self.dispersion_sum), self.dispersion_sum.device
+        other.over_samples = [Moments.empty(rows, part.mean.shape[1], device) for part in self.over_samples]
+        other.dispersion_sum = torch.zeros_like(self.dispersion_sum)
+        other._has_ratio = torch.zeros_like(self._has_ratio)
+        return other
 
     def merge(self, other: "UnitBlock", rows: list[int]) -> None:
         """Add the samples of ``other``; ``rows`` are the rows of its classes here."""

@@ -148,6 +148,11 @@ class Expansion:
         return torch.where(self.known, self.nv * self.inverse * self.curvature - products, 0.0)
 
 
+FEWEST_OF_SHARD = 10
+"""Minimum number of samples of a group in a shard that contributes to its errors. Influences are taken about estimates
+of the shard, which makes errors too small: by 5 % with 50 samples in each shard, by 20 % with 10."""
+
+
 @dataclass(frozen=True)
 class Influences:
     """Influences of the samples of a batch on U units.
@@ -238,6 +243,23 @@ class ErrorSums:
                 parts[1, rows] = 0
         self.counts[1, groups.present] += groups.sizes
         self.sums[1].index_add_(0, groups.rows, sums)
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The state, in a fixed order."""
+        return self.sums, self.counts, self.before
+
+    def blank(self) -> "ErrorSums":
+        """Sums over no samples, of as many groups and columns."""
+        other = ErrorSums(self.sums.shape[2], self.sums.device)
+        other.append(self.sums.shape[1])
+        return other
+
+    def forget_few(self, fewest: int) -> None:
+        """Forget the influences in groups of fewer than ``fewest`` samples, which still count as samples."""
+        few = self.samples < fewest
+        self.before += torch.where(few, self.counts[1], 0)
+        self.counts[:, few] = 0
+        self.sums[:, few.to(self.sums.device)] = 0
 
     def merge(self, other: "ErrorSums", rows: list[int]) -> None:
         """Add the sums of other samples; ``rows`` are the rows of their groups here."""
