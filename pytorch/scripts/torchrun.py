@@ -27,7 +27,8 @@ def torchrun_group() -> Iterator[None]:
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield
         return
-    dist.init_process_group("gloo")
+    with _connected():
+        dist.init_process_group("gloo")
     before = signal.signal(signal.SIGTERM, partial(_stop, os.getpid()))
     try:
         yield
@@ -99,5 +100,5 @@ def _connected() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        rank = dist.get_rank()
+        rank = os.environ["RANK"]
         raise RankError(f"rank {rank} stops, because another rank has stopped: see what that one says") from error
