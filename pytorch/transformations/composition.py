@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 from torch import Tensor
+
+from pytorch.transformations.inverse import Inverse
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,18 @@ class Composition:
         for part in self.parts:
             images = part(images)
         return images
+
+    @property
+    def inverse(self) -> Callable[[Tensor], Tensor]:
+        """The inverse on feature maps.
+
+        Raises:
+            AttributeError: A part has no inverse.
+        """
+        inverses = [part.inverse for part in self.parts]
+        if all(isinstance(each, Inverse) for each in inverses):
+            return reduce(Inverse.then, inverses, Inverse())
+        return Composition(tuple(reversed(inverses)))
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.parts))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from pytorch.transformations.inverse import Inverse
 from pytorch.transformations.scaling import geometric
 from pytorch.transformations.warping import as_floating
 
@@ -25,6 +26,11 @@ class Brightness:
     def __call__(self, images: Tensor) -> Tensor:
         """Darken or brighten ``images``, (B, C, H, W)."""
         return as_floating(images) * self.factor
+
+    @property
+    def inverse(self) -> Inverse:
+        """The inverse on feature maps: they stay as they are."""
+        return Inverse()
 
     def __str__(self) -> str:
         return f"brightness times {self.factor:.4g}"

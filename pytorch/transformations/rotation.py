@@ -10,6 +10,7 @@ from torch import Tensor
 from pytorch.checked_numbers import real_number, whole_number
 from pytorch.errors import InputError
 from pytorch.transformations.composition import Composition
+from pytorch.transformations.inverse import Inverse, rotation_inverse
 from pytorch.transformations.warping import as_floating, warp, warp_alike
 
 
@@ -38,6 +39,11 @@ class Rotation:
         cosine, sine = math.cos(math.radians(self.degrees)), math.sin(math.radians(self.degrees))
         return warp_alike(images, ((cosine, -sine), (sine, cosine)))
 
+    @property
+    def inverse(self) -> Inverse:
+        """The inverse on feature maps."""
+        return rotation_inverse(self.degrees)
+
     def __str__(self) -> str:
         return f"rotation by {self.degrees:g}°"
 
@@ -60,6 +66,11 @@ class DiscMask:
         y = torch.arange(height, device=images.device) - (height - 1) / 2
         inside = x.square() + y.square().unsqueeze(1) <= ((min(height, width) - 1) / 2) ** 2
         return torch.where(inside, as_floating(images), 0)
+
+    @property
+    def inverse(self) -> Inverse:
+        """The inverse on feature maps: they stay, and only their disc is kept."""
+        return Inverse(keeps_disc=True)
 
     def __str__(self) -> str:
         return "disc"

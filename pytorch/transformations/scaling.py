@@ -6,6 +6,7 @@ from torch import Tensor
 
 from pytorch.checked_numbers import real_number, whole_number
 from pytorch.errors import InputError
+from pytorch.transformations.inverse import Inverse
 from pytorch.transformations.warping import as_floating, warp_alike
 
 
@@ -32,6 +33,11 @@ class Scaling:
         if self.factor == 1:
             return images.clone()
         return warp_alike(images, ((1 / self.factor, 0.0), (0.0, 1 / self.factor)))
+
+    @property
+    def inverse(self) -> Inverse:
+        """The inverse on feature maps."""
+        return Inverse(((self.factor, 0.0), (0.0, self.factor)))
 
     def __str__(self) -> str:
         return f"scaling by {self.factor:.4g}"

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pytorch.checked_numbers import whole_number
 from pytorch.errors import InputError
+from pytorch.transformations.inverse import Inverse
 from pytorch.transformations.warping import as_floating
 
 
@@ -33,6 +34,11 @@ class Translation:
         right, down = (max(-size, min(size, by)) for size, by in ((width, self.right), (height, self.down)))
         # Negative padding crops.
         return F.pad(as_floating(images), (right, -right, down, -down))
+
+    @property
+    def inverse(self) -> Inverse:
+        """The inverse on feature maps."""
+        return Inverse(shift=(float(self.right), float(self.down)))
 
     def __str__(self) -> str:
         return f"translation by {self.right} right, {self.down} down"
