@@ -101,7 +101,7 @@ def results(accumulator: VarianceAccumulator, setup: Setup) -> dict[str, Varianc
     counts = accumulator.counts.numpy()
     tv_all, tv_classes = accumulator.transformation_variance()
     sv_all, sv_classes = accumulator.sample_variance()
-    errors = accumulator.errors()
+    errors, f_all = accumulator.errors(), accumulator.f_statistics()
     owner = np.repeat(np.arange(len(setup.layers)), [layer.units for layer in setup.layers])
     found = {}
     for index, (aggregation, columns) in enumerate(setup.columns.items()):
@@ -130,6 +130,7 @@ def results(accumulator: VarianceAccumulator, setup: Setup) -> dict[str, Varianc
             tv_classes=_part(tv_classes, rows, units),
             sv_classes=_part(sv_classes, rows, units),
             errors=errors.select([*columns, len(setup.layers) + index], rows),
+            f_all=f_all[units],
         )
     return found
 

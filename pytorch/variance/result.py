@@ -18,6 +18,7 @@ from pytorch.variance.result_file import load_result, save_result
 from pytorch.variance.result_html import result_html
 from pytorch.variance.result_table import text_table
 from pytorch.variance.standard_errors import QUANTITIES, LayerErrors, read_only
+from pytorch.variance.statistics.anova import p_values
 
 ALL, STRATIFIED = "all", "stratified"
 
@@ -49,6 +50,7 @@ class VarianceResult:
         layer_axes: Axes of each activation (B, ...) that hold units.
         layer_axes_known: ``"known"``, ``"assumed"`` or ``"given"`` for each layer.
         rounding: (U,) float64, the largest dispersion that rounding can cause; None: unknown.
+        f_all: (U,) float64, F of the means over all samples under each transformation; None: unknown.
     """
 
     layer_names: list[str]
@@ -73,6 +75,7 @@ class VarianceResult:
     layer_axes: list[list[int]]
     layer_axes_known: list[str]
     rounding: np.ndarray | None = None
+    f_all: np.ndarray | None = None
 
     def __repr__(self) -> str:
         layers, units = len(self.layer_names), self.tv_all.size
@@ -107,8 +110,7 @@ class VarianceResult:
             "tv_all": (units,), "sv_all": (units,), "class_counts": (len(self.classes),),
             "tv_classes": (len(self.classes), units), "sv_classes": (len(self.classes), units),
         }  # fmt: skip
-        if self.rounding is not None:
-            shapes["rounding"] = (units,)
+        shapes |= {name: (units,) for name in ("rounding", "f_all") if getattr(self, name) is not None}
         for name, shape in shapes.items():
             dtype = np.int64 if name == "class_counts" else np.float64
             object.__setattr__(self, name, read_only(name, getattr(self, name), shape, dtype))
@@ -121,6 +123,11 @@ class VarianceResult:
         """Name, shape and channel axes of each layer, and whether the axes are known, assumed or given."""
         parts = zip(self.layer_names, self.layer_shapes, self.layer_axes, self.layer_axes_known, strict=True)
         return [Layer(name, self.aggregation, shape, tuple(axes), known) for name, shape, axes, known in parts]
+
+    @property
+    def units_title(self) -> str:
+        """What the units are, for titles."""
+        return f"aggregation {self.aggregation}"
 
     @property
     def groups(self) -> list[str]:
@@ -222,6 +229,25 @@ class VarianceResult:
         """Confidence interval of the global mean; see ``layer_intervals``."""
         means = [np.nan] * len(self.layer_names) + [self.global_mean(group, quantity, varying=varying)]
         return self._intervals(means, group, quantity, confidence, varying)[-1]
+
+    def f_statistics(self) -> dict[str, np.ndarray]:
+        """F of the hypothesis that the mean of a unit over all samples is the same under every transformation.
+
+        F = N Σ_t (m_t - m̄)² / (T - 1)  /  (Σ_t Σ_x (a(x, t) - m_t)² / (T (N - 1))), where m_t is the mean over samples.
+
+        Returns:
+            A float64 array for each layer; NaN for constant units, and where F is unknown.
+        """
+        return self._by_layer(np.full_like(self.tv_all, np.nan) if self.f_all is None else self.f_all)
+
+    def f_p_values(self) -> dict[str, np.ndarray]:
+        """p-value of each F, for T - 1 and T (N - 1) degrees of freedom.
+
+        The samples are the same under every transformation, which F of independent samples ignores: where they matter
+        more than the transformation, the true p-value is smaller.
+        """
+        steps = len(self.transformations)
+        return {name: p_values(of_layer, steps, self.samples) for name, of_layer in self.f_statistics().items()}
 
     def unit_counts(self, group: str = ALL) -> dict[str, int]:
         """Count the units, and those for which NV is no ordinary ratio.

@@ -11,6 +11,7 @@ from torch import Tensor
 from pytorch.variance.fast.fused_block import FusedUnitBlock
 from pytorch.variance.fast.triton_import import kernels_for
 from pytorch.variance.standard_errors import LayerErrors
+from pytorch.variance.statistics.anova import f_statistic
 from pytorch.variance.statistics.block import LayerSums, UnitBlock, blocks, part_sizes, shape_of_blocks
 from pytorch.variance.statistics.influence import ErrorSums
 from pytorch.variance.statistics.moments import Groups
@@ -63,8 +64,7 @@ class VarianceAccumulator:
         self._transformations = transformations
         width, at_once = shape or shape_of_blocks(sum(layers), batch, torch.device(device).type, classes)
         at_once = min(at_once, transformations)
-        kind = FusedUnitBlock if kernels_for(device) else UnitBlock
-        self._blocks = [kind(transformations, parts, dispersion, device, at_once) for parts in blocks(layers, width)]
+        self._blocks = self._blocks_of(dispersion, width, at_once)
         wholes = [list(range(len(layers)))] if wholes is None else wholes
         self.arguments = {
             "transformations": transformations, "layers": list(layers), "dispersion": dispersion,
@@ -76,6 +76,11 @@ class VarianceAccumulator:
         self._errors_all.append(1)
         self._errors_classes = ErrorSums(6 * columns, device)  # and the last two over units with an NV in every class
         self._reserve(list(labels))
+
+    def _blocks_of(self, dispersion: str, width: int, at_once: int) -> list[UnitBlock]:
+        """Split the unit axis into blocks."""
+        kind, parts = FusedUnitBlock if kernels_for(self._device) else UnitBlock, blocks(self.layers, width)
+        return [kind(self._transformations, part, dispersion, self._device, at_once) for part in parts]
 
     def begin(self, labels: Tensor) -> None:
         """Start a batch.
@@ -105,13 +110,13 @@ class VarianceAccumulator:
         """
         if self._steps == self._transformations:
             raise ValueError(f"the batch was already added under all {self._steps} transformations")
-        shape, kind = (len(self._groups.members), sum(self.layers)), self._kind or activations.dtype
+        widths = [block.units for block in self._blocks]
+        shape, kind = (len(self._groups.members), sum(widths)), self._kind or activations.dtype
         if activations.shape != shape or activations.dtype != kind:
             found = f"{activations.dtype} {tuple(activations.shape)}"
             raise ValueError(f"activations are {found}, not {kind} {shape} as labels, layers and earlier steps require")
         self._kind = kind
         self._steps += 1
-        widths = [block.units for block in self._blocks]
         for block, values in zip(self._blocks, activations.split(widths, dim=1), strict=True):
             block.add(values)
 
@@ -238,6 +243,11 @@ class VarianceAccumulator:
             As for ``transformation_variance``. NaN for a class with one sample, whose dispersion is undefined.
         """
         return _side_by_side(block.sample_variance() for block in self._blocks)
+
+    def f_statistics(self) -> np.ndarray:
+        """F for the hypothesis that the mean over all samples is the same under every transformation, (U,)."""
+        samples = int(self.counts.sum())
+        return torch.cat([f_statistic(*block.over_all_samples(), samples) for block in self._blocks]).cpu().numpy()
 
     def in_strata(self) -> Tensor:
         """Which rows are classes that stratified means include, (K,) bool on the CPU.

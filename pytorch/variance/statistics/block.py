@@ -242,6 +242,22 @@ class UnitBlock:
         dispersion = DISPERSIONS[self._dispersion](m2.div_(steps - 1))
         return dispersion, self._groups.sum(dispersion)
 
+    def squares_over_transformations(self) -> Tensor:
+        """Squared deviations of each sample from its mean over the transformations, summed over the batch, (U,).
+
+        To be called after the last transformation of the batch and before ``end``.
+        """
+        return (
+            (self._squares - self._sum.square() / self._transformations).clamp_(min=0).sum(dim=0, dtype=torch.float64)
+        )
+
+    def over_all_samples(self) -> tuple[Tensor, Tensor]:
+        """Mean over all samples under each transformation, and m2, both (T, U)."""
+        pooled = [moments.pooled() for moments in self.over_samples]
+        means, m2s = ([part.view(-1, self.units) for part in parts] for parts in
+                      ([each.mean for each in pooled], [each.m2 for each in pooled]))  # fmt: skip
+        return torch.cat(means), torch.cat(m2s)
+
     def _influences(
         self, dispersion: Tensor, of_class: Expansion, of_all: Expansion, in_every: Tensor
     ) -> tuple[list[Tensor], list[Tensor]]:
@@ -252,9 +268,14 @@ class UnitBlock:
             and for each class, (G, U).
         """
         on_all = influences(dispersion, self._of_all.sum, of_all, self._everyone)
-        on_class = influences(dispersion, self._of_class.sum, of_class, self._groups)
-        first = *on_all.first, *on_class.first, on_class.first[-1] * in_every
-        return [self._by_layer(part) for part in first], [on_all.second, on_class.second]
+        of_all_samples = [self._by_layer(part) for part in on_all.first]
+        if of_class is of_all:
+            on_class, of_classes = on_all, of_all_samples
+        else:
+            on_class = influences(dispersion, self._of_class.sum, of_class, self._groups)
+            of_classes = [self._by_layer(part) for part in on_class.first]
+        in_strata = self._by_layer(on_class.first[-1] * in_every)
+        return [*of_all_samples, *of_classes, in_strata], [on_all.second, on_class.second]
 
     def _by_layer(self, values: Tensor) -> Tensor:
         """Sum (R, U) over the units of each layer, giving (R, L) float64."""

@@ -23,6 +23,7 @@ Source:
     B. Efron (1982), The Jackknife, the Bootstrap and Other Resampling Plans, chapters 2 and 6.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -96,6 +97,11 @@ class SquaredDeviations:
         """
         self.sum = total
         self._fourth += fourth
+
+    def average(self, over: Callable[[Tensor], Tensor]) -> None:
+        """Replace every sum by a mean over units, once all activations of the batch are added."""
+        self.sum, self.dispersion = over(self.sum), over(self.dispersion)
+        self._fourth = over(self._fourth) if isinstance(self._fourth, Tensor) else self._fourth
 
     def curvature(self) -> Tensor:
         """Sum of w(x) over the samples of each group, (G, U).

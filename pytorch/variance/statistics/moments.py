@@ -214,6 +214,8 @@ class Moments:
         >>> moments.pooled().mean.item(), moments.pooled().m2.item()
         (2.0, 2.0)
         """
+        if len(self.mean) == 1:
+            return self
         reference = self.mean.index_select(0, self.count.flatten().argmax().unsqueeze(0))
         total = self.count.sum().clamp(min=1)
         weights = (self.count / total).T
