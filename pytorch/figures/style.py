@@ -118,7 +118,7 @@ def measured_title(results: Sequence[VarianceResult], transformation: str, sampl
     )
     parts = [
         f"{len(first.transformations)} {TRANSFORMATION_TITLES.get(transformation, transformation)}",
-        f"aggregation {first.aggregation}",
+        first.units_title,
         f"dispersion {first.dispersion}" if dispersions == {first.dispersion} != {"std"} else "",
         f"precision {first.precision}" if precisions == {first.precision} != {"fp32"} else "",
         f"tolerance {first.tolerance:g}" if tolerances == {first.tolerance} != {None} else "",

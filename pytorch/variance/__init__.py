@@ -4,12 +4,15 @@ In reading order: ``definition`` (TV, SV and NV), ``measure`` (what a caller see
 ``single_pass`` (every batch under every transformation), ``transforming``, ``first_batch`` (what is checked),
 ``recording`` (activations), ``statistics`` (from activations to TV and SV), ``stopping``, ``memory``, ``precision``,
 ``standard_errors``, ``outcome``, ``result``, ``result_table``, ``result_html`` and ``result_file`` (what comes out),
-``partial_result`` and ``ranks`` (samples shared among several processes).
-``fast`` exists for speed alone. Nothing here knows the project's models, datasets or figures.
+``partial_result`` and ``ranks`` (samples shared among several processes). ``equivariance`` is the same of feature maps
+that are turned back. ``fast`` exists for speed alone. Nothing here knows the project's models, datasets or figures.
 """
 
+from pytorch.variance.equivariance import EquivarianceResult
 from pytorch.variance.measure import measure_variance, measure_variances
 from pytorch.variance.partial_result import PartialResult, merge_results
 from pytorch.variance.result import VarianceResult
 
-__all__ = ["PartialResult", "VarianceResult", "measure_variance", "measure_variances", "merge_results"]
+__all__ = [
+    "EquivarianceResult", "PartialResult", "VarianceResult", "measure_variance", "measure_variances", "merge_results",
+]  # fmt: skip

@@ -22,6 +22,10 @@ from pytorch.files.checked_fields import LONGEST_NAME
 from pytorch.names import PRECISIONS, aggregation_names
 from pytorch.progress_bar import progress_bar
 from pytorch.variance.batches import Samples, Shard, in_batches
+from pytorch.variance.equivariance.maps import TurnedBackMaps
+from pytorch.variance.equivariance.outcome import equivariance_result
+from pytorch.variance.equivariance.turning import inverse_of
+from pytorch.variance.first_batch import epsilon_of
 from pytorch.variance.outcome import Setup, check_count, results
 from pytorch.variance.partial_result import PartialResult, state_digest
 from pytorch.variance.ranks import Ranks, SharedStopping
@@ -35,8 +39,10 @@ from pytorch.variance.stopping import Stopping
 from pytorch.variance.transforming import Transformation
 
 Images = Tensor | Iterable[Any]
-Measured = VarianceResult | dict[str, VarianceResult] | PartialResult | None
+Measured = VarianceResult | dict[str, Any] | PartialResult | None
 Merge = Callable[[PartialResult], Measured]
+
+MEASURES = ("invariance", "equivariance", "both")
 
 
 def measure_variance(
@@ -64,6 +70,9 @@ def measure_variance(
     class_statistics: bool | Sequence[str] = True,
     shard: Shard | None = None,
     process_group: "dist.ProcessGroup | None" = None,
+    measure: str = "invariance",
+    positions: int | None = 64,
+    by_class: bool = False,
 ) -> Measured:
     """Measure how much the activations of a network vary with transformations and with samples.
 
@@ -118,9 +127,14 @@ def measure_variance(
             batches of a folder do; a DataLoader does not.
         process_group: Process group of ``torch.distributed``, all processes of which make this call, each with the
             same arguments but ``device`` and ``progress``. Each measures the shard of its rank.
+        measure: ``"invariance"``; ``"equivariance"``: the same of feature maps that are turned back by the inverse
+            transformation, see ``pytorch.variance.equivariance``; or ``"both"``, in the same pass.
+        positions: Number of random positions of a feature map to turn back; None: all that every transformation keeps.
+        by_class: Whether to measure the equivariance of each class, too, which multiplies its memory.
 
     Returns:
-        The result, with float64 arrays. For several aggregations, a dict with one result for each. With ``shard``, a
+        The result, with float64 arrays. For several aggregations, a dict with one result for each. For equivariance, an
+        ``EquivarianceResult``; for both, a dict with ``"invariance"`` and ``"equivariance"``. With ``shard``, a
         ``PartialResult``. With ``process_group``, the result on rank 0, and None on the others once it is complete.
 
     Raises:
@@ -136,6 +150,7 @@ def measure_variance(
         channel_axis=channel_axis, classes=classes, dispersion=dispersion, precision=precision, tolerance=tolerance,
         shuffled=shuffled, seed=seed, replay=replay, check=check, reset=reset, progress=progress,
         class_statistics=class_statistics, shard=shard, process_group=process_group,
+        measure=measure, positions=positions, by_class=by_class,
     )["model"]  # fmt: skip
 
 
@@ -164,6 +179,9 @@ def measure_variances(
     class_statistics: bool | Sequence[str] = True,
     shard: Shard | None = None,
     process_group: "dist.ProcessGroup | None" = None,
+    measure: str = "invariance",
+    positions: int | None = 64,
+    by_class: bool = False,
 ) -> dict[str, Measured]:
     """Measure several models on the same transformed batches.
 
@@ -204,11 +222,15 @@ def measure_variances(
         tolerance=tolerance,
         shuffled=shuffled,
         seed=seed,
-        replay=replay and reset is None,
+        # A graph would turn the maps of every pass back by the same transformation.
+        replay=replay and reset is None and measure == "invariance",
         check=check,
         memory=None,
     )
     _check(options, batch_size)
+    _check_measure(measure, positions, options)
+    if measure != "invariance" and shard is not None:
+        raise InputError("equivariance is measured in one process: omit shard and process_group, or measure invariance")
     if reset is not None and not _takes(reset):
         raise InputError(f"reset is {reset!r}: it must be a function without arguments, or None")
     if not (channel_axis is None or isinstance(channel_axis, Mapping) or _takes(channel_axis, "name", "module")):
@@ -224,8 +246,9 @@ def measure_variances(
         if precision != "fp32" and any(values.dtype == torch.float64 for values in model.parameters()):
             raise InputError(f"precision {precision} leaves a model in float64 as it is: use fp32, or model.float()")
     names = aggregation_names(aggregation)
+    single = isinstance(aggregation, str) and len(names) == 1
 
-    def measure(
+    def measured(
         some: Sequence[nn.Module], options: PassOptions, stopping: Callable[[Samples], Stopping], merge: Merge
     ) -> list[Measured]:
         samples = in_batches(images, labels, batch_size, options.class_count, seed, kept, shard)
@@ -242,6 +265,10 @@ def measure_variances(
                 stack.enter_context(ActivationRecorder(model, names, layers, channel_axis, reset, keeper.keep))
                 for model, keeper in zip(some, keepers, strict=True)
             ]
+            if measure != "invariance":
+                for recorder in recorders:
+                    recorder.maps = TurnedBackMaps(options.transformations, dispersion, positions, by_class,
+                                                   options.class_count, seed)  # fmt: skip
             bar = stack.enter_context(progress_bar(title=progress, total=samples.here, unit=" images"))
             accumulators = single_pass(recorders, samples, options, device_of(some[0]), bar, lambda: stopping(samples))
         if accumulators:
@@ -249,7 +276,6 @@ def measure_variances(
                 _tell_assumed(recorder)
         offered = None if samples.here is None else samples.here - len(getattr(images, "unreadable", ()))
         setups = [Setup.of(recorder, classes, options, offered) for recorder in recorders[: len(accumulators)]]
-        single = isinstance(aggregation, str) and len(names) == 1
         if shard:
             parts = [PartialResult(*shard, samples.digest, digest, single) for digest in digests]
             if accumulators:
@@ -257,13 +283,22 @@ def measure_variances(
             return [*map(merge, parts)]
         if not accumulators:
             check_count(0)
-        measured = [*map(results, accumulators, setups)]
-        return [by_name[names[0]] if single else by_name for by_name in measured]
+        found = [*map(results, accumulators, setups)]
+        wanted = [by_name[names[0]] if single else by_name for by_name in found]
+        if measure == "invariance":
+            return wanted
+        turned = [
+            equivariance_result(recorder.maps, by_name, classes, epsilon_of(recorder.modules))
+            for recorder, by_name in zip(recorders, found, strict=True)
+        ]
+        if measure == "equivariance":
+            return turned
+        return [{"invariance": one, "equivariance": other} for one, other in zip(wanted, turned, strict=True)]
 
     def measure_all(*how: Any) -> dict[str, Measured]:
         with suppress(TooLargeTogetherError):
-            return dict(zip(models, measure([*models.values()], *how), strict=True))
-        return {name: measure([model], *how)[0] for name, model in models.items()}
+            return dict(zip(models, measured([*models.values()], *how), strict=True))
+        return {name: measured([model], *how)[0] for name, model in models.items()}
 
     if process_group is None:
         return measure_all(options, lambda samples: Stopping(samples.total), lambda part: part)
@@ -330,6 +365,18 @@ def _check(options: PassOptions, batch_size: int) -> None:
             raise InputError(f"unknown {what} {name!r}: choose one of {', '.join(known)}")
     if options.tolerance is not None:
         real_number("tolerance", options.tolerance, lambda number: 0 < number < float("inf"), "above 0")
+
+
+def _check_measure(measure: str, positions: int | None, options: PassOptions) -> None:
+    """Refuse an unknown measure, and transformations without the inverses that it needs."""
+    if not isinstance(measure, str) or measure not in MEASURES:
+        raise InputError(f"unknown measure {measure!r}: choose one of {', '.join(MEASURES)}")
+    if measure == "invariance":
+        return
+    if positions is not None and whole_number("positions", positions) < 1:
+        raise InputError(f"positions is {positions}: it must be at least 1, or None for all")
+    for transformation in options.transformations:
+        inverse_of(transformation)
 
 
 def _takes(function: object, *arguments: str) -> bool:

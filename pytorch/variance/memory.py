@@ -1,5 +1,7 @@
 """Refuse work that does not fit into memory, before the system kills the process without a message."""
 
+from collections.abc import Sequence
+
 import torch
 
 from pytorch.available_memory import GIB, available_memory
@@ -47,6 +49,7 @@ def check_memory(
     device: torch.device,
     available: float | None = None,
     copies: int = 1,
+    beside: Sequence[tuple[int, int]] = (),
 ) -> bool:
     """Compare the memory a measurement needs with the memory available on the device.
 
@@ -58,6 +61,7 @@ def check_memory(
         device: Device of the statistics.
         available: Bytes available; None: those of the device.
         copies: How many times the state is held.
+        beside: Number of positions of turned-back maps, and of classes for them, of each model; empty: none.
 
     Returns:
         Whether all models together need less than half of the available memory.
@@ -67,13 +71,20 @@ def check_memory(
     """
     available = available_memory(device) if available is None else available
     estimates = [memory_needed(number, transformations, classes, batch, device.type) for number in units]
+    for index, (number, kinds) in enumerate(beside):
+        more = memory_needed(number, transformations, kinds, batch, device.type)
+        estimates[index] = estimates[index][0] + more[0], estimates[index][1] + more[1]
     needed = [(copies * state, work) for state, work in estimates]
     state, work = max(needed, key=sum)
     if state + work > available:
+        what = f"{max(units):,} units"
+        if beside:
+            what += f" and {max(beside)[0]:,} positions of turned-back maps"
+        fewer = "read fewer positions" if beside else "aggregate the feature maps"
         raise InputError(
-            f"measuring {max(units):,} units in batches of {batch} needs {(state + work) / GIB:.1f} GiB "
+            f"measuring {what} in batches of {batch} needs {(state + work) / GIB:.1f} GiB "
             f"({work / GIB:.1f} GiB of it proportional to the batch size, {state / GIB:.1f} GiB to the {classes} "
-            f"classes), but only {available / GIB:.1f} GiB are available: use smaller batches, aggregate the feature "
-            "maps, or choose the classes that get statistics (class_statistics=, --classes)"
+            f"classes), but only {available / GIB:.1f} GiB are available: use smaller batches, {fewer}, "
+            "or choose the classes that get statistics (class_statistics=, --classes)"
         )
     return sum(map(sum, needed)) < available / 2

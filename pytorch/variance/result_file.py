@@ -20,19 +20,22 @@ LONGEST_REASON = 1000
 """Maximum number of letters in the reason why something was not measured."""
 
 
-def save_result(path: Path, result: "VarianceResult") -> None:
+def save_result(path: Path, result: "VarianceResult", form: Format = RESULT_FORMAT) -> None:
     """Write a result; see ``VarianceResult.save``."""
-    save(path, RESULT_FORMAT, check_result(result).to_dict(), safe_pickle.dumps)
+    save(path, form, check_result(result).to_dict(), safe_pickle.dumps)
 
 
-def load_result(path: Path, rebuild: Callable[[dict[str, Any]], "VarianceResult"]) -> "VarianceResult":
+def load_result(
+    path: Path, rebuild: Callable[[dict[str, Any]], "VarianceResult"], form: Format = RESULT_FORMAT
+) -> "VarianceResult":
     """Read a result; see ``VarianceResult.load``.
 
     Args:
         path: Path of the file.
-        rebuild: ``VarianceResult.from_dict``.
+        rebuild: ``from_dict`` of the class of the result.
+        form: Format of its files.
     """
-    return load(path, RESULT_FORMAT, "a result", safe_pickle.loads, lambda content: check_result(rebuild(content)))
+    return load(path, form, "a result", safe_pickle.loads, lambda content: check_result(rebuild(content)))
 
 
 def check_result(result: "VarianceResult") -> "VarianceResult":

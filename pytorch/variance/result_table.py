@@ -31,7 +31,7 @@ def summary(result: "VarianceResult") -> str:
     parts = [
         f"{result.samples} samples" if offered in (None, result.samples) else f"{result.samples} of {offered} samples",
         f"{len(result.transformations)} transformations",
-        f"aggregation {result.aggregation}",
+        result.units_title,
     ]
     usual = {"dispersion": "std", "precision": "fp32", "tolerance": None}
     parts += [f"{name} {getattr(result, name)}" for name, value in usual.items() if getattr(result, name) != value]

@@ -82,6 +82,7 @@ def _run(
 ) -> list[VarianceAccumulator]:
     accumulators: list[VarianceAccumulator] = []
     watchers: list[Stopping] = []
+    turned_back = [recorder.maps for recorder in recorders if recorder.maps is not None]
     generator = torch.Generator().manual_seed(options.seed)
     precisely = _precisely(options.precision, device)
     calls: list[Callable[[Tensor], Tensor]] = [CheckedRecorder(recorder, check=options.check) for recorder in recorders]
@@ -104,6 +105,8 @@ def _run(
                 inputs = transformed(seen, transformation, options.preprocess, check)
                 if inputs.is_floating_point():
                     sums.append(inputs.sum(dtype=max(inputs.dtype, torch.float32, key=lambda kind: kind.itemsize)))
+            for maps in turned_back:
+                maps.begin(step, inputs)
             rows = _rows(calls, inputs)
             with precisely():
                 if not accumulators:
@@ -114,6 +117,8 @@ def _run(
                     if step == 0:
                         accumulator.begin(batch.labels)
                     accumulator.add(row)
+                for maps in turned_back:
+                    maps.add(batch.labels)
         with precisely():
             check_finite(sums, images, options.transformations, options.preprocess)
             if check is not None:
@@ -121,6 +126,8 @@ def _run(
                 check = None
             for accumulator in accumulators:
                 accumulator.end()
+            for maps in turned_back:
+                maps.end()
             bar.update(len(images))
             if watchers:
                 pairs = zip(watchers, accumulators, strict=True)
@@ -172,7 +179,8 @@ def _accumulators(
     labels = sorted({*named, *(samples.labels or [])})
     known = len(labels) or len(batch.labels.unique())
     copies = 1 if options.memory is None else 2  # rank 0 holds its own sums, and those of all
-    fits = check_memory([row.shape[1] for row in rows], steps, known, size, device, options.memory, copies)
+    beside = [recorder.maps.settle(recorder.layers, known) for recorder in recorders if recorder.maps is not None]
+    fits = check_memory([row.shape[1] for row in rows], steps, known, size, device, options.memory, copies, beside)
     if not fits and len(recorders) > 1 and samples.total is not None:  # else, they can be gone through once
         raise TooLargeTogetherError
     return [

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import chain, count
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,13 @@ from pytorch.variance.recording.operations import Operations
 from pytorch.variance.recording.places import Place, Places, changed
 
 
+class MapReader(Protocol):
+    """Reads activations besides the recorder."""
+
+    def read(self, place: Place, activation: Tensor) -> None:
+        """Read the activation of a layer."""
+
+
 class ActivationRecorder:
     """Runs a network and returns the activations of all its layers, concatenated along the unit axis, (B, U).
 
@@ -47,6 +54,7 @@ class ActivationRecorder:
     Attributes:
         modules: Modules of the model, and unregistered modules that it calls, with their names.
         rounding: (U,) float64, the largest dispersion of each unit that rounding can cause; None: unknown.
+        maps: Reads each activation, too, from the second call on; None: nothing does.
 
     Args:
         model: Network to run, any module.
@@ -81,6 +89,7 @@ class ActivationRecorder:
         self._hooks: dict[str, Any] = {}
         self._unhooked: dict[str, str] = {}
         self.modules: dict[nn.Module, str] = {}
+        self.maps: MapReader | None = None
         self._running = False  # modules may be shared: hooks also see calls by other networks
         self.forget()
 
@@ -283,6 +292,8 @@ class ActivationRecorder:
             activation = plain(tensors[part])
             if activation.shape == place.shape:
                 self._reader.read(place, activation, module, inputs)
+                if self.maps is not None:
+                    self.maps.read(place, activation)
             elif self._odd is None:
                 raise changed(place.name)
             else:

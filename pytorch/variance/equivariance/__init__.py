@@ -1,0 +1,9 @@
+"""Same-equivariance: how much a feature map varies once it is turned back by the inverse transformation.
+
+In reading order: ``definition`` (in NumPy), ``turning`` (which positions are read, and where), ``maps`` (in the single
+pass), ``map_accumulator`` (from positions to sums), ``outcome`` and ``equivariance_result`` (what comes out).
+"""
+
+from pytorch.variance.equivariance.equivariance_result import EquivarianceResult
+
+__all__ = ["EquivarianceResult"]

@@ -1,0 +1,75 @@
+"""Sums of turned-back feature maps, whose units are channels."""
+
+import numpy as np
+import torch
+
+from pytorch.variance.equivariance.channel_block import ChannelBlock
+from pytorch.variance.statistics.accumulator import VarianceAccumulator
+from pytorch.variance.statistics.block import UnitBlock
+
+
+class MapAccumulator(VarianceAccumulator):
+    """A ``VarianceAccumulator`` of channels, each read at several positions; it knows how far each is from equivariant.
+
+    ``add`` takes the values of all layers side by side, those of a layer position by position.
+
+    Attributes:
+        squares: Squared deviations of each layer from its mean over the transformations, summed over transformations,
+            samples, positions and channels, (L,) float64.
+
+    Args:
+        transformations: Number of transformations, T.
+        channels: Number of channels of each layer.
+        positions: Number of positions of each layer.
+        options: Other arguments of ``VarianceAccumulator``.
+    """
+
+    def __init__(self, transformations: int, channels: list[int], positions: list[int], **options: object) -> None:
+        self._positions = positions
+        super().__init__(transformations, channels, **options)
+        self.squares = torch.zeros(len(channels), dtype=torch.float64, device=self._device)
+
+    def _blocks_of(self, dispersion: str, width: int, at_once: int) -> list[UnitBlock]:
+        return [
+            ChannelBlock(self._transformations, layer, positions, channels, dispersion, self._device)
+            for layer, (channels, positions) in enumerate(zip(self.layers, self._positions, strict=True))
+        ]
+
+    def end(self) -> None:
+        """Close the batch, as in ``VarianceAccumulator``."""
+        if self._steps == self._transformations:
+            self.squares += torch.stack([block.squares_over_transformations().sum() for block in self._blocks])
+        super().end()
+
+    def relative_errors(self) -> list[float]:
+        """Root mean square of the deviations from the mean over transformations, relative to that of the values."""
+        samples = self.counts.sum().item()
+        totals = []
+        for block in self._blocks:
+            means, m2 = block.over_all_samples()
+            totals.append((m2 + samples * means.square()).sum())
+        return (self.squares / torch.stack(totals)).sqrt().tolist()
+
+    def largest_means(self) -> np.ndarray:
+        """Largest absolute mean over samples in each layer, (L,); 0 where none is finite."""
+        means = [block.over_all_samples()[0].abs().nan_to_num(0, 0, 0).max() for block in self._blocks]
+        return torch.stack(means).cpu().numpy()
+
+    def by_position(self, rows: list[int]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """TV and SV at each position of each layer: of all samples, then of the classes in ``rows``, (1 + K, C, P)."""
+        counts, found = self._float_counts(), []
+        for block, positions in zip(self._blocks, self._positions, strict=True):
+            pair = (torch.cat([of_all, of_classes[rows]]) for of_all, of_classes in block.by_position(counts))
+            found.append(tuple(each.unflatten(1, (positions, -1)).transpose(1, 2).cpu().numpy() for each in pair))
+        return found
+
+    def merge(self, other: "MapAccumulator") -> None:
+        """Add all samples of ``other``, as in ``VarianceAccumulator``.
+
+        Raises:
+            ValueError: Layers, positions, transformations or dispersion differ.
+        """
+        if other._positions != self._positions:
+            raise ValueError("accumulators of different positions cannot be merged")
+        super().merge(other)
+        self.squares += other.squares

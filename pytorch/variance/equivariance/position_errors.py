@@ -1,0 +1,65 @@
+"""What the choice of positions adds to the standard errors of layer means."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pytorch.variance.equivariance.maps import MapLayer
+from pytorch.variance.standard_errors import LayerErrors
+
+Table = tuple[np.ndarray, np.ndarray]
+"""TV and SV of a layer at each position: of all samples, then of each of K classes, both (1 + K, C, P)."""
+
+
+def with_positions(errors: LayerErrors, layers: Sequence[MapLayer], tables: Sequence[Table]) -> LayerErrors:
+    """Return standard errors that include the choice of the positions.
+
+    Reading n of N positions adds (1 - n/N) s² / n to the square of an error (Cochran, Sampling Techniques, eq. 2.20).
+    For TV and SV, s² is the variance over positions of the mean over channels; for NV, that of the mean over channels
+    of (TV - NV SV) at a position, relative to the mean SV. Maps of one size share their positions.
+
+    Args:
+        errors: Errors over samples, of L layer means and, in the last column, of the global mean.
+        layers: The layers, L.
+        tables: Table of each layer, L.
+    """
+    found, together = [], {}
+    channels = sum(table[0].shape[1] for table in tables)
+    for layer, (tv, sv) in zip(layers, tables, strict=True):
+        influences = _influences(tv, sv)
+        found.append(_variance(influences, layer))
+        share = influences * tv.shape[1] / channels
+        before, _ = together.get(layer.size, (0.0, None))
+        together[layer.size] = before + share, layer
+    added = np.stack([*found, sum(_variance(*each) for each in together.values())], axis=2)  # (2 + K, 3, L + 1)
+    return LayerErrors(
+        all=np.sqrt(errors.all**2 + added[0]),
+        classes=np.sqrt(errors.classes**2 + added[1:-1]),
+        stratified=np.sqrt(errors.stratified**2 + added[-1, 2]),
+        bias_all=errors.bias_all,
+        bias_classes=errors.bias_classes,
+        bias_stratified=errors.bias_stratified,
+    )
+
+
+def _influences(tv: np.ndarray, sv: np.ndarray) -> np.ndarray:
+    """Influence of each position on the layer means of TV, SV and NV, (2 + K, 3, P); the last row is stratified."""
+    mean_tv, mean_sv = (values.mean(axis=2, keepdims=True) for values in (tv, sv))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        on_nv = (tv - mean_tv / mean_sv * sv) / mean_sv
+        defined = np.isfinite(mean_tv / mean_sv)
+    constant = (mean_tv == 0) & (mean_sv == 0)
+    on_nv = np.where(defined, on_nv, 0.0).sum(axis=1) / np.maximum((defined | constant).sum(axis=1), 1)
+    on_both = ((values - mean).mean(axis=1) for values, mean in ((tv, mean_tv), (sv, mean_sv)))
+    influences = np.stack([*on_both, on_nv], axis=1)
+    strata = ~np.isnan(sv).all(axis=(1, 2))
+    strata[0] = not strata[1:].any()
+    return np.concatenate([influences, influences[strata].mean(axis=0, keepdims=True)])
+
+
+def _variance(influences: np.ndarray, layer: MapLayer) -> np.ndarray:
+    """Variance of a mean over the positions that were read, from the influences (..., P)."""
+    left_out, count = 1 - layer.positions / layer.kept, layer.positions
+    if not left_out:
+        return np.zeros(influences.shape[:-1])
+    return left_out * influences.var(axis=-1, ddof=1) / count if count > 1 else np.full(influences.shape[:-1], np.nan)
