@@ -121,7 +121,7 @@ def test_the_examples_run(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     capsys.readouterr()
     network, definition = blocks("README.md", "python")
-    drawing, comparing, keeping, reading, saving, choosing, damaging, streaming, sharing = blocks(
+    drawing, comparing, keeping, reading, turning, saving, choosing, damaging, streaming, sharing = blocks(
         "docs/python.md", "python"
     )
     assert {page for page in PAGES if blocks(page, "python")} == {"README.md", "docs/python.md"}
@@ -140,6 +140,10 @@ def test_the_examples_run(capsys, tmp_path, monkeypatch):
     capsys.readouterr()
     exec(compile(reading, "docs/python.md", "exec"), names)
     assert str(names["result"]) in capsys.readouterr().out
+    exec(compile(turning, "docs/python.md", "exec"), names)
+    assert (tmp_path / "equivariance.png").exists()
+    assert names["turned"].without_positions == ["2", "4"]
+    capsys.readouterr()
     exec(compile(saving, "docs/python.md", "exec"), names)
     assert capsys.readouterr().out == f"{names['result'].global_mean('stratified')}\n"
     exec(compile(choosing, "docs/python.md", "exec"), names)
