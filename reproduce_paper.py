@@ -6,7 +6,7 @@
 Trains both models of every pair, and measures them under 16 rotations with the aggregations mean and max. Measures the
 same networks before training too. Then draws everything and writes the tables and the page, which begin with the claims
 of the paper and what the measurements say about them. Only missing steps are run, so the script can be stopped and
-started again. A failed step does not stop the others.
+started again. A failed step does not stop the others. --status says how far everything is, and does nothing.
 
 On a GPU this takes minutes per pair. On two CPU cores MNIST takes several hours, and CIFAR-10 needs a shorter schedule
 (--schedule 0.1), which the tables state.
@@ -19,7 +19,7 @@ import traceback
 
 from pytorch.datasets import DATASETS, dataset_name, load_dataset
 from pytorch.errors import InputError, one_line
-from pytorch.experiments.provenance import command_line
+from pytorch.experiments.provenance import command_line, machine
 from pytorch.names import PRECISIONS
 from pytorch.scripts.options import (
     Parser,
@@ -61,6 +61,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="fp32", help="number format of the measurement (default: fp32)"
     )
+    parser.add_argument("--status", action="store_true", help="only say how far everything is, and the time left")
     add_folders(parser)
     add_data_options(parser)
     return parser
@@ -72,9 +73,18 @@ if __name__ == "__main__":
 import experiment_rotation
 import experiment_variance
 import plot_variances_models
-from pytorch.experiments.reproduction import DRAW, MEASURE, TRAIN, Combination, Step
+from pytorch.experiments.reproduction import DRAW, MEASURE, TRAIN, Step, steps_of, time_left
+from pytorch.experiments.standing import Combination
+from pytorch.experiments.standing_table import standing_lines
+from pytorch.progress_bar import progress_bar
+from pytorch.report.album import Album
+from pytorch.report.findings import find_results
+from pytorch.report.gallery import Look, plan
 
 SCRIPTS = {TRAIN: experiment_rotation, MEASURE: experiment_variance, DRAW: plot_variances_models}
+
+LOOK, LOOK_OPTIONS = Look(sort=True), ["--sort"]
+"""How to draw, and the options of the script that say the same."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -84,24 +94,29 @@ def main(arguments: list[str] | None = None) -> int:
     names = [dataset_name(dataset) for dataset in options.datasets]
     if len(set(names)) < len(names) or len(set(options.models)) < len(options.models):
         parser.error(f"name each model and each data set once: {', '.join([*options.models, *names])}")
+    combinations = _combinations(options)
+    if options.status:
+        _print_status(options, combinations)
+        return 0
     for folder in (options.results_dir, options.plots_dir):
         check_writable(folder)
     begun = time.perf_counter()
-    steps = _steps(options)
-    done = {step.title: step.is_done() for step in steps}
-    for title, is_done in done.items():
-        print(f"{'done' if is_done else 'to do':<7}{title}")
+    steps = _steps(options, combinations)
+    for step in steps:
+        print(f"{'done' if step.is_done else 'to do':<7}{step.title}")
     failed, skipped = [], []
-    for number, step in enumerate(steps, 1):
-        title = f"step {number} of {len(steps)}: {step.title}"
-        if done[step.title]:
+    for index, step in enumerate(steps):
+        if step.is_done:
             continue
+        title = f"step {index + 1} of {len(steps)}: {step.title}"
         if step.needs in failed:
             print(f"\n== {title}: skipped, because its models were not trained as requested")
             skipped.append(step.title)
-        elif not _succeeds(step, title):
+            continue
+        print(f"\n== {title}{_position(_steps(options, combinations), index)}")
+        if not _succeeds(step):
             failed.append(step.title)
-    before = sum(done.values())
+    before = sum(step.is_done for step in steps)
     counts = {
         "done before": before,
         "done now": len(steps) - before - len(failed) - len(skipped),
@@ -113,9 +128,20 @@ def main(arguments: list[str] | None = None) -> int:
     return int(bool(failed))
 
 
-def _succeeds(step: Step, title: str) -> bool:
-    """Run a step and print its error, if any; return whether it succeeded."""
-    print(f"\n== {title}\n{command_line(f'{step.script}.py', step.arguments)}", flush=True)
+def _position(steps: list[Step], index: int) -> str:
+    """Say which combination a step belongs to, how many of its epochs are done, and the time left for all steps."""
+    step, combinations = steps[index], list(dict.fromkeys(step.combination for step in steps if step.combination))
+    if not step.combination:
+        return ""
+    parts = [f"combination {combinations.index(step.combination) + 1} of {len(combinations)}"]
+    if step.epochs:
+        parts.append("{} of {} epochs done".format(*step.epochs))
+    return f" ({', '.join(parts)}); time left for everything: {time_left(steps[index:])}"
+
+
+def _succeeds(step: Step) -> bool:
+    """Run a step and print its command and its error, if any; return whether it succeeded."""
+    print(command_line(f"{step.script}.py", step.arguments), flush=True)
     try:
         return not SCRIPTS[step.script].main(step.arguments)
     except BrokenPipeError:
@@ -132,20 +158,44 @@ def _succeeds(step: Step, title: str) -> bool:
         return False
 
 
-def _steps(options: argparse.Namespace) -> list[Step]:
-    """All steps, grouped by data set, then the drawing, which always runs."""
-    places = _places(options)
-    steps = [
-        step
+def _combinations(options: argparse.Namespace) -> list[Combination]:
+    """Everything that is asked for, grouped by data set."""
+    return [
+        Combination(
+            model, dataset, options.results_dir, fingerprint, options.seeds, options.schedule, options.samples,
+            options.test_samples, options.precision, machine(options.device),
+        )
         for dataset in options.datasets
         for fingerprint in [_fingerprint(dataset)]
         for model in options.models
-        for step in Combination(
-            model, dataset, options.results_dir, fingerprint, options.seeds, options.schedule, options.samples,
-            options.test_samples, options.precision, places,
-        ).steps()
     ]  # fmt: skip
-    return [*steps, Step(DRAW, f"draw into {options.plots_dir}", [*places, "--sort"], lambda: False)]
+
+
+def _steps(options: argparse.Namespace, combinations: list[Combination]) -> list[Step]:
+    """All steps as far as they are done now, then the drawing, which always runs."""
+    places = _places(options)
+    listed = [step for each in combinations for step in steps_of(each, each.standing(), places)]
+    return [*listed, Step(DRAW, f"draw into {options.plots_dir}", [*places, *LOOK_OPTIONS])]
+
+
+def _print_status(options: argparse.Namespace, combinations: list[Combination]) -> None:
+    """Print how far everything is."""
+    found = [(each, each.standing()) for each in progress_bar(combinations, title="reading", leave=False)]
+    results = find_results(options.results_dir)
+    planned = plan(results, LOOK)
+    due = {plot.name for plot in Album(options.plots_dir).due(planned, LOOK)}
+    drawn = {}
+    for each in combinations:
+        of = {"model": each.model, "dataset": dataset_name(each.dataset)}
+        names = {plot.name for plot in planned if plot.of.items() >= of.items()}
+        if names:
+            drawn[each.title] = f"{len(names - due)} of {len(names)}"
+    print("\n".join(standing_lines(found, drawn)))
+    for error in results.errors:
+        print(f"cannot be drawn: {one_line(error)}")
+    print(f"\nfigures of all results: {len(planned) - len(due)} of {len(planned)} in {options.plots_dir}")
+    print(f"time left: {time_left([step for each, standing in found for step in steps_of(each, standing)])}")
+    print("Times are those of epochs and measurements on this machine; evaluation and drawing come on top.")
 
 
 def _places(options: argparse.Namespace) -> list[str]:

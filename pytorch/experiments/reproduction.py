@@ -1,24 +1,14 @@
 """The steps to the tables of the paper, and which of them are done."""
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from pytorch.datasets import dataset_name
-from pytorch.datasets.dataset import subset_size
-from pytorch.errors import FileError, InputError
-from pytorch.experiments.protocol import Protocol
-from pytorch.experiments.recipes import Recipe, recipe_for
-from pytorch.experiments.storage import load_model, load_values, model_file, values_file
-from pytorch.experiments.trained_model import TrainedModel, weights_digest
-from pytorch.experiments.vocabulary import PAIR, RANDOM_WEIGHTS, ROTATED, UNROTATED, UNTRAINED
+from pytorch.experiments.standing import STEPS, Combination, Standing
+from pytorch.experiments.vocabulary import RANDOM_WEIGHTS
 from pytorch.report.published import AGGREGATIONS
 
 TRAIN, MEASURE, DRAW = "experiment_rotation", "experiment_variance", "plot_variances_models"
 """The scripts."""
-
-TRANSFORMATION, STEPS = "rotation", 16
 
 
 @dataclass(frozen=True)
@@ -29,145 +19,98 @@ class Step:
         script: Name of the script, without ``.py``.
         title: Description for people.
         arguments: Arguments of the script.
-        is_done: Function that returns whether the results exist, without loading the data set.
+        is_done: Whether the results exist.
         needs: Title of the step that must come first.
+        combination: Model and data set; empty: all of them.
+        epochs: Epochs done and asked for, of all models of the step; None: it is no training.
+        seconds_left: Seconds of the epochs or measurements left; None: unknown.
     """
 
     script: str
     title: str
     arguments: list[str]
-    is_done: Callable[[], bool]
+    is_done: bool = False
     needs: str | None = None
+    combination: str = ""
+    epochs: tuple[int, int] | None = None
+    seconds_left: float | None = 0.0
 
 
-@dataclass(frozen=True)
-class Combination:
-    """A model on a data set, with one training per seed.
+def steps_of(asked: Combination, standing: Standing, options: Sequence[str] = ()) -> list[Step]:
+    """List the steps of a model on a data set: train, measure, and measure the control.
 
-    Attributes:
-        model: Architecture, by name.
-        dataset: Name or folder of the data set, as for ``load_dataset``.
-        results_dir: Folder of the trained models and measurements.
-        fingerprint: Fingerprint of the data set; see ``pytorch.datasets.Source``.
-        seeds: Number of trainings, with seeds from 0.
-        schedule: Fraction of the recipe's epochs to train for, at least one epoch.
-        samples: Maximum number of samples of each split; None: all.
-        test_samples: Maximum number of test samples to evaluate and measure; None: ``samples``.
-        precision: Precision of the measurement.
+    Args:
+        asked: What is asked for.
+        standing: How far it is.
         options: Options of all scripts: folders and device.
     """
-
-    model: str
-    dataset: str
-    results_dir: Path
-    fingerprint: str = ""
-    seeds: int = 1
-    schedule: float = 1
-    samples: int | None = None
-    test_samples: int | None = None
-    precision: str = "fp32"
-    options: Sequence[str] = field(default_factory=list)
-
-    def steps(self) -> list[Step]:
-        """List the steps: train, measure, and measure the control."""
-        common = [self.model, self.dataset, *self.options]
-        if self.seeds > 1:
-            common += ["--seeds", str(self.seeds)]
-        measure = [*common, *_option("--samples", self.test_samples or self.samples)]
-        measure += ["--aggregation", ",".join(AGGREGATIONS), "--steps", str(STEPS), "--precision", self.precision]
-        what = f"{self.model} on {dataset_name(self.dataset)}"
-        samples = [*_option("--samples", self.samples), *_option("--test-samples", self.test_samples)]
-        train = [*common, *samples, *self._epoch_options()]
-        training = Step(TRAIN, f"train {what}", train, self._is_trained)
-        return [
-            training,
-            Step(MEASURE, f"measure {what}", measure, lambda: self._is_measured(None), training.title),
-            Step(
-                MEASURE,
-                f"measure {what} before its training",
-                [*measure, "--control", RANDOM_WEIGHTS],
-                lambda: self._is_measured(RANDOM_WEIGHTS),
-                training.title,
-            ),
-        ]
-
-    @property
-    def recipe(self) -> Recipe:
-        """The recipe with the epochs of the schedule."""
-        recipe = recipe_for(self.model, dataset_name(self.dataset))
-        unrotated, rotated = (max(1, round(self.schedule * each)) for each in (recipe.epochs, recipe.rotated_epochs))
-        return recipe.with_options(unrotated, rotated, None)
-
-    def _epoch_options(self) -> list[str]:
-        if self.schedule == 1:
-            return []
-        return ["--epochs", str(self.recipe.epochs), "--rotated-epochs", str(self.recipe.rotated_epochs)]
-
-    def _further_seeds(self) -> list[int | None]:
-        return [None, *range(1, self.seeds)]
-
-    def _models(self, further_seed: int | None) -> dict[str, TrainedModel]:
-        place = self.results_dir, self.model, dataset_name(self.dataset)
-        return {trained_on: load_model(model_file(*place, trained_on, further_seed)) for trained_on in PAIR}
-
-    def _is_trained(self) -> bool:
-        return all(self._is_as_asked(seed) for seed in self._further_seeds())
-
-    def _is_as_asked(self, further_seed: int | None) -> bool:
-        """Whether both models exist and were trained as asked, on this data set."""
-        asked = Protocol({"model": self.model, "fingerprint of the data": self.fingerprint, "seed": further_seed or 0})
-        with suppress(FileNotFoundError, FileError):
-            return all(
-                not model.protocol.differences(asked | self.recipe.settings(rotated=trained_on == ROTATED))
-                and (model.trained_on, _samples(model)) == (trained_on, self.samples)
-                and self._is_evaluated_enough(model)
-                for trained_on, model in self._models(further_seed).items()
-            )
-        return False
-
-    def _is_evaluated_enough(self, model: TrainedModel) -> bool:
-        """Whether at least the required number of test samples was evaluated."""
-        return model.test_limit is None or (self.test_samples is not None and self.test_samples <= model.test_limit)
-
-    def _is_measured(self, control: str | None) -> bool:
-        return all(
-            self._is_as_asked(seed) and self._is_measurement_as_asked(control, seed) for seed in self._further_seeds()
+    common = [asked.model, asked.dataset, *options]
+    if asked.seeds > 1:
+        common += ["--seeds", str(asked.seeds)]
+    measure = [*common, *_option("--samples", asked.test_samples or asked.samples)]
+    measure += ["--aggregation", ",".join(AGGREGATIONS), "--steps", str(STEPS), "--precision", asked.precision]
+    samples = [*_option("--samples", asked.samples), *_option("--test-samples", asked.test_samples)]
+    pairs, what = standing.pairs, asked.title
+    trainings = [training for pair in pairs for training in pair.trainings.values()]
+    train = Step(
+        TRAIN,
+        f"train {what}",
+        [*common, *samples, *_epoch_options(asked)],
+        all(pair.is_trained for pair in pairs),
+        combination=what,
+        epochs=(sum(training.done for training in trainings), sum(training.epochs for training in trainings)),
+        seconds_left=standing.training_left(pairs),
+    )
+    measurements = [
+        Step(
+            MEASURE,
+            f"measure {what}{' before its training' if control else ''}",
+            [*measure, *_option("--control", control)],
+            all(pair.measurements[control].complete for pair in pairs),
+            train.title,
+            what,
+            seconds_left=standing.measuring_left(control, pairs),
         )
-
-    def _is_measurement_as_asked(self, control: str | None, further_seed: int | None) -> bool:
-        """Whether measurements of the existing models and of their test samples exist, made as asked."""
-        place = self.results_dir, self.model, dataset_name(self.dataset), TRANSFORMATION
-        with suppress(FileNotFoundError, FileError, InputError):
-            models = self._models(further_seed)
-            if control is None:
-                weights = {name: weights_digest(model.weights) for name, model in models.items()}
-            else:
-                weights = {UNTRAINED: weights_digest(models[UNROTATED].network(trained=False).state_dict())}
-            asked = Protocol(
-                {
-                    "control": control,
-                    "samples": self._samples_to_measure(models[UNROTATED]),
-                    "steps": STEPS,
-                    "precision": self.precision,
-                    "tolerance": None,
-                    "weights": weights,
-                }
-            )
-            pairs = {name: load_values(values_file(*place, name, control, further_seed)) for name in AGGREGATIONS}
-            return not any(pair.protocol.differences(asked | {"aggregation": name}) for name, pair in pairs.items())
-        return False
-
-    def _samples_to_measure(self, model: TrainedModel) -> int:
-        """Return the number of test samples to measure."""
-        if self.test_samples is None or model.angle_curve is None:
-            return model.test_samples
-        return subset_size(model.angle_curve.counts, self.test_samples)
+        for control in (None, RANDOM_WEIGHTS)
+    ]
+    return [train, *measurements]
 
 
-def _option(name: str, value: int | None) -> list[str]:
+def time_left(steps: Iterable[Step]) -> str:
+    """Say how long steps will take, as far as it is known; evaluation and drawing do not count.
+
+    >>> known, unknown = (Step(TRAIN, "", [], combination=str(left), seconds_left=left) for left in (60.0, None))
+    >>> time_left([known]), time_left([known, unknown]), time_left([unknown])
+    ('about 1 min', 'at least 1 min, unknown for 1 of 2 combinations', 'unknown')
+    """
+    left = [step for step in steps if step.combination and not step.is_done]
+    if not left:
+        return "none"
+    unknown = {step.combination for step in left if step.seconds_left is None}
+    known = [step.seconds_left for step in left if step.seconds_left is not None]
+    if not unknown:
+        return f"about {duration(sum(known))}"
+    count = f"unknown for {len(unknown)} of {len({step.combination for step in left})} combinations"
+    return f"at least {duration(sum(known))}, {count}" if known else "unknown"
+
+
+def duration(seconds: float) -> str:
+    """Write a duration with one or two units.
+
+    >>> duration(0.4), duration(59.6), duration(3601), duration(7800)
+    ('0 s', '1 min', '1 h', '2 h 10 min')
+    """
+    if round(seconds) < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return " ".join([*([f"{hours} h"] if hours else []), *([f"{minutes} min"] if minutes else [])])
+
+
+def _epoch_options(asked: Combination) -> list[str]:
+    if asked.schedule == 1:
+        return []
+    return ["--epochs", str(asked.recipe.epochs), "--rotated-epochs", str(asked.recipe.rotated_epochs)]
+
+
+def _option(name: str, value: int | str | None) -> list[str]:
     return [] if value is None else [name, str(value)]
-
-
-def _samples(model: TrainedModel) -> int | None:
-    """Return the number of training samples if they are a selection; None: all samples."""
-    return None if model.samples_seed is None else model.samples

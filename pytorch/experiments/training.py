@@ -35,6 +35,18 @@ class Epoch:
     seconds: float
 
 
+def recorded_epochs(state: dict[str, Any]) -> list[Epoch]:
+    """Return the records of the epochs in the state of a training.
+
+    Raises:
+        TypeError, KeyError, ValueError: The state has none, or they are malformed.
+    """
+    history = [Epoch(**epoch) for epoch in state["history"]]
+    for epoch in history:
+        check_fields(epoch)
+    return history
+
+
 class Training:
     """The training of a model, which can stop after any epoch and continue later, on a CPU bit for bit.
 
@@ -170,9 +182,7 @@ class Training:
             TrainingError: The state does not fit; this object cannot be used any more.
         """
         try:
-            history = [Epoch(**epoch) for epoch in state["history"]]
-            for epoch in history:
-                check_fields(epoch)
+            history = recorded_epochs(state)
             if not 0 < len(history) <= self.epochs:
                 raise ValueError(f"it has {len(history)} epochs of {self.epochs}")
             self._check_schedule(state["schedule"], len(history))

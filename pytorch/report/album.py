@@ -55,8 +55,7 @@ class Album:
             The number of figures drawn, and one line for each that failed.
         """
         digest, wanted = _look_digest(look), {"png", *formats}
-        due = [plot for plot in plots if not self._is_current(plot, digest, wanted)]
-        errors = []
+        due, errors = self.due(plots, look, formats), []
         for plot in progress_bar(due, title="drawing", unit=" figures"):
             before = self._plots.get(plot.name)
             try:
@@ -73,6 +72,11 @@ class Album:
             self._write()
         self._describe(plots, command)
         return len(due) - len(errors), errors
+
+    def due(self, plots: Iterable[Plot], look: Look, formats: Iterable[str] = ()) -> list[Plot]:
+        """List the figures that ``draw`` would draw."""
+        digest, wanted = _look_digest(look), {"png", *formats}
+        return [plot for plot in plots if not self._is_current(plot, digest, wanted)]
 
     def _write_files(self, plot: Plot, formats: Iterable[str]) -> dict[str, str]:
         """Draw a figure into a file of each format; return their digests."""
