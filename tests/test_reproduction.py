@@ -1,10 +1,13 @@
 """Everything for the paper's tables by one command, small: what is missing is done, and what is there is not."""
 
+import re
 import shutil
+import signal
 from types import SimpleNamespace
 
 import pytest
 import torch
+from commands import begin, run
 from PIL import Image
 
 import experiment_rotation
@@ -12,7 +15,9 @@ import experiment_variance
 import plot_variances_models
 import reproduce_paper
 from pytorch.experiments.reproduction import DRAW, TRAIN
-from pytorch.experiments.storage import load_model, load_values
+from pytorch.experiments.storage import load_checkpoint, load_model, load_values
+from pytorch.experiments.training import Training
+from pytorch.experiments.vocabulary import PAIR
 
 SMALL = ("--models", "simple_conv", "--samples", "40", "--schedule", "0.1", "--seeds", "2")
 
@@ -226,3 +231,139 @@ def test_measuring_the_same_again_measures_only_what_is_missing(reproduce, tmp_p
         Exception, match=r"first run python experiment_rotation\.py simple_conv digits --seed 0 --seeds 2"
     ):
         experiment_variance.main([*measure, "--seeds", "2"])
+
+
+def rows(told):
+    """Cells of the matrix that ``--status`` prints, without its heads."""
+    _, *lines = told[told.index("seed  unrotated model") :].splitlines()
+    matrix = lines[: lines.index("")]
+    return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in matrix]
+
+
+def stop(*arguments, **options):
+    raise KeyboardInterrupt
+
+
+def files(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_the_status_of_nothing_leaves_nothing_behind(reproduce, tmp_path):
+    code, told, errors = reproduce("--datasets", "digits", "mnist", "--status")
+    assert (code, errors, files(tmp_path)) == (0, "", {})
+    nothing = ["0 of 1 epochs", "0 of 2 epochs", "-", "-"]
+    assert rows(told)[:2] == [["simple_conv on digits", "0", *nothing, "-", "unknown"], ["1", *nothing, "unknown"]]
+    assert len(rows(told)) == 4
+    assert "\nfigures of all results: 0 of 0 in plots\ntime left: unknown\n" in told
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_it_can_be_interrupted_and_says_where_it_stands(reproduce, tmp_path, monkeypatch):
+    """In the second epoch of the rotated model, then while measuring; figures of one kind are drawn."""
+    what = ("--datasets", "digits", "--seeds", "1")
+    results, original, begun = tmp_path / "results", Training.run_epoch, []
+
+    def interrupted(training, name):
+        begun.append(name)
+        if len(begun) == 3:
+            raise KeyboardInterrupt
+        return original(training, name)
+
+    monkeypatch.setattr(Training, "run_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(*what)
+    before = files(tmp_path)
+    told = reproduce(*what, "--status")[1]
+    _, state = load_checkpoint(results / "models" / "simple_conv_digits" / "rotated.checkpoint")
+    done = ["simple_conv on digits", "0", "1 of 1 epochs", "1 of 2 epochs"]
+    assert rows(told) == [[*done, "-", "-", "-", "unknown"]]
+    assert f"\ntime left: at least {state['history'][0]['seconds']:.0f} s, unknown for 1 of 1 combinations\n" in told
+    assert files(tmp_path) == before
+
+    measure = experiment_variance.measure_variances
+    monkeypatch.setattr(experiment_variance, "measure_variances", stop)
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(*what)
+    assert len(begun) == 4, "an epoch was trained again"
+    monkeypatch.setattr(experiment_variance, "measure_variances", measure)
+    code, told, _ = reproduce(*what)
+    assert (code, len(begun)) == (0, 4)
+    assert "== step 2 of 4: measure simple_conv on digits (combination 1 of 1); time left for everything: unkn" in told
+    assert "4 steps: 1 done before, 3 done now" in told
+
+    plot_variances_models.main(["--results-dir", "results", "--only", "layers", "--sort"])
+    told = reproduce(*what, "--status")[1]
+    cells = rows(told)[0]
+    assert cells[:6] == [*done[:3], "2 of 2 epochs", "mean, max", "mean, max"]
+    drawn, planned = map(int, re.fullmatch(r"(\d+) of (\d+)", cells[6]).groups())
+    assert drawn == 4  # layers of both aggregations, and of both before training
+    assert (cells[7], "\ntime left: none\n" in told) == ("0 s", True)
+    assert f"\nfigures of all results: 4 of {planned + 2} in plots\n" in told, "two show all networks"
+    plot_variances_models.main(["--results-dir", "results", "--only", "layers"])
+    assert rows(reproduce(*what, "--status")[1])[0][6] == f"0 of {planned}", "drawn unsorted"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_headlines_say_which_of_how_many_and_the_time_left(reproduce, tmp_path):
+    what = ("--datasets", "digits")
+    told = reproduce(*what)[1]
+    heads = [line for line in told.splitlines() if line.startswith("== ")]
+    unknown = "; time left for everything: unknown"
+    assert heads[0] == (
+        f"== step 1 of 4: train simple_conv on digits (combination 1 of 1, 0 of 6 epochs done){unknown}"
+    )
+    assert heads[3] == "== step 4 of 4: draw into plots"
+    seconds = load_values(tmp_path / "results" / "values" / "simple_conv_digits_rotation_mean.pickle").seconds
+    lost = tmp_path / "results" / "values" / "seed1" / "simple_conv_digits_rotation_max.pickle"
+    again = tmp_path / "results" / "models" / "simple_conv_digits" / "rotated.pt"
+    lost.unlink()
+    told = reproduce(*what)[1]
+    head = next(line for line in told.splitlines() if line.startswith("== "))
+    assert head.startswith("== step 2 of 4: measure simple_conv on digits (combination 1 of 1); time left for ev")
+    assert abs(float(re.search(r": about (\d+) s$", head)[1]) - seconds) <= max(1, seconds)
+    again.unlink()
+    told = reproduce(*what, "--datasets", "mnist", "digits", "--status")[1]
+    assert told.count("its models are not trained as asked") == 1
+    assert "simple_conv on digits, seed 0, mean, max, mean before training, max before training: its" in told
+    assert rows(told)[2][:6] == ["simple_conv on digits", "0", "1 of 1 epochs", "0 of 2 epochs", "- !", "- !"]
+    assert re.search(r"\ntime left: at least \d+ s, unknown for 1 of 2 combinations\n", told)
+
+
+@pytest.mark.slow
+def test_after_ctrl_c_and_kills_it_continues_and_trains_no_epoch_twice(tmp_path):
+    """Signals as a terminal, a batch system and a lack of memory send them."""
+    command = ("reproduce_paper.py", "--models", "simple_conv", "--datasets", "digits", "--samples", "40")
+    command += ("--schedule", "0.3")
+    trained, codes = [], []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        process = begin(tmp_path, *command)
+        for line in process.stdout:
+            if ": epoch " in line:
+                trained.append(line)
+                break
+        process.send_signal(number)
+        rest, errors = process.communicate()
+        trained += [line for line in rest.splitlines(keepends=True) if ": epoch " in line]
+        codes.append(process.returncode)
+        if number == signal.SIGINT:
+            assert errors.endswith("every file is complete; run the same command again to continue\n"), errors
+    assert codes == [130, -signal.SIGTERM, -signal.SIGKILL]
+    status = run(tmp_path, *command, "--status")
+    assert (status.returncode, status.stderr) == (0, "")
+    done = [int(cell.split()[0]) for cell in rows(status.stdout)[0][2:4]]
+    process, told = begin(tmp_path, *command), ""
+    for line in process.stdout:
+        told += line
+        if line.startswith("== step 4 of 4: draw "):
+            break
+    process.kill()
+    process.communicate()
+    trained += [line for line in told.splitlines(keepends=True) if ": epoch " in line]
+    models = [load_model(tmp_path / f"variance_results/models/simple_conv_digits/{name}.pt") for name in PAIR]
+    assert [model.epochs for model in models] == [2, 7]
+    assert f"{sum(done)} of 9 epochs done" in told
+    names = [line.partition(", loss")[0] for line in trained]
+    assert len(set(names)) == len(names)
+    assert rows(run(tmp_path, *command, "--status").stdout)[0][2:6] == [
+        "2 of 2 epochs", "7 of 7 epochs", "mean, max", "mean, max",
+    ]  # fmt: skip
