@@ -1,8 +1,10 @@
-"""Checks of what figures are given: measurements of pairs, and widths."""
+"""Checks of what figures are given: measurements of pairs, trained pairs, and widths."""
 
 from pytorch.checked_numbers import real_number
 from pytorch.errors import InputError
+from pytorch.experiments.trained_model import TrainedModel
 from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.vocabulary import PAIR
 from pytorch.names import WIDTHS
 from pytorch.variance import VarianceResult
 
@@ -30,3 +32,35 @@ def check_width(width: object) -> None:
     if width is not None:
         low, high = WIDTHS
         real_number("width", width, lambda inches: low <= inches <= high, f"of inches, {low} to {high}, or None")
+
+
+def check_trained_pair(pair: object) -> None:
+    """Check that a figure of a training has a trained pair to draw.
+
+    Raises:
+        InputError: It is something else, such as a measurement, or one of the two models is missing.
+    """
+    if not isinstance(pair, dict) or not all(isinstance(pair.get(name), TrainedModel) for name in PAIR):
+        raise InputError(f"a trained pair is a dictionary of the {' and the '.join(PAIR)} TrainedModel, as load_model "
+                         f"reads them, and not {_described(pair)}")  # fmt: skip
+
+
+def check_trained_pairs(pairs: object) -> None:
+    """Check that a figure of several trainings has trained pairs to draw.
+
+    Raises:
+        InputError: They are no sequence of pairs, or are not all of the same classes.
+    """
+    if not isinstance(pairs, list | tuple) or not pairs:
+        raise InputError(f"pairs must be a list of one or more trained pairs, and not {_described(pairs)}")
+    for pair in pairs:
+        check_trained_pair(pair)
+    first = pairs[0][PAIR[0]].classes
+    if any(trained.classes != first for pair in pairs for trained in pair.values()):
+        raise InputError("pairs must be trained on the same classes: draw each data set by itself")
+
+
+def _described(given: object) -> str:
+    if isinstance(given, dict):
+        return f"a dictionary of {', '.join(map(str, given)) or 'nothing'}"
+    return "empty" if given in ([], ()) else f"of type {type(given).__name__}"

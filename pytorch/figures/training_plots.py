@@ -5,13 +5,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from pytorch.errors import InputError
 from pytorch.experiments.trained_model import TrainedModel
 from pytorch.experiments.vocabulary import PAIR, UNROTATED
+from pytorch.figures.arguments import check_trained_pair, check_trained_pairs
 from pytorch.figures.style import MODEL_COLOURS, TITLE_SIZE, class_colour, class_label, class_legend, fit
 
 
 def training_figure(pair: dict[str, TrainedModel]) -> Figure:
-    """Draw loss and accuracy on the training samples, epoch by epoch, as measured during training."""
+    """Draw loss and accuracy on the training samples, epoch by epoch, as measured during training.
+
+    Raises:
+        InputError: ``pair`` is no trained pair.
+    """
+    check_trained_pair(pair)
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for trained_on, trained in pair.items():
@@ -38,7 +45,11 @@ def accuracy_figure(pairs: list[dict[str, TrainedModel]]) -> Figure:
 
     Args:
         pairs: Pairs of one model and data set. For several, the mean has whiskers of one standard deviation.
+
+    Raises:
+        InputError: They are no trained pairs, or not of the same classes.
     """
+    check_trained_pairs(pairs)
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     for index, trained_on in enumerate(PAIR):
@@ -61,7 +72,14 @@ def angle_figure(pairs: list[dict[str, TrainedModel]]) -> Figure:
 
     Args:
         pairs: Pairs of one model and data set. For several, the mean has a band of one standard deviation.
+
+    Raises:
+        InputError: They are no trained pairs, not of the same classes, or were not evaluated at the same angles.
     """
+    check_trained_pairs(pairs)
+    angles = [trained.angle_curve and trained.angle_curve.degrees for pair in pairs for trained in pair.values()]
+    if None in angles or any(each != angles[0] for each in angles):
+        raise InputError("the accuracy against the angle is not known of all models, or not at the same angles")
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     both, *by_class = figure.subplots(1, 3, sharey=True)
     for axes, trained_on in zip(by_class, PAIR, strict=True):
