@@ -200,10 +200,13 @@ def _report(found: Findings, figures: int, drawn: int, stale: list[Path]) -> Non
         what = one_line(f"{pair.model} on {pair.dataset}, {pair.transformation}, {pair.aggregation}")
         print(f"{what}: measured before its models were replaced; run experiment_variance.py to measure the new "
               "ones")  # fmt: skip
-    for pair in (measured.pair for measured in found.measured):
-        if pair.control is None and pair.any_result.classes and STRATIFIED not in pair.any_result.summary_groups:
-            what = one_line(f"{pair.model} on {pair.dataset}, {pair.transformation}, {pair.aggregation}")
-            print(f"{what}: nothing stratified or of single classes is drawn, because no class has two samples")
+    for pair in (measured.pair for measured in found.measured if measured.pair.control is None):
+        left_out = [name for name in pair.any_result.classes if name not in pair.drawn_groups]
+        why = f"no heatmap is drawn of classes of fewer than two samples: {', '.join(left_out)}"
+        if STRATIFIED not in pair.any_result.summary_groups:
+            why = "nothing stratified or of single classes is drawn, because no class has two samples"
+        if left_out:
+            print(one_line(f"{pair.model} on {pair.dataset}, {pair.transformation}, {pair.aggregation}: {why}"))
     for pair in uncounted(found):
         what = f"{pair.model} on {pair.dataset}, {pair.transformation}, {pair.aggregation}, seed {pair.training_seed}"
         print(f"{one_line(what)}: not counted in the claims, because its samples, steps, precision or training "

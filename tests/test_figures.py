@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+import re
 from dataclasses import replace
 from functools import partial
 
@@ -130,7 +131,7 @@ def test_results_of_ones_own_are_drawn_as_what_they_are():
     shuffled = layers_figure(own(replace(plain, shuffled=True)))
     assert "mine on digits (samples shuffled)" in shuffled.get_suptitle()
     for name, value in {"tolerance": 0.1, "shuffled": True, "samples": plain.samples + 1, "precision": "bf16"}.items():
-        with pytest.raises(ValueError, match=f"its two results differ in their {name}"):
+        with pytest.raises(InputError, match=f"^its two results differ in their {name}$"):
             own(plain, **{name: value})
     assert own(replace(plain, tolerance=0.1), samples=plain.samples + 1).control is None
 
@@ -201,10 +202,47 @@ def test_what_is_not_known_of_results_of_ones_own_is_told():
     with pytest.raises(ValueError, match="accuracy against the angle of the test data is not known"):
         accuracy_and_layers_figure(own)
     for wrong in ({"mean": result(), "both": {"mean": result()}}, result(), [result()]):
-        with pytest.raises(TypeError, match="results must be a dictionary of one or two results by name"):
+        with pytest.raises(InputError, match="results must be a dictionary of one or two results by name"):
             VariancePair.of_results(wrong, "mine", "digits")
-    with pytest.raises(ValueError, match="the names unrotated and rotated go together"):
+    with pytest.raises(InputError, match="the names unrotated and rotated go together"):
         VariancePair.of_results({"rotated": result(), "mine": result()}, "mine", "digits")
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ((3, "digits"), "its model: int is not an instance of str"),
+        (("a/b", "digits"), "'a/b' cannot be the name of a model, a data set or a transformation"),
+        (("mine", ""), "'' cannot be the name"),
+        (("mine", "digits", "../turn"), "'../turn' cannot be the name"),
+    ],
+)
+def test_names_that_cannot_be_part_of_a_file_name_are_refused_in_one_line(names, told):
+    with pytest.raises(InputError, match=f"^{re.escape(told)}.*$"):
+        VariancePair.of_results({"a": result()}, *names)
+
+
+def test_a_class_of_one_sample_has_no_heatmap(pair):
+    """Bees have one sample; with a tolerance, the second model may have seen another one."""
+
+    def heatmaps(measured):
+        planned = plan(Findings([Measured(measured, "digest")]), Look())
+        return [plot.name.partition("heatmap_")[2] for plot in planned if plot.kind == "heatmap"]
+
+    assert pair.any_result.classes == ["ant", "bee", "cow"]
+    expected = ["all", "stratified", "class0_ant", "class2_cow"]
+    assert heatmaps(pair) == expected
+    more = replace(pair.results["rotated"], class_counts=np.array([2, 2, 3]))
+    seen = replace(pair, results={**pair.results, "rotated": more})
+    assert heatmaps(seen) == ["all", "stratified", "class0_ant", "class1_bee", "class2_cow"]
+    alone = of_both(pair, class_counts=np.array([1, 1, 1]))
+    assert heatmaps(alone) == ["all"]
+
+
+def test_results_of_other_layers_are_refused_in_one_line():
+    other = result(layer_names=["conv", "other"])
+    with pytest.raises(InputError, match=r"^its two results differ in their layer names$"):
+        VariancePair.of_results({"a": result(), "b": other}, "mine", "digits")
 
 
 OF_A_PAIR = {
@@ -266,7 +304,7 @@ def test_one_result_is_drawn_by_itself(tmp_path):
 
 @pytest.mark.parametrize("count", [0, 3])
 def test_other_numbers_of_results_are_no_pair(count):
-    with pytest.raises(ValueError, match=f"{count} results: one or two are drawn"):
+    with pytest.raises(InputError, match=f"{count} results: one or two are drawn"):
         VariancePair.of_results({f"network {index}": result() for index in range(count)}, "mine", "digits")
 
 
@@ -532,6 +570,42 @@ def test_layer_plots_have_bands_and_controls_beside(pair):
     assert "before training" in texts(heatmap_figure(untrained, "all"))
     assert "rotated − unrotated" in texts(heatmap_figure(pair, "all", scales=pair_scales(pair)))
     assert "rotated − unrotated" not in texts(heatmap_figure(untrained, "all", scales=pair_scales(pair)))
+
+
+def test_what_is_no_trained_pair_is_refused_in_one_line(pair, trained):
+    both = dict.fromkeys(PAIR, trained)
+    form = (
+        "^a trained pair is a dictionary of the unrotated and the rotated TrainedModel, as load_model reads them, and "
+    )
+    for wrong, told in (
+        (result(), "not of type VarianceResult$"),
+        (pair, "not of type VariancePair$"),
+        ({name: result() for name in PAIR}, "not a dictionary of unrotated, rotated$"),
+        ({"rotated": trained}, "not a dictionary of rotated$"),
+        (None, "not of type NoneType$"),
+        ([], "not empty$"),
+    ):
+        with pytest.raises(InputError, match=form + told):
+            training_figure(wrong)
+        for draw in (accuracy_figure, angle_figure):
+            with pytest.raises(InputError, match=form + told):
+                draw([both, wrong])
+    for draw in (accuracy_figure, angle_figure):
+        for wrong, told in (
+            (both, "a dictionary of unrotated, rotated"),
+            (pair, "of type VariancePair"),
+            ([], "empty"),
+            (None, "of type NoneType"),
+        ):
+            with pytest.raises(InputError, match=f"^pairs must be a list of one or .*, and not {told}$"):
+                draw(wrong)
+        other = {**both, "rotated": replace(trained, classes=["a", "b"])}
+        with pytest.raises(InputError, match=r"^pairs must be trained on the same classes"):
+            draw([both, other])
+    for curve in (None, replace(trained.angle_curve, degrees=[0.0, 45.0])):
+        other = {**both, "rotated": replace(trained, angle_curve=curve)}
+        with pytest.raises(InputError, match=r"^the accuracy against the angle is not known of all models, or not at"):
+            angle_figure([both, other])
 
 
 def test_training_figures(trained, tmp_path):

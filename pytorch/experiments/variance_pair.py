@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
+from pytorch.errors import InputError, one_line
 from pytorch.experiments.evaluation import AngleCurve
 from pytorch.experiments.protocol import Protocol, Setting
 from pytorch.experiments.vocabulary import CONTROLS, PAIR, RANDOM_WEIGHTS, SHUFFLED, STATES, UNTRAINED, check_names
@@ -70,28 +73,30 @@ class VariancePair:
             transformation: Name of the transformations in figures; None: derived from their descriptions.
 
         Raises:
-            TypeError: A value is not a result, but, for example, a dictionary of results by aggregation.
-            ValueError: There are no or more than two results, they do not fit together, or a name cannot be part of a
-                file name.
+            InputError: A value is not a result, but, for example, a dictionary of results by aggregation. There are no
+                or more than two results, they do not fit together, or a name cannot be part of a file name.
         """
         if not isinstance(results, dict) or not all(isinstance(each, VarianceResult) for each in results.values()):
-            raise TypeError("results must be a dictionary of one or two results by name, each of a single aggregation")
+            raise InputError("results must be a dictionary of one or two results by name, each of a single aggregation")
         if not 1 <= len(results) <= len(PAIR):
-            raise ValueError(f"{len(results)} results: one or two are drawn, side by side")
+            raise InputError(f"{len(results)} results: one or two are drawn, side by side; compare() draws any number")
         if len(set(PAIR) - results.keys()) == 1 < len(results):
-            raise ValueError(f"the names {' and '.join(PAIR)} go together")
+            raise InputError(f"the names {' and '.join(PAIR)} go together")
         known = next((names for names in (PAIR, STATES) if results.keys() <= set(names)), ())
         own_names = {} if known else dict(zip(PAIR, results, strict=False))
         places = own_names or {name: name for name in known if name in results}
         results = {place: results[name] for place, name in places.items()}
         first = next(iter(results.values()))
-        _check_alike(results, ["precision", "shuffled", "tolerance", *([] if first.tolerance else ["samples"])])
-        transformation = transformation or transformation_kind(first.transformations)
-        return cls(
-            model, dataset, transformation, SHUFFLED if first.shuffled else None, results, accuracy={}, angle_curves={},
-            training={name: {} for name in results}, weights=dict.fromkeys(results, ""), source=dataset, seed=0,
-            command="", machine="", date="", seconds=0.0, versions={}, names=own_names,
-        )  # fmt: skip
+        try:
+            _check_alike(results, ["precision", "shuffled", "tolerance", *([] if first.tolerance else ["samples"])])
+            return cls(
+                model, dataset, transformation or transformation_kind(first.transformations),
+                SHUFFLED if first.shuffled else None, results, accuracy={}, angle_curves={},
+                training={name: {} for name in results}, weights=dict.fromkeys(results, ""), source=dataset, seed=0,
+                command="", machine="", date="", seconds=0.0, versions={}, names=own_names,
+            )  # fmt: skip
+        except ValueError as error:
+            raise InputError(one_line(error)) from error
 
     def __post_init__(self) -> None:
         """Refuse names that lead out of the folder of figures, and fields that do not fit, as a file may contain them.
@@ -143,6 +148,16 @@ class VariancePair:
     def any_result(self) -> VarianceResult:
         """One of the results, for the attributes that all share."""
         return next(iter(self.results.values()))
+
+    @property
+    def drawn_groups(self) -> list[str]:
+        """Groups with a heatmap of their own: over all classes and, unless it is a control, each class of two samples.
+
+        Of a single sample, NV has no value.
+        """
+        counts = np.max([result.class_counts for result in self.results.values()], axis=0)
+        classes = [name for name, count in zip(self.any_result.classes, counts, strict=True) if count > 1]
+        return [*self.any_result.summary_groups, *([] if self.control else classes)]
 
     @property
     def is_pair(self) -> bool:

@@ -171,7 +171,7 @@ def _of_measurement(
         return heatmap_figure(pair, group, scales=scales(), sort=look.sort, **options)
 
     by_class = pair.control is None and STRATIFIED in result.summary_groups
-    for group in [*result.summary_groups, *(result.classes if by_class else [])]:
+    for group in pair.drawn_groups:
         called = {ALL: "all samples", STRATIFIED: "stratified"}.get(group, f"class {group}")
         name = place(pair, "heatmap", group_label(group, result.classes))
         called = called + ", bars of units that vary" * look.varying
