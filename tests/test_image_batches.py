@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import heed_interruptions
 from PIL import Image
 from torch import nn
 
@@ -449,7 +450,7 @@ def interrupted(many):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, str(many._folder)], env=environment, start_new_session=True, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_interruptions,
     ) as process:  # fmt: skip
         for _ in range(3):
             assert process.stdout.readline() == "computing\n"

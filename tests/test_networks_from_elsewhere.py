@@ -6,6 +6,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
+from commands import assert_one_line, run
 from PIL import Image
 from torch import nn
 
@@ -21,7 +22,6 @@ from pytorch.models.weights_file import load_weights
 from pytorch.torchvision_import import import_torchvision
 from pytorch.transformations import rotations
 from pytorch.variance import measure_variance
-from tests.commands import assert_one_line, run
 
 FILE = """
 from torch import nn

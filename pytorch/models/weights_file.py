@@ -64,7 +64,7 @@ def _read(file: Path) -> Any:
     except InputError:
         raise
     except Exception as error:  # readers raise anything for damaged files
-        if "Unsupported" in str(error):
+        if "Unsupported global" in str(error):
             raise InputError(
                 f"{file} contains more than weights, and loading it could execute code: save the state dict alone, "
                 "as torch.save(network.state_dict(), file)"
