@@ -9,7 +9,7 @@ ifndef OMP_WAIT_POLICY
 export GOMP_SPINCOUNT ?= 10000
 endif
 
-.PHONY: install demo paper test test-all faults bench lint clean
+.PHONY: install demo paper test test-all faults bench bench-zoo lint clean
 
 install: $(READY)
 
@@ -62,10 +62,13 @@ faults: install
 bench: install
 	PYTHONPATH=. $(RUN) benchmarks/measure_speed.py --bf16
 	PYTHONPATH=. $(RUN) benchmarks/measure_speed.py --batch-sizes 256 --samples 512
-	PYTHONPATH=. $(RUN) benchmarks/measure_parts.py
 	PYTHONPATH=. $(RUN) benchmarks/peak_memory.py
 	PYTHONPATH=. $(RUN) benchmarks/compare_tmeasures.py
 	PYTHONPATH=. $(RUN) benchmarks/train_speed.py
+
+# The same for networks of torchvision, part by part: hours on two cores; ZOO="--samples 16 --steps 4" takes less.
+bench-zoo: install
+	PYTHONPATH=. $(RUN) benchmarks/measure_zoo.py $(ZOO)
 
 lint: install
 	$(RUN) -m ruff check .

@@ -1,4 +1,4 @@
-"""The workload of the benchmarks: the project's networks, embedded images, rotations, and bare forward passes."""
+"""The workload of the benchmarks: networks, images, rotations, and bare forward passes."""
 
 import statistics
 import time
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from pytorch.datasets import load_dataset
 from pytorch.datasets.normalization import Normalization
-from pytorch.models import build_model
+from pytorch.models import MODELS, build_model
+from pytorch.torchvision_import import import_torchvision
 from pytorch.transformations import rotations
 from pytorch.variance import measure_variance
 from pytorch.variance.precision import autocast
@@ -25,9 +26,10 @@ class Workload:
 
     Attributes:
         model: In evaluation mode and ``channels_last``.
-        images: Digits, repeated as needed; (N, 1, 32, 32) uint8, or float64 for a float64 network.
+        images: Digits, repeated as needed, (N, 1, 32, 32); for a network of torchvision, random colours. uint8, or
+            float64 for a float64 network.
         labels: (N,).
-        normalization: Constants of the digits.
+        normalization: Constants of the images.
         transformations: Rotations.
         batch_size: Samples per forward pass.
     """
@@ -48,21 +50,31 @@ class Workload:
         steps: int = 16,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
+        size: int = 224,
     ) -> "Workload":
-        """Build the workload; equal arguments give equal workloads."""
-        torch.manual_seed(0)
-        dataset = load_dataset("digits", data_dir=None)
-        chosen = torch.arange(samples) % len(dataset.train)
-        model = build_model(name, 1, CLASSES).eval().to(device, dtype, memory_format=torch.channels_last)
-        images, labels = dataset.train.images[chosen].to(device), dataset.train.labels[chosen]
-        images = images.double() if dtype == torch.float64 else images
-        return cls(model, images, labels, dataset.normalization, rotations(steps), batch_size)
+        """Build the workload of a network of the project or, for images of ``size``, of torchvision.
 
-    def inputs(self) -> list[Tensor]:
-        """Every batch under every transformation, ready for the network."""
+        Equal arguments give equal workloads.
+        """
+        torch.manual_seed(0)
+        if name in MODELS:
+            dataset = load_dataset("digits", data_dir=None)
+            chosen = torch.arange(samples) % len(dataset.train)
+            images, labels = dataset.train.images[chosen], dataset.train.labels[chosen]
+            model, normalization = build_model(name, 1, CLASSES), dataset.normalization
+        else:
+            model = getattr(import_torchvision().models, name)()
+            images = torch.randint(0, 256, (samples, 3, size, size), dtype=torch.uint8)
+            labels, normalization = torch.arange(samples) % CLASSES, Normalization.of(images)
+        model = model.eval().to(device, dtype, memory_format=torch.channels_last)
+        images = images.to(device, torch.float64 if dtype == torch.float64 else torch.uint8)
+        return cls(model, images, labels, normalization, rotations(steps), batch_size)
+
+    def inputs(self, batches: int | None = None) -> list[Tensor]:
+        """Every batch, or the first few, under every transformation, ready for the network."""
         return [
             self.normalization(transformation(batch)).contiguous(memory_format=torch.channels_last)
-            for batch in self.images.split(self.batch_size)
+            for batch in self.images.split(self.batch_size)[:batches]
             for transformation in self.transformations
         ]
 
@@ -80,17 +92,22 @@ class Workload:
         )  # fmt: skip
 
 
-def rounds(works: dict[str, Callable[[], object]], count: int, device: str = "cpu") -> dict[str, list[float]]:
+def rounds(
+    works: dict[str, Callable[[], object]],
+    count: int,
+    device: str = "cpu",
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
     """Run the works in turn, once to warm up and then ``count`` times; return the seconds of each, by round."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(count + 1):
         for name, work in works.items():
-            start = time.perf_counter()
+            start = clock()
             work()
             if device.startswith("cuda"):
                 torch.cuda.synchronize(device)
             if turn:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return seconds
 
 
