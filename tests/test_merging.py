@@ -53,6 +53,25 @@ def test_merged_shards_equal_the_whole(cut):
     assert_same(merged, accumulate(0, 20))
 
 
+@pytest.mark.parametrize("scale", [1e-25, 1, 1e25])
+@pytest.mark.parametrize("offset", [0, 1e4])
+def test_float32_activations_have_float64_sums(scale, offset):
+    """The squares of small and of large activations exceed the range of float32. Most activations are equal."""
+    table = torch.randn(64, 4, 200, generator=torch.Generator().manual_seed(0)).sub_(1.3).relu_()
+    table = (table + offset) * scale
+    accumulator = VarianceAccumulator(4, [200])
+    for batch, labels in zip(table.split(32), (torch.arange(64) % 2).split(32), strict=True):
+        accumulator.begin(labels)
+        for activations in batch.unbind(dim=1):
+            accumulator.add(activations)
+        accumulator.end()
+    values = table.double().numpy()
+    for group, members in (("all", slice(None)), (0, slice(0, None, 2)), (1, slice(1, None, 2))):
+        for found, axis in ((accumulator.transformation_variance(), 1), (accumulator.sample_variance(), 0)):
+            part = found[0] if group == "all" else found[1][group]
+            np.testing.assert_allclose(part, values[members].std(axis=axis, ddof=1).mean(axis=0), rtol=1e-6)
+
+
 @pytest.mark.parametrize("at_once", [1, 2, 3, 1000])
 @pytest.mark.parametrize("width", [1, 2, 4, 5, 100])
 def test_units_and_transformations_may_be_taken_together_as_one_likes(monkeypatch, width, at_once):
