@@ -4,9 +4,10 @@
     make bench-zoo
     PYTHONPATH=. python benchmarks/measure_zoo.py --networks mobilenet_v3_small@32 vgg16 --aggregations mean none
 
-Networks are those of the project, on digits of 32 x 32, and those of torchvision, on random images of 224 x 224 or of
-the size after ``@``. Their weights are fresh. The floor is that of ``measure_speed.py``. It and the measure run in
-turn; a ratio is the median over rounds, with the lowest and the highest. Parts are medians, in % of the floor:
+A name of the project is its network, on digits of 32 x 32. Another name, or one with a size after ``@``, is that of
+torchvision, on random images of 224 x 224 or of that size. Weights are fresh. The floor is that of
+``measure_speed.py``. It and the measure run in turn; a ratio is the median over rounds, with the lowest and the
+highest. Parts are medians, in % of the floor:
 
 - transforming: the transformations, the normalisation, and the copy in the memory format of the network;
 - reading: what the network takes longer with its hooks;
@@ -43,7 +44,7 @@ from pytorch.variance.statistics.accumulator import VarianceAccumulator
 from pytorch.variance.transforming import TransformationCheck
 
 NETWORKS = [
-    "mobilenet_v3_small@32", "mobilenet_v3_small", "efficientnet_b0", "resnet50", "densenet121", "convnext_tiny",
+    "mobilenet_v3_small@32", "mobilenet_v3_small", "efficientnet_b0", "resnet50@224", "densenet121", "convnext_tiny",
     "swin_t", "vit_b_16",
 ]  # fmt: skip
 PARTS = {
@@ -88,7 +89,7 @@ def row(options: argparse.Namespace) -> list[str]:
     keep_freed_memory()
     clock = time.process_time if options.cpu_time else time.perf_counter
     name, _, size = options.networks[0].partition("@")
-    work = Workload.build(name, options.samples, options.batch_size, options.steps, size=int(size or 224))
+    work = Workload.build(name, options.samples, options.batch_size, options.steps, size=int(size) if size else None)
     # One batch under every transformation serves for all: time does not depend on values.
     inputs = work.inputs(batches=1) * -(-options.samples // options.batch_size)
     work = replace(work, labels=None) if options.unlabelled else work

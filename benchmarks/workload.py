@@ -50,21 +50,21 @@ class Workload:
         steps: int = 16,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
-        size: int = 224,
+        size: int | None = None,
     ) -> "Workload":
-        """Build the workload of a network of the project or, for images of ``size``, of torchvision.
+        """Build the workload of a network of the project or, with a ``size`` of images or another name, of torchvision.
 
         Equal arguments give equal workloads.
         """
         torch.manual_seed(0)
-        if name in MODELS:
+        if name in MODELS and size is None:
             dataset = load_dataset("digits", data_dir=None)
             chosen = torch.arange(samples) % len(dataset.train)
             images, labels = dataset.train.images[chosen], dataset.train.labels[chosen]
             model, normalization = build_model(name, 1, CLASSES), dataset.normalization
         else:
             model = getattr(import_torchvision().models, name)()
-            images = torch.randint(0, 256, (samples, 3, size, size), dtype=torch.uint8)
+            images = torch.randint(0, 256, (samples, 3, size or 224, size or 224), dtype=torch.uint8)
             labels, normalization = torch.arange(samples) % CLASSES, Normalization.of(images)
         model = model.eval().to(device, dtype, memory_format=torch.channels_last)
         images = images.to(device, torch.float64 if dtype == torch.float64 else torch.uint8)
