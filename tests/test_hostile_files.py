@@ -112,15 +112,15 @@ HOSTILE = {
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_pickles_are_refused(tmp_path, monkeypatch, content):
     monkeypatch.setattr(copyreg, "_inverted_registry", {1: ("os", "system")})
-    refused(tmp_path / "file", content, r"cannot be read as a measurement \(.+\); remove it or make it again")
+    refused(tmp_path / "file", content, r"cannot be read as a measurement \(.+\); make it again, or give another file")
     (tmp_path / "file").write_bytes(b"variance-experiments values" + content)
     with pytest.raises(FileError):
         load_values(tmp_path / "file")
     write_sealed(tmp_path / "file", RESULT_FORMAT, content)
-    with pytest.raises(FileError, match=r"cannot be read as a result \(.+\); remove it or make it again"):
+    with pytest.raises(FileError, match=r"cannot be read as a result \(.+\); make it again, or give another file"):
         VarianceResult.load(tmp_path / "file")
     write_sealed(tmp_path / "file", MODEL_FORMAT, with_pickle(content))
-    with pytest.raises(FileError, match=r"cannot be read as a trained model \(.+\); remove it or make it again"):
+    with pytest.raises(FileError, match=r"cannot be read as a trained model \(.+\); make it again, or give"):
         load_model(tmp_path / "file")
 
 
@@ -243,7 +243,7 @@ def test_a_network_is_not_built_before_its_weights_are_seen_to_fit(trained):
 def test_what_a_file_says_is_told_in_one_line(tmp_path):
     name = b"evil\x1b[2J\n" + b"x" * 200
     write_sealed(tmp_path / "file", VALUES_FORMAT, b"\x80\x04\x8c\x02os\x8c" + bytes([len(name)]) + name + b"\x93.")
-    with pytest.raises(FileError, match=r"evil\\x1b\[2J\\nxxx.* \.\.\.\); remove it"):
+    with pytest.raises(FileError, match=r"evil\\x1b\[2J\\nxxx.* \.\.\.\); make it again"):
         load_values(tmp_path / "file")
 
 
@@ -321,7 +321,7 @@ def test_hostile_archives_are_refused(tmp_path, content):
     if os.access("/proc/self/clear_refs", os.W_OK):
         peak()
         before = peak()
-    with pytest.raises(FileError, match=r"cannot be read as a trained model \(.+\); remove it or make it again"):
+    with pytest.raises(FileError, match=r"cannot be read as a trained model \(.+\); make it again, or give"):
         load_model(path)
     if os.access("/proc/self/clear_refs", os.W_OK):
         assert peak() - before < 64 + 6 * len(content) / 2**20

@@ -43,6 +43,12 @@ def loaded():
         nn.init.constant_(values, 0.1)
     return network
 
+def head():
+    network = build()
+    nn.init.constant_(network[0].weight, 0.1)
+    network[0].weight.data[0] = 0.2
+    return network
+
 def no_network():
     return 3
 
@@ -142,9 +148,10 @@ def test_the_same_command_again_measures_nothing_and_other_weights_are_not_lost(
     assert len(list((tmp_path / "results/values").glob("*.pickle"))) == 2
 
 
-def test_a_function_that_loads_its_weights_is_measured_as_it_is(tmp_path, nets, capsys):
-    measure(tmp_path, f"{nets}:loaded", "digits", "--samples", "20")
-    assert list(measured(tmp_path / "results", "nets-loaded_digits").results) == ["trained"]
+@pytest.mark.parametrize("function", ["loaded", "head"])
+def test_a_function_that_loads_weights_is_measured_as_it_is(tmp_path, nets, capsys, function):
+    measure(tmp_path, f"{nets}:{function}", "digits", "--samples", "20")
+    assert list(measured(tmp_path / "results", f"nets-{function}_digits").results) == ["trained"]
     assert "without a control" in capsys.readouterr().err
 
 
@@ -185,6 +192,7 @@ def test_everything_is_drawn_without_a_trained_pair(tmp_path, nets, photographs)
     ("arguments", "code", "parts"),
     [
         (["torchvision:resnet5", "digits"], 1, ["no network 'resnet5'", "did you mean resnet50"]),
+        (["resnet9", "digits"], 2, ["unknown model 'resnet9'", "torchvision:resnet50"]),
         (["foo:bar", "digits"], 2, ["unknown network 'foo:bar'", "path/to/file.py:function"]),
         (["missing.py:build", "digits"], 1, ["missing.py is not a file"]),
         (["nets.py:nothing", "digits"], 1, ["no function 'nothing'"]),

@@ -68,7 +68,7 @@ def test_every_length_of_a_file_that_was_cut_off_is_noticed(tmp_path, pair):
 def test_a_foreign_file_is_named(tmp_path, content, reason):
     path = tmp_path / "file.pickle"
     path.write_bytes(content)
-    with pytest.raises(FileError, match=rf"file\.pickle cannot be read as a measurement \({reason}.*\); remove it"):
+    with pytest.raises(FileError, match=rf"file\.pickle cannot be read as a measurement \({reason}.*\); make it again"):
         load_values(path)
 
 
@@ -89,7 +89,7 @@ def test_files_of_another_kind_are_told_apart(tmp_path, pair, trained):
             load(path)
 
 
-@pytest.mark.parametrize(("version", "advice"), [(4, "remove it or make it again"), (6, "update the program")])
+@pytest.mark.parametrize(("version", "advice"), [(4, "make it again, or give another file"), (6, "update the program")])
 def test_another_version_is_refused_with_what_to_do(tmp_path, pair, version, advice):
     path = tmp_path / "file"
     save_values(path, pair)

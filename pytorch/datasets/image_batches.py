@@ -133,7 +133,7 @@ class ImageBatches:
     @cached_property
     def fingerprint(self) -> str:
         """Distinguishes folders by the names and contents of all their images, whichever are chosen."""
-        return fingerprint_of(self._folder, list(map(Path, self._files)))
+        return fingerprint_of(self._folder, list(map(Path, self._files)), strict=False)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Decode the batches.

@@ -109,23 +109,37 @@ def tell_hidden(folder: Path, hidden: int) -> None:
         print(f"{folder}: hidden files and folders skipped (named .* or __MACOSX): {hidden}", file=sys.stderr)
 
 
-def fingerprint_of(folder: Path, files: list[Path]) -> str:
+def fingerprint_of(folder: Path, files: list[Path], *, strict: bool = True) -> str:
     """Digest of the names and contents of the files of a folder, independent of its path.
+
+    Args:
+        folder: Folder of the files.
+        files: Files.
+        strict: Whether a file that cannot be read is an error; otherwise its name alone counts.
 
     Raises:
         InputError: A file is gone, or cannot be read.
     """
     digest = hashlib.sha256()
     for path in progress_bar(files, title="checking images", unit=" files"):
-        if not path.is_file():  # reading a pipe would block
-            raise InputError(f"{path} is not a file")
         try:
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise InputError(f"{path} cannot be read ({error.strerror}); repair it, or remove it") from error
+            content = _content_digest(path)
+        except InputError:
+            if strict:
+                raise
+            content = ""
         digest.update(f"{path.relative_to(folder)} {content}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]
+
+
+def _content_digest(path: Path) -> str:
+    if not path.is_file():  # reading a pipe would block
+        raise InputError(f"{path} is not a file")
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); repair it, or remove it") from error
 
 
 def open_image(file: Path, at_least: int | None = None) -> Image.Image:

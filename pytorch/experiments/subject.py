@@ -155,9 +155,10 @@ def _states(
     networks, origins = {UNTRAINED: network}, {UNTRAINED: f"random, seed {seed}"}
     if not can_be_pretrained(name):  # a function in a file may load weights; then the seed does not matter
         other, _ = build_network(name, seed + 1)
-        if weights_digest(other.state_dict()) == weights_digest(network.state_dict()):
+        if _shares_weights(network, other):
             networks, origins = {TRAINED: network}, {TRAINED: "as the function returns them"}
-            notes.append(f"{name} does not draw its weights at random: it is measured as it is, without a control")
+            notes.append(f"{name} loads weights, or does not draw them at random: it is measured as it is, without a "
+                         "control; --weights gives one")  # fmt: skip
     if pretrained:
         networks[TRAINED], said = build_network(name, seed, pretrained=True)
         origins[TRAINED] = "pretrained"
@@ -167,11 +168,19 @@ def _states(
         networks[TRAINED], origins[TRAINED] = trained, f"file {weights.name}"
     elif TRAINED not in networks:
         how = "--weights or --pretrained" if can_be_pretrained(name) else "--weights"
-        notes.append(f"{name} is measured with random weights alone: give {how} for trained ones")
+        notes.append(f"{name} is measured with random weights alone, since they depend on the seed: give {how} for "
+                     "trained ones")  # fmt: skip
     for each in networks.values():
         if all(values.ndim <= 4 for values in each.parameters()):  # others have no such format
             each.to(memory_format=torch.channels_last)
     return networks, origins, said
+
+
+def _shares_weights(network: nn.Module, other: nn.Module) -> bool:
+    """Whether two networks of different seeds have a parameter in common, apart from constant ones such as zeros."""
+    pairs = [*zip(network.parameters(), other.parameters(), strict=True)]
+    varied = [(one, two) for one, two in pairs if one.numel() > 1 and (one != one.flatten()[0]).any()]
+    return not varied or any(torch.equal(one, two) for one, two in varied)
 
 
 def _input(
@@ -192,6 +201,7 @@ def _input(
     if mean is None or std is None:
         notes.append(f"{name} does not say how its input is normalised: it gets pixels / 255; see --mean and --std")
         mean, std = (0.0,), (1.0,)
+    notes.append(f"input: {size} × {size} pixels / 255, mean {_text(mean)}, std {_text(std)}")
     return size, Normalization(mean, std)
 
 

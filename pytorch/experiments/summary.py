@@ -53,6 +53,8 @@ def print_summary(pair: VariancePair) -> None:
         means = (f"{found.global_mean(group):.4f} ± {found.global_error(group):.4f}" for group in shown)
         print(f"  {name + ' model':<57}{'   '.join(f'{mean:>17}' for mean in means)}")
     print(f"  {samples_used(pair)}, {len(result.transformations)} transformations; ± one standard error")
+    if any(np.isnan(found.global_error(group)) for found in pair.results.values() for group in shown):
+        print("  a standard error that is nan is unknown: there are too few samples, in a class or in a process")
     print("  of the units, 0/0 count as 1, and those that are not finite are left out of the means:")
     for name, found in pair.results.items():
         for group in shown:

@@ -52,4 +52,4 @@ def load(
         raise FileError(f"{path} cannot be read as {what}: {error}") from error
     except Exception as error:  # a damaged or hostile file can raise any
         reason = one_line(error, longest=200) or type(error).__name__
-        raise FileError(f"{path} cannot be read as {what} ({reason}); remove it or make it again") from error
+        raise FileError(f"{path} cannot be read as {what} ({reason}); make it again, or give another file") from error

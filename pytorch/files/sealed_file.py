@@ -79,7 +79,7 @@ def read_sealed(path: Path, form: Format) -> bytes:
     if name != form.name:
         raise ValueError(f"it is a file of another kind, {name}")
     if version != form.version:
-        advice = "update the program" if version > form.version else "remove it or make it again"
+        advice = "update the program" if version > form.version else "make it again, or give another file"
         raise UnknownVersionError(
             f"it has version {version} of its format, and this program reads {form.version}: {advice}"
         )

@@ -43,6 +43,12 @@ LONG = 40
 
 NOT_MEASURED = "not measured"
 
+PAIRS = (
+    "Models come in pairs: one trained on upright samples, one on rotated samples. Other networks are shown beside "
+    "themselves with random weights."
+)
+"""What the scripts measure; pages of the user's own results show other networks."""
+
 COUNTED = {
     False: "count as 1 by definition",
     True: "have an NV of 1 by definition; means on this page leave them out, and those of rounding alone (--varying)",
@@ -94,6 +100,7 @@ def write_page(
         script="\n".join(_part(name) for name in SCRIPTS),
         data=_script_json(data),
         counted=COUNTED[varying],
+        shown="" if folder else PAIRS,
         extremes=of_units("Most and least invariant layers", varying),
         tables="\n".join(_table(table, is_open=table is tables[0]) for table in tables) or "<p>There are none.</p>",
         command=html.escape(command),

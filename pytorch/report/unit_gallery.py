@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 
 from pytorch.datasets import load_dataset
-from pytorch.errors import FileError
+from pytorch.errors import FileError, InputError
 from pytorch.experiments.storage import load_model
 from pytorch.experiments.trained_model import check_pair
 from pytorch.experiments.unit_examples import extreme_units, find_layer, unit_examples
@@ -44,6 +44,8 @@ def plan_units(
         each for each in found.measured
         if each.pair.is_pair and each.pair.control is None and each.pair.aggregation != "none"
     ]  # fmt: skip
+    if not pairs:
+        raise InputError("--units needs the measurement of a trained pair with aggregation, and there is none")
     known = list(dict.fromkeys(layer for each in pairs for layer in each.pair.any_result.layer_names))
     planned = []
     for layer in (find_layer(name, known) for name in layers):

@@ -316,7 +316,10 @@ def model_argument(name: str) -> str:
 def network_argument(name: str) -> str:
     """Return the model that a name means, or check the name of a network from elsewhere."""
     if not is_library_name(name):
-        return model_argument(name)
+        try:
+            return model_argument(name)
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(f"{error}; or name one from elsewhere, as {FORMS}") from error
     _as_argument(check_form, name)
     return name
 
