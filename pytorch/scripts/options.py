@@ -189,11 +189,10 @@ def _check_network_options(parser: argparse.ArgumentParser, options: argparse.Na
         parser.error("random weights are measured along with a network from elsewhere: omit --control")
     if options.pretrained and not can_be_pretrained(options.model):
         parser.error("--pretrained is for libraries: let the function in the file load its weights, or give --weights")
-    for mean, std in [(options.mean, options.std)]:
-        if (mean is None) != (std is None) or (mean and len(mean) != len(std)):
-            parser.error("--mean and --std go together, with one number per channel each")
-        if std and min(std) <= 0:
-            parser.error("--std must be above 0")
+    if len(options.mean or ()) != len(options.std or ()):
+        parser.error("--mean and --std go together, with one number per channel each")
+    if options.std and min(options.std) <= 0:
+        parser.error("--std must be above 0")
 
 
 def _per_channel(text: str) -> tuple[float, ...]:
