@@ -20,6 +20,15 @@ TRANSFORMATIONS = {
 AGGREGATIONS = ("mean", "max", "sum", "none")
 """Ways to reduce the positions of an activation; with ``"none"`` every position is a unit."""
 
+MEASURES = ("invariance", "equivariance", "both")
+"""What to measure: how much activations vary, how much they do once they are turned back, or both in one pass."""
+
+EQUIVARIANCE = "same-equivariance"
+"""What stands for an aggregation where maps are turned back instead."""
+
+POSITIONS = 64
+"""Default number of positions of a feature map that are turned back."""
+
 PRECISIONS = ("fp32", "bf16")
 """Number formats of convolutions and matrix products; ``"fp32"`` keeps the model's own dtype."""
 
@@ -78,6 +87,16 @@ def aggregation_names(aggregation: str | Sequence[str]) -> list[str]:
     if not names or len(set(names)) < len(names):
         raise InputError("name each aggregation once, and at least one")
     return names
+
+
+def kinds_of(measure: str, aggregations: Sequence[str]) -> list[str]:
+    """Return the aggregations of the results that a measure gives, of which each has a file of its own.
+
+    >>> kinds_of("both", ["mean", "max"]), kinds_of("equivariance", ["mean"])
+    (['mean', 'max', 'same-equivariance'], ['same-equivariance'])
+    """
+    kinds = [] if measure == "equivariance" else [*aggregations]
+    return kinds if measure == "invariance" else [*kinds, EQUIVARIANCE]
 
 
 def _key(name: str) -> str:

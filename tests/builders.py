@@ -16,6 +16,7 @@ from pytorch.models import build_model
 from pytorch.report.findings import Findings, Measured
 from pytorch.report.gallery import Plot
 from pytorch.variance import VarianceResult
+from pytorch.variance.equivariance import EquivarianceResult
 from pytorch.variance.standard_errors import LayerErrors
 
 HOSTILE = "=a|b\\c\\|d&e%f$g#h_i{j}k~l^m<n>o`p*q[r]\r\n-->{\\end{tabular} \u2028×±–\u202eé漢\ud800"
@@ -59,6 +60,28 @@ def result(**changes):
         "layer_axes_known": ["known"] * layers,
     }
     return VarianceResult(**{**follows, **content})
+
+
+def equivariance(**changes):
+    """The layers of ``result`` turned back: one is read at 3 of the 6 positions that are kept, one has no positions."""
+    none = np.empty((0, 4))
+    unlabelled = {"classes": [], "class_counts": np.empty(0, dtype=int), "tv_classes": none, "sv_classes": none}
+    content = {
+        **vars(result(aggregation="same-equivariance", errors=errors(0, 2), **unlabelled)),
+        "map_sizes": [[3, 4], []],
+        "positions": [np.array([[0, 1], [2, 0], [2, 3]]), np.empty((0, 2), dtype=int)],
+        "positions_kept": [6, 1],
+        "relative_errors": [0.25, 0.5],
+        "floor": 0.125,
+        "floor_error": 0.0625,
+    }
+    return EquivarianceResult(**content | changes)
+
+
+def equivariance_pair(**changes):
+    """The equivariance of the models of ``pair_of``."""
+    turned = {name: equivariance() for name in PAIR}
+    return pair_of(results=turned, **changes)
 
 
 def errors(classes, layers):

@@ -89,14 +89,14 @@ def test_files_of_another_kind_are_told_apart(tmp_path, pair, trained):
             load(path)
 
 
-@pytest.mark.parametrize(("version", "advice"), [(4, "make it again, or give another file"), (6, "update the program")])
+@pytest.mark.parametrize(("version", "advice"), [(4, "make it again, or give another file"), (7, "update the program")])
 def test_another_version_is_refused_with_what_to_do(tmp_path, pair, version, advice):
     path = tmp_path / "file"
     save_values(path, pair)
     content = pickle.dumps({**pickle.loads(path.read_bytes()), "version": version}, protocol=5)
     write_sealed(path, Format(VALUES_FORMAT.name, version), content)
     with pytest.raises(
-        FileError, match=rf"it has version {version} of its format, and this program reads 5: {advice}$"
+        FileError, match=rf"it has version {version} of its format, and this program reads 5 to 6: {advice}$"
     ):
         load_values(path)
     write_sealed(path, VALUES_FORMAT, content)

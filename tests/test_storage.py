@@ -67,7 +67,7 @@ def test_a_values_file_is_plain(tmp_path, pair):
     save_values(path, pair)
     content = pickle.loads(path.read_bytes())
     assert content["format"] == "variance-experiments values"
-    assert content["version"] == 5
+    assert content["version"] == 6
     kinds = set()
 
     def walk(value):

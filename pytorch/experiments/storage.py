@@ -2,7 +2,8 @@
 
     models/<model>_<dataset>/{unrotated,rotated}.pt, with further seeds in seed<n>/
     models/<model>_<dataset>/{unrotated,rotated}.epochs/<epoch>.checkpoint, the weights after kept epochs
-    values/<model>_<dataset>_<transformation>_<aggregation>[_<control>].pickle, with further seeds in seed<n>/
+    values/<model>_<dataset>_<transformation>_<aggregation>[_<control>].pickle, with further seeds in seed<n>/; for
+        equivariance, the aggregation is same-equivariance
     values/while-training/<model>_<dataset>_<transformation>_<aggregation>.pickle
 
 The folder of figures contains
@@ -29,7 +30,7 @@ from pytorch.files.sealed_file import Format
 
 MODEL_FORMAT = Format("variance-experiments model", version=4)
 CHECKPOINT_FORMAT = Format("variance-experiments checkpoint", version=3)
-VALUES_FORMAT = Format("variance-experiments values", version=5)
+VALUES_FORMAT = Format("variance-experiments values", version=6, oldest=5)
 SERIES_FORMAT = Format("variance-experiments series", version=1)
 
 

@@ -12,7 +12,9 @@ from pytorch.experiments.evaluation import AngleCurve
 from pytorch.experiments.protocol import Protocol, Setting
 from pytorch.experiments.vocabulary import CONTROLS, PAIR, RANDOM_WEIGHTS, SHUFFLED, STATES, UNTRAINED, check_names
 from pytorch.files.checked_fields import check_fields
+from pytorch.names import EQUIVARIANCE
 from pytorch.variance import VarianceResult
+from pytorch.variance.equivariance import EquivarianceResult
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +119,7 @@ class VariancePair:
 
     @property
     def aggregation(self) -> str:
-        """How feature maps became units: ``"mean"``, ``"max"``, ``"sum"`` or ``"none"``."""
+        """How feature maps became units: ``"mean"``, ``"max"``, ``"sum"``, ``"none"``, or ``"same-equivariance"``."""
         return self.any_result.aggregation
 
     @property
@@ -127,6 +129,7 @@ class VariancePair:
         ``samples`` counts all available samples, also where a tolerance used only some of them.
         """
         result = self.any_result
+        read = {"positions": result.most_positions} if isinstance(result, EquivarianceResult) else {}
         return Protocol(
             {
                 "model": self.model,
@@ -141,6 +144,7 @@ class VariancePair:
                 "tolerance": result.tolerance,
                 "seed": self.seed,
                 "weights": self.weights,
+                **read,
             }
         )
 
@@ -210,9 +214,14 @@ class VariancePair:
         Raises:
             TypeError, KeyError, ValueError: The content does not describe a pair.
         """
-        results = {name: VarianceResult.from_dict(result) for name, result in content["results"].items()}
+        results = {name: _result(result) for name, result in content["results"].items()}
         curves = {name: AngleCurve(**curve) for name, curve in content["angle_curves"].items()}
         return cls(**{**content, "results": results, "angle_curves": curves})
+
+
+def _result(content: dict[str, Any]) -> VarianceResult:
+    kind = EquivarianceResult if content["aggregation"] == EQUIVARIANCE else VarianceResult
+    return kind.from_dict(content)
 
 
 def _check_alike(results: dict[str, VarianceResult], fields: Sequence[str]) -> None:

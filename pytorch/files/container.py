@@ -43,7 +43,7 @@ def load(
     """
     try:
         container = loads(read_sealed(path, form))
-        if (container["format"], container["version"]) != (form.name, form.version):
+        if container["format"] != form.name or not form.reads(container["version"]):
             raise ValueError("it is not what its seal says")
         return rebuild(container["content"])
     except FileNotFoundError:

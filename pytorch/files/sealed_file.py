@@ -33,11 +33,22 @@ class Format:
 
     Attributes:
         name: Name in the seal, and in the content within its first ``BEGINNING`` bytes.
-        version: The only version that this program writes and reads.
+        version: The version that this program writes.
+        oldest: The oldest version that it reads; None: that alone.
     """
 
     name: str
     version: int
+    oldest: int | None = None
+
+    @property
+    def versions(self) -> str:
+        """The versions that this program reads."""
+        return f"{self.version}" if self.oldest is None else f"{self.oldest} to {self.version}"
+
+    def reads(self, version: int) -> bool:
+        """Whether this program reads a version."""
+        return (self.oldest or self.version) <= version <= self.version
 
 
 def write_sealed(path: Path, form: Format, content: bytes | memoryview) -> None:
@@ -78,10 +89,10 @@ def read_sealed(path: Path, form: Format) -> bytes:
         raise ValueError("it is damaged: its checksum is not the one it was written with")
     if name != form.name:
         raise ValueError(f"it is a file of another kind, {name}")
-    if version != form.version:
+    if not form.reads(version):
         advice = "update the program" if version > form.version else "make it again, or give another file"
         raise UnknownVersionError(
-            f"it has version {version} of its format, and this program reads {form.version}: {advice}"
+            f"it has version {version} of its format, and this program reads {form.versions}: {advice}"
         )
     return content[: seal.start()]
 

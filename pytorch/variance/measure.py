@@ -19,7 +19,7 @@ from pytorch.available_memory import available_memory
 from pytorch.checked_numbers import real_number, whole_number
 from pytorch.errors import InputError, one_line
 from pytorch.files.checked_fields import LONGEST_NAME
-from pytorch.names import PRECISIONS, aggregation_names
+from pytorch.names import MEASURES, POSITIONS, PRECISIONS, aggregation_names
 from pytorch.progress_bar import progress_bar
 from pytorch.variance.batches import Samples, Shard, in_batches
 from pytorch.variance.equivariance.maps import TurnedBackMaps
@@ -41,8 +41,6 @@ from pytorch.variance.transforming import Transformation
 Images = Tensor | Iterable[Any]
 Measured = VarianceResult | dict[str, Any] | PartialResult | None
 Merge = Callable[[PartialResult], Measured]
-
-MEASURES = ("invariance", "equivariance", "both")
 
 
 def measure_variance(
@@ -71,7 +69,7 @@ def measure_variance(
     shard: Shard | None = None,
     process_group: "dist.ProcessGroup | None" = None,
     measure: str = "invariance",
-    positions: int | None = 64,
+    positions: int | None = POSITIONS,
     by_class: bool = False,
 ) -> Measured:
     """Measure how much the activations of a network vary with transformations and with samples.
@@ -180,7 +178,7 @@ def measure_variances(
     shard: Shard | None = None,
     process_group: "dist.ProcessGroup | None" = None,
     measure: str = "invariance",
-    positions: int | None = 64,
+    positions: int | None = POSITIONS,
     by_class: bool = False,
 ) -> dict[str, Measured]:
     """Measure several models on the same transformed batches.

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from pytorch.files.checked_fields import demand
 from pytorch.files.sealed_file import Format
+from pytorch.names import EQUIVARIANCE
 from pytorch.variance.result import VarianceResult
 from pytorch.variance.result_file import load_result, save_result
 from pytorch.variance.standard_errors import read_only
-
-EQUIVARIANCE = "same-equivariance"
-"""What stands for an aggregation, since maps are turned back instead."""
 
 EQUIVARIANCE_FORMAT = Format("variance-experiments equivariance result", version=1)
 
@@ -49,21 +48,42 @@ class EquivarianceResult(VarianceResult):
         """Freeze the arrays and check that they are consistent.
 
         Raises:
-            ValueError: Shapes or types do not match.
+            ValueError: Shapes or types do not match, or no measurement gives such positions or errors.
         """
         super().__post_init__()
+        demand(self.aggregation == EQUIVARIANCE, f"its aggregation is {self.aggregation}, not {EQUIVARIANCE}")
         layers = len(self.layer_names)
         lists = self.map_sizes, self.positions, self.positions_kept, self.relative_errors
         if {*map(len, lists)} != {layers}:
             raise ValueError("every layer needs positions and an error")
         places = [read_only("positions", each, (len(each), 2), np.int64) for each in self.positions]
         object.__setattr__(self, "positions", places)
+        fit = all(map(_fits, self.map_sizes, self.positions, self.positions_kept))
+        demand(fit, "its positions are not those of its maps")
+        errors = *self.relative_errors, self.floor, self.floor_error
+        demand(not any(error < 0 for error in errors), "its errors or its floor are below 0")  # they may be NaN
+
+    @property
+    def most_positions(self) -> int:
+        """Greatest number of positions at which a map is read; 0 if no layer has any."""
+        return max(map(len, self.positions), default=0)
+
+    def positions_for(self, asked: int | None) -> int | str:
+        """Return ``most_positions`` if a measurement at ``asked`` positions, None for all, reads as many of each map.
+
+        Otherwise, return the number that is asked for, or ``"all"``.
+        """
+        alike = all(
+            len(read) == (kept if asked is None else min(asked, kept))
+            for size, read, kept in zip(self.map_sizes, self.positions, self.positions_kept, strict=True)
+            if size
+        )
+        return self.most_positions if alike else asked or "all"
 
     @property
     def units_title(self) -> str:
         """What the units are: channels, and at how many positions they are read."""
-        most = max(map(len, self.positions), default=0)
-        return f"{EQUIVARIANCE} at up to {most} positions"
+        return f"{EQUIVARIANCE} at up to {self.most_positions} positions"
 
     @property
     def without_positions(self) -> list[str]:
@@ -91,3 +111,11 @@ class EquivarianceResult(VarianceResult):
     def load(cls, path: str | PathLike[str]) -> "EquivarianceResult":
         """Read a result from a file; see ``VarianceResult.load``."""
         return load_result(Path(path), cls.from_dict, EQUIVARIANCE_FORMAT)
+
+
+def _fits(size: list[int], read: np.ndarray, kept: int) -> bool:
+    """Whether positions can be those that are read of a map of this size; of no map, none is."""
+    if not size:
+        return len(read) == 0 and kept == 1
+    height, width = size
+    return 0 < len(read) <= kept <= height * width and bool(((read >= 0) & (read < size)).all())
