@@ -7,7 +7,8 @@
 Runs every test sample through both networks under every transformation. For each unit this gives the transformation
 variance, the sample variance and their ratio, the normalized variance: over all samples, per class, and stratified.
 Each layer gets an error bar. Writes one file per aggregation,
-<results-dir>/values/<model>_<dataset>_<transformation>_<aggregation>.pickle.
+<results-dir>/values/<model>_<dataset>_<transformation>_<aggregation>.pickle. --measure both also measures, in the same
+pass, whether feature maps turn with the image, into <model>_<dataset>_<transformation>_same-equivariance.pickle.
 
 Expect the rotated model to vary less with rotations than the unrotated one. Two controls check this:
 --control random-weights measures the network before training; --control shuffled measures the trained networks with
@@ -36,6 +37,7 @@ from pytorch.experiments.provenance import command_line, machine, now, running_c
 from pytorch.experiments.vocabulary import PAIR, ROTATED, SHUFFLED, UNROTATED
 from pytorch.files.lock import sole_run
 from pytorch.models.libraries import file_name, is_library_name
+from pytorch.names import EQUIVARIANCE, kinds_of
 from pytorch.scripts.options import (
     PLOTS_DIR,
     RESULTS_DIR,
@@ -85,7 +87,15 @@ from pytorch.experiments.summary import print_summary
 from pytorch.experiments.trained_model import TrainedModel
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.experiments.variance_series import VarianceSeries
-from pytorch.scripts.torchrun import first_then_others, from_first, group, is_first, sum_of_ranks, torchrun_group
+from pytorch.scripts.torchrun import (
+    first_then_others,
+    from_first,
+    group,
+    is_first,
+    refuse,
+    sum_of_ranks,
+    torchrun_group,
+)
 from pytorch.transformations import transformation_set
 from pytorch.variance import VarianceResult, measure_variances
 
@@ -97,6 +107,8 @@ UNREADABLE = "unreadable images"
 def main(arguments: list[str] | None = None) -> None:
     """Run the measurement with the given command line."""
     options = parse(_parser(), arguments)
+    if options.measure != "invariance" and group() is not None:
+        refuse("equivariance is measured in one process: run the script without torchrun, or with --measure invariance")
     check_writable(values_folder(options.results_dir))
     elsewhere = is_library_name(options.model)
     what = options.name or file_name(options.model) if elsewhere else options.model, dataset_name(options.dataset)
@@ -106,7 +118,7 @@ def main(arguments: list[str] | None = None) -> None:
     for further_seed in (None, *range(options.seed + 1, options.seed + options.seeds)):
         paths = {
             name: values_file(options.results_dir, *what, options.transformation, name, options.control, further_seed)
-            for name in options.aggregation
+            for name in kinds_of(options.measure, options.aggregation)
         }
         with ExitStack() as locks:
             for path in sorted(paths.values()) if is_first() else []:
@@ -138,7 +150,7 @@ def _network(options: argparse.Namespace, label: str) -> Subject:
 
 
 def _measure(options: argparse.Namespace, subject: Subject, paths: dict[str, Path], command: str) -> None:
-    """Measure what is missing, and write one file per aggregation.
+    """Measure what is missing, and write one file per aggregation, and one of the equivariance.
 
     If torchrun has started several processes, each measures a shard of the samples, and rank 0 writes.
     """
@@ -165,7 +177,8 @@ def _measure(options: argparse.Namespace, subject: Subject, paths: dict[str, Pat
             control=options.control,
             results={network: by_name[name] for network, by_name in measured.items()},
             accuracy=subject.accuracy,
-            angle_curves=subject.angle_curves if options.classes is None else {},  # which are of all classes
+            # Accuracy against the angle is of all classes.
+            angle_curves=subject.angle_curves if options.classes is None and name != EQUIVARIANCE else {},
             training={state: made | unreadable for state, made in subject.training.items()},
             weights=weights,
             source=dataset_source(options.dataset),
@@ -185,17 +198,19 @@ def _measure_networks(
     options: argparse.Namespace,
     subject: Subject,
     networks: Mapping[Any, nn.Module],
-    aggregations: list[str],
+    kinds: list[str],
     progress: str,
 ) -> dict[Any, dict[str, VarianceResult]]:
     """Measure networks on the samples of a subject, as the options say; return results by aggregation for each."""
-    return measure_variances(
+    aggregations = [kind for kind in kinds if kind != EQUIVARIANCE]
+    turned = EQUIVARIANCE in kinds
+    measured = measure_variances(
         networks,
         subject.images,
         subject.labels,
         transformation_set(options.transformation, options.steps),
         preprocess=subject.preprocess,
-        aggregation=aggregations,
+        aggregation=aggregations or "mean",
         batch_size=options.batch_size,
         device=options.device,
         classes=subject.classes,
@@ -206,7 +221,14 @@ def _measure_networks(
         progress=progress if is_first() else None,
         class_statistics=True if options.classes is None else options.classes,
         process_group=group(),
+        measure="both" if turned and aggregations else "equivariance" if turned else "invariance",
+        positions=options.positions,
     )
+    if not turned:
+        return measured
+    if not aggregations:
+        return {network: {EQUIVARIANCE: result} for network, result in measured.items()}
+    return {network: {**both["invariance"], EQUIVARIANCE: both["equivariance"]} for network, both in measured.items()}
 
 
 def _check_kept(options: argparse.Namespace) -> None:
@@ -316,13 +338,16 @@ def _is_measured(
         raise FileError(f"{path} contains another measurement, which was moved there: remove it, or restore its name")
     how = {name: getattr(options, name) for name in ("steps", "precision", "tolerance", "seed")}
     random = options.samples is not None or options.tolerance is not None or options.control == SHUFFLED
+    if aggregation == EQUIVARIANCE:
+        random = random or options.positions is not None
+        how["positions"] = old.any_result.positions_for(options.positions)
     asked = Protocol({"samples": subject.samples - _unreadable(old.training), **how})
     differs = old.protocol.differences(asked, ignore=[] if random else ["seed"])
     elsewhere = is_library_name(options.model)
     if elsewhere:
         differs = "; ".join(filter(None, [differs, _changes(old, subject, weights)]))
     chosen = [name for name in subject.classes or [] if options.classes is None or name in options.classes]
-    if old.any_result.classes != chosen:
+    if aggregation != EQUIVARIANCE and old.any_result.classes != chosen:
         differs = "; ".join(filter(None, [differs, "statistics of other classes"]))
     if differs:
         other = "another --name" if elsewhere else "copying the trained models to another --results-dir"

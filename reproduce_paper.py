@@ -25,6 +25,7 @@ from pytorch.scripts.options import (
     Parser,
     add_data_options,
     add_folders,
+    add_measure,
     add_test_samples,
     at_least,
     check_writable,
@@ -61,6 +62,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="fp32", help="number format of the measurement (default: fp32)"
     )
+    add_measure(parser)
     parser.add_argument("--status", action="store_true", help="only say how far everything is, and the time left")
     add_folders(parser)
     add_data_options(parser)
@@ -163,7 +165,7 @@ def _combinations(options: argparse.Namespace) -> list[Combination]:
     return [
         Combination(
             model, dataset, options.results_dir, fingerprint, options.seeds, options.schedule, options.samples,
-            options.test_samples, options.precision, machine(options.device),
+            options.test_samples, options.precision, options.measure, machine(options.device),
         )
         for dataset in options.datasets
         for fingerprint in [_fingerprint(dataset)]

@@ -76,6 +76,13 @@ def test_options_that_both_experiments_share(script, tmp_path, name, options, co
         ("measure", ("--tolerance", "nan"), "--tolerance: nan must be above 0"),
         ("measure", ("--aggregation", "men"), "unknown aggregation 'men'"),
         ("measure", ("--transformation", "rotations"), "invalid choice: 'rotations'"),
+        ("measure", ("--measure", "variance"), "invalid choice: 'variance'"),
+        ("measure", ("--measure", "both", "--positions", "0"), "--positions: 0 must be at least 1"),
+        ("measure", ("--measure", "both", "--positions", "every"), "--positions: 'every' is not a whole number"),
+        ("measure", ("--positions", "9"), "--positions is for the equivariance: add --measure both"),
+        ("measure", ("--measure", "equivariance", "--aggregation", "max"), "--aggregation is for the invariance: use"),
+        ("measure", ("--measure", "equivariance", "--classes"), "--classes is for the invariance: use --measure both"),
+        ("measure", ("--measure", "both", "--while-training"), "--while-training measures the invariance alone: run"),
     ],
 )
 def test_options_of_one_experiment(script, name, options, message):

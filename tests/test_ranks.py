@@ -177,6 +177,14 @@ def torchrun(home, *arguments):
     return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
+def test_torchrun_refuses_equivariance_once(tmp_path):
+    script = str(Path(ROOT) / "experiment_variance.py")
+    process = torchrun(tmp_path, script, "simple_conv", "digits", "--measure", "both")
+    assert process.returncode == 1
+    assert process.stderr.count("error: equivariance is measured in one process: run the script without torchrun") == 1
+    assert "rank 1 stops" not in process.stderr
+
+
 def test_torchrun_measures_what_the_script_alone_does(home, tmp_path):
     """One file, written and told of once, with the values of the plain run."""
     (tmp_path / "variance_results").mkdir()

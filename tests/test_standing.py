@@ -2,8 +2,9 @@
 
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
-from builders import complete_pair, result, trained_model
+from builders import complete_pair, equivariance, result, trained_model
 
 from pytorch.experiments.protocol import Protocol
 from pytorch.experiments.provenance import versions
@@ -81,6 +82,14 @@ def store_values(asked, models, aggregation, control=None, seed=0, **changes):
     save_values(path, pair)
 
 
+def store_equivariance(asked, models, control, **changes):
+    pair = measured(models, control)
+    first = pair.any_result
+    how = {name: getattr(first, name) for name in ("samples", "samples_offered", "transformations")}
+    pair = replace(pair, results={name: equivariance(**how, **changes) for name in pair.results})
+    save_values(values_file(asked.results_dir, "simple_conv", "digits", "rotation", pair.aggregation, control), pair)
+
+
 def done(asked):
     return [step.is_done for step in steps_of(asked, asked.standing())]
 
@@ -109,6 +118,34 @@ def test_all_of_it_is_done(asked):
     assert done(asked) == [True, True, False]
     path_of(asked, "rotated", 1).unlink()
     assert done(asked) == [False] * 3
+
+
+@pytest.mark.parametrize(
+    ("measure", "kinds", "options"),
+    [
+        ("both", ("mean", "max", "same-equivariance"), ["--measure", "both", "--aggregation", "mean,max"]),
+        ("equivariance", ("same-equivariance",), ["--measure", "equivariance"]),
+    ],
+)
+def test_equivariance_that_is_asked_for_must_be_there(asked, measure, kinds, options):
+    asked = replace(asked, seeds=1, measure=measure)
+    models = store_pair(asked)
+    for control in (None, RANDOM_WEIGHTS):
+        for aggregation in ("mean", "max"):
+            store_values(asked, models, aggregation, control)
+    assert done(asked) == [True, False, False]
+    step = steps_of(asked, asked.standing())[1]
+    assert step.arguments == [*("simple_conv", "digits"), *options, "--steps", "16", "--precision", "fp32"]
+    every = np.argwhere(np.ones((8, 9)))
+    read = {"map_sizes": [[8, 9], []], "positions_kept": [72, 1]}
+    for control in (None, RANDOM_WEIGHTS):
+        store_equivariance(asked, models, control, **read, positions=[every[:64], every[:0]])
+    assert done(asked) == [True] * 3
+    assert asked.standing().pairs[0].measurements[None].done == kinds
+    assert done(replace(asked, measure="invariance")) == [True] * 3
+    store_equivariance(asked, models, None, **read, positions=[every, every[:0]])
+    assert done(asked) == [True, False, True]
+    assert asked.standing().pairs[0].differs == {"same-equivariance": "positions 72, not 64"}
 
 
 def test_the_time_left_is_that_of_like_epochs_and_measurements(asked):

@@ -48,7 +48,11 @@ def steps_of(asked: Combination, standing: Standing, options: Sequence[str] = ()
     if asked.seeds > 1:
         common += ["--seeds", str(asked.seeds)]
     measure = [*common, *_option("--samples", asked.test_samples or asked.samples)]
-    measure += ["--aggregation", ",".join(AGGREGATIONS), "--steps", str(STEPS), "--precision", asked.precision]
+    if asked.measure != "invariance":
+        measure += ["--measure", asked.measure]
+    if asked.measure != "equivariance":
+        measure += ["--aggregation", ",".join(AGGREGATIONS)]
+    measure += ["--steps", str(STEPS), "--precision", asked.precision]
     samples = [*_option("--samples", asked.samples), *_option("--test-samples", asked.test_samples)]
     pairs, what = standing.pairs, asked.title
     trainings = [training for pair in pairs for training in pair.trainings.values()]

@@ -17,7 +17,9 @@ from pytorch.experiments.trained_model import TrainedModel, weights_digest
 from pytorch.experiments.training import Epoch, recorded_epochs
 from pytorch.experiments.vocabulary import PAIR, RANDOM_WEIGHTS, ROTATED, UNROTATED, UNTRAINED
 from pytorch.files.checked_fields import demand
+from pytorch.names import POSITIONS, kinds_of
 from pytorch.report.published import AGGREGATIONS
+from pytorch.variance.equivariance import EquivarianceResult
 
 TRANSFORMATION, STEPS = "rotation", 16
 
@@ -46,11 +48,13 @@ class Measurement:
     """How far the measurement of both models of a pair, or of a control, is.
 
     Attributes:
-        done: Aggregations measured as asked.
+        asked: Aggregations asked for; of equivariance, ``"same-equivariance"``.
+        done: Those measured as asked.
         differs: By aggregation, how a file that does not count differs from what is asked.
         seconds: Wall times on this machine, each of all aggregations of one command.
     """
 
+    asked: tuple[str, ...]
     done: tuple[str, ...] = ()
     differs: dict[str, str] = field(default_factory=dict)
     seconds: tuple[float, ...] = ()
@@ -58,7 +62,7 @@ class Measurement:
     @property
     def complete(self) -> bool:
         """Whether all aggregations are measured as asked."""
-        return self.done == AGGREGATIONS
+        return self.done == self.asked
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,7 @@ class Combination:
         samples: Maximum number of samples of each split; None: all.
         test_samples: Maximum number of test samples to evaluate and measure; None: ``samples``.
         precision: Precision of the measurement.
+        measure: A name of ``MEASURES``.
         machine: Processor to compute on.
     """
 
@@ -150,6 +155,7 @@ class Combination:
     samples: int | None = None
     test_samples: int | None = None
     precision: str = "fp32"
+    measure: str = "invariance"
     machine: str = ""
 
     @property
@@ -214,10 +220,13 @@ class Combination:
         """Return which measurements of the complete models and of their test samples exist, made as asked."""
         place = self.results_dir, self.model, dataset_name(self.dataset), TRANSFORMATION
         done, differs, seconds = [], {}, []
-        for name in AGGREGATIONS:
+        kinds = kinds_of(self.measure, AGGREGATIONS)
+        for name in kinds:
             try:
                 pair = load_values(values_file(*place, name, control, further_seed))
                 asked = self._measurement_asked(control, models) | {"aggregation": name}
+                if isinstance(pair.any_result, EquivarianceResult):
+                    asked |= {"positions": pair.any_result.positions_for(POSITIONS)}
             except FileNotFoundError:
                 continue
             except (FileError, InputError) as error:
@@ -232,7 +241,7 @@ class Combination:
                 differs[name] = how
             else:
                 done.append(name)
-        return Measurement(tuple(done), differs, tuple(seconds))
+        return Measurement(tuple(kinds), tuple(done), differs, tuple(seconds))
 
     def _measurement_asked(self, control: str | None, models: dict[str, TrainedModel]) -> Protocol:
         """Return the protocol of a measurement of two models.

@@ -6,6 +6,7 @@ from pytorch.experiments.trained_model import TrainedModel
 from pytorch.experiments.training import Epoch
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.experiments.vocabulary import PAIR, ROTATED
+from pytorch.variance.equivariance import EquivarianceResult
 from pytorch.variance.result import ALL, STRATIFIED
 
 MOST_NAMED = 3
@@ -53,6 +54,9 @@ def print_summary(pair: VariancePair) -> None:
         means = (f"{found.global_mean(group):.4f} ± {found.global_error(group):.4f}" for group in shown)
         print(f"  {name + ' model':<57}{'   '.join(f'{mean:>17}' for mean in means)}")
     print(f"  {samples_used(pair)}, {len(result.transformations)} transformations; ± one standard error")
+    if isinstance(result, EquivarianceResult):
+        print(f"  up to {result.most_positions} positions of a map; floor, of the images turned and turned back: "
+              f"{result.floor:.4f} ± {result.floor_error:.4f}")  # fmt: skip
     if any(np.isnan(found.global_error(group)) for found in pair.results.values() for group in shown):
         print("  a standard error that is nan is unknown: there are too few samples, in a class or in a process")
     print("  of the units, 0/0 count as 1, and those that are not finite are left out of the means:")

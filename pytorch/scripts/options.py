@@ -14,7 +14,15 @@ from pytorch.errors import FileError, InputError, one_line
 from pytorch.experiments.vocabulary import CONTROLS, RANDOM_WEIGHTS
 from pytorch.models import MODELS
 from pytorch.models.libraries import FORMS, LONGEST_NAME, can_be_pretrained, check_form, is_library_name
-from pytorch.names import AGGREGATIONS, PRECISIONS, TRANSFORMATIONS, aggregation_names, find_name
+from pytorch.names import (
+    AGGREGATIONS,
+    MEASURES,
+    POSITIONS,
+    PRECISIONS,
+    TRANSFORMATIONS,
+    aggregation_names,
+    find_name,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -121,6 +129,12 @@ def add_measuring_options(parser: argparse.ArgumentParser) -> None:
         "--aggregation", type=_aggregations, default=["mean"], metavar="{" + ",".join(AGGREGATIONS) + "}",
         help="how a feature map becomes a unit; several with commas, as mean,max, share one pass (default: mean)",
     )  # fmt: skip
+    add_measure(parser)
+    parser.add_argument(
+        "--positions", type=_positions, default=POSITIONS, metavar="N",
+        help="number of random positions of a feature map to turn back for the equivariance, or all "
+        "(default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument(
         "--transformation", choices=TRANSFORMATIONS, default="rotation",
         help="transformation set; rotation-disc also masks images to their inscribed disc (default: rotation)",
@@ -154,6 +168,28 @@ def add_measuring_options(parser: argparse.ArgumentParser) -> None:
         "(default: 1)",
     )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="measure again and replace existing results")
+
+
+def add_measure(parser: argparse.ArgumentParser) -> None:
+    """Add the option that chooses what is measured."""
+    parser.add_argument(
+        "--measure", choices=MEASURES, default="invariance",
+        help="invariance; equivariance, of feature maps that are turned back; or both, in one pass "
+        "(default: invariance)",
+    )  # fmt: skip
+
+
+def _check_measure_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuse options that the measure would ignore."""
+    if options.measure == "invariance" and options.positions != POSITIONS:
+        parser.error("--positions is for the equivariance: add --measure both")
+    if options.measure == "equivariance" and options.aggregation != ["mean"]:
+        parser.error("--aggregation is for the invariance: use --measure both, or omit it")
+    if options.measure == "equivariance" and options.classes is not None:
+        parser.error("--classes is for the invariance: use --measure both, or omit it")
+    if options.measure != "invariance" and options.while_training:
+        parser.error("--while-training measures the invariance alone: run the script once with it, and once with "
+                     "--measure")  # fmt: skip
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
@@ -239,6 +275,8 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argpa
         parser.error(f"cannot expand ~ in the name of a folder: {error}")
     if "weights" in options:
         _check_network_options(parser, options)
+    if "positions" in options:
+        _check_measure_options(parser, options)
     try:
         if "device" in options:
             options.device = _device(options.device)
@@ -294,6 +332,11 @@ def number_that(fits: Callable[[float], bool], bounds: str) -> Callable[[str], f
         return number
 
     return parse_number
+
+
+def _positions(text: str) -> int | None:
+    """Return a number of positions; None: all."""
+    return None if text == "all" else at_least(1)(text)
 
 
 def _aggregations(names: str) -> list[str]:
