@@ -413,6 +413,15 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
         [("pytorch.experiments.standing.Combination._measurement", 'differences(asked, ignore=["weights"])',
           'differences(asked, ignore=["weights", "samples"])')],
     ),
+    "an equivariance at other positions counts as done": (
+        "tests/test_standing.py::test_equivariance_that_is_asked_for_must_be_there",
+        [("pytorch.experiments.standing.Combination._measurement", "pair.any_result.positions_for(POSITIONS)",
+          "pair.any_result.most_positions")],
+    ),
+    "positions outside a map are read from a file": (
+        "tests/test_equivariance_files.py::test_results_that_cannot_be_are_refused",
+        [("pytorch.variance.equivariance.equivariance_result._fits", "(read < size)", "(read < max(size))")],
+    ),
     "shards overlap": (
         "tests/test_shards.py::test_every_sample_is_in_one_shard",
         [("pytorch.variance.batches.in_batches", "order[first::count]", "order[first::max(1, count - 1)]")],

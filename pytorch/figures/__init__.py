@@ -6,7 +6,7 @@ Nothing here uses ``pyplot``: there is no current figure, no window, and nothing
 from pytorch.figures.cells import pair_scales
 from pytorch.figures.class_maps import class_layers_figure, class_units_figure
 from pytorch.figures.comparisons import accuracy_and_layers_figure, depth_figure
-from pytorch.figures.equivariance import equivariance_figure
+from pytorch.figures.equivariance import equivariance_figure, pair_equivariance_figure
 from pytorch.figures.heatmaps import compare_heatmaps, heatmap_figure
 from pytorch.figures.layer_plots import classes_figure, layers_figure
 from pytorch.figures.networks import compare
@@ -28,6 +28,7 @@ __all__ = [
     "equivariance_figure",
     "heatmap_figure",
     "layers_figure",
+    "pair_equivariance_figure",
     "pair_scales",
     "save_figure",
     "series_figure",

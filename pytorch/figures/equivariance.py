@@ -1,12 +1,14 @@
 """Invariance and equivariance of any networks, side by side."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pytorch.errors import InputError
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.figures.arguments import check_pair
 from pytorch.figures.layer_plots import draw_means
 from pytorch.figures.networks import (
     Networks,
@@ -15,12 +17,26 @@ from pytorch.figures.networks import (
     mark_networks,
     set_networks_title,
 )
-from pytorch.figures.style import CLASS_ROOM, NARROW, group_title, network_label, network_style, of_units
+from pytorch.figures.style import (
+    CLASS_ROOM,
+    CONTROL_TITLES,
+    MODEL_COLOURS,
+    NARROW,
+    NETWORK_LINES,
+    NETWORK_MARKERS,
+    group_title,
+    network_label,
+    network_style,
+    of_units,
+    set_title,
+)
 from pytorch.variance import VarianceResult
 from pytorch.variance.equivariance import EquivarianceResult
 from pytorch.variance.result import ALL
 
 MEASURES = "invariance", "equivariance"
+
+SHOWN = "invariance against equivariance with 95 % intervals"
 
 ENDS = {"first layer": ("white", 6.5), "last layer": (None, 6.5)}
 """Colour inside the markers of the ends of a path, None for that of the network, and their size."""
@@ -56,6 +72,56 @@ def equivariance_figure(
             group. The width is wrong.
     """
     invariance, equivariance = _checked(results, group, width)
+    styles = [network_style(index, len(invariance)) for index in range(len(invariance))]
+    figure = _drawn(invariance, equivariance, styles, group, varying, width)
+    shown = f"{count_networks(invariance)}: {SHOWN}, {group_title(group)}"
+    set_networks_title(figure, invariance, group, of_units(shown, varying))
+    return figure
+
+
+def pair_equivariance_figure(
+    pair: VariancePair,
+    turned: VariancePair,
+    before: tuple[VariancePair, VariancePair] | None = None,
+    *,
+    varying: bool = False,
+    width: float | None = None,
+) -> Figure:
+    """Draw invariance and same-equivariance of both models of a pair, as ``equivariance_figure`` does.
+
+    Args:
+        pair: Measurement of the invariance.
+        turned: Measurement of the equivariance of the same models.
+        before: Both measurements of the control of random weights; None: it is not drawn.
+        varying: Whether the means leave out units that are constant or vary only by rounding.
+        width: Width of the figure in inches; None: the usual one.
+
+    Raises:
+        InputError: ``pair`` or ``turned`` is no ``VariancePair``, ``turned`` has no equivariance, or the width is
+            wrong.
+    """
+    check_pair(pair, width)
+    check_pair(turned)
+    results, styles = {}, []
+    for one, other in [*([before] if before else []), (pair, turned)]:
+        for name, result in one.results.items():
+            title = CONTROL_TITLES[one.control] if one.control else one.title(name)
+            results[title] = dict(zip(MEASURES, (result, other.results[name]), strict=True))
+            styles.append((MODEL_COLOURS[name], NETWORK_MARKERS[len(styles)], NETWORK_LINES[0]))
+    figure = _drawn(*_checked(results, ALL, width), styles, ALL, varying, width)
+    set_title(figure, pair, of_units(SHOWN, varying), pair.any_result.samples)
+    return figure
+
+
+def _drawn(
+    invariance: Networks,
+    equivariance: Networks,
+    styles: Sequence[tuple[str, str, str]],
+    group: str,
+    varying: bool,
+    width: float | None,
+) -> Figure:
+    """Draw networks, each with a colour, a marker and a line, without a title."""
     width = width or 9.5
     if width < NARROW:
         figure = Figure(figsize=(width, 0.9 * width + 5.5), layout="constrained")
@@ -66,13 +132,11 @@ def equivariance_figure(
         left, right = figure.subfigures(1, 2, width_ratios=[1.1, 1])
         path, profiles = left.subplots(), right.subplots(2, 1, sharex=True)
     floors = sorted({result.floor for _, result in equivariance if np.isfinite(result.floor)})
-    for index, ((_, one), (_, other)) in enumerate(zip(invariance, equivariance, strict=True)):
-        colour, marker, _ = network_style(index, len(invariance))
+    for (_, one), (_, other), (colour, marker, _) in zip(invariance, equivariance, styles, strict=True):
         _draw_path(path, one, other, group, varying, colour, marker)
     for axes, networks, title in zip(profiles, (invariance, equivariance), MEASURES, strict=True):
-        for index, (name, result) in enumerate(networks):
-            colour, marker, line = network_style(index, len(networks))
-            places = _depths(result, invariance[index][1])
+        for (name, result), (_, whole), (colour, marker, line) in zip(networks, invariance, styles, strict=True):
+            places = _depths(result, whole)
             draw_means(axes, result, group, colour, network_label(name), places=places, marker=marker, line=line,
                        varying=varying)  # fmt: skip
         axes.axhline(1, **REFERENCE)
@@ -94,8 +158,6 @@ def equivariance_figure(
     handles = [*profiles[0].get_lines()[: len(invariance)], *_explained(path, bool(floors))]
     figure.legend(handles=handles, fontsize=7.5, loc="outside lower center", ncols=2 if width < NARROW else 4,
                   frameon=False)  # fmt: skip
-    shown = f"{count_networks(invariance)}: invariance against equivariance with 95 % intervals, {group_title(group)}"
-    set_networks_title(figure, invariance, group, of_units(shown, varying))
     return figure
 
 
@@ -128,7 +190,8 @@ def _draw_path(
     axes.vlines(x, *of_y, color=colour, lw=0.8, alpha=0.5)
     axes.plot(x, y, color=colour, lw=1, alpha=0.8, marker=marker, markersize=3)
     for end, (inside, size) in zip((0, -1), ENDS.values(), strict=True):
-        axes.plot(x[end], y[end], marker=marker, color=colour, markerfacecolor=inside or colour, markersize=size)
+        axes.plot(x[end], y[end], marker=marker, color=colour, markerfacecolor=inside or colour, markersize=size,
+                  clip_on=False, zorder=3)  # fmt: skip
 
 
 def _finish_path(axes: Axes) -> None:

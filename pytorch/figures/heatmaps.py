@@ -53,6 +53,7 @@ from pytorch.figures.style import (
     plain,
     set_title,
 )
+from pytorch.names import EQUIVARIANCE
 from pytorch.variance import VarianceResult
 from pytorch.variance.result import ALL
 
@@ -261,7 +262,8 @@ def _draw_panels(
         _draw_panel(panel, *places, result, pitch)
     _share_scale_of_means([strip for (strip, _), panel in zip(axes, panels, strict=True) if panel.counts])
     _label_axes(axes, results, pitches, alike)
-    _add_scales(figure, axes, norm, scale)
+    zero = "equivariant" if results[0].aggregation == EQUIVARIANCE else "invariant"
+    _add_scales(figure, axes, norm, scale, zero)
     _add_marks(figure, panels, "channels" if results[0].aggregation == "none" else "units")
     return figure
 
@@ -346,14 +348,16 @@ def _label_axes(
             strip.set_ylabel("layer\nmean", fontsize=7)
 
 
-def _add_scales(figure: Figure, axes: list[tuple[Axes, Axes]], norm: Normalize, scale: Normalize | None) -> None:
+def _add_scales(
+    figure: Figure, axes: list[tuple[Axes, Axes]], norm: Normalize, scale: Normalize | None, zero: str
+) -> None:
     maps = [cells for _, cells in axes]
     beside = maps[0].get_subplotspec().get_gridspec().ncols > 1
     place = {"location": "bottom", "aspect": 45, "fraction": 0.05} if beside else {"aspect": 25, "fraction": 0.03}
     colours = colormaps[SCALE_COLOURS].with_extremes(over=MARKS[ABOVE])
     models = maps if scale is None else maps[:-1]
     bar = figure.colorbar(ScalarMappable(norm, colours), ax=models, extend="max", pad=0.02, **place)
-    finish_scale(bar, "NV = TV / SV (0: invariant; ends at the 99 % quantile)")
+    finish_scale(bar, f"NV = TV / SV (0: {zero}; ends at the 99 % quantile)")
     if scale is not None:
         place["aspect"] = 22 if beside else 12
         bar = figure.colorbar(ScalarMappable(scale, DIFFERENCE_COLOURS), ax=maps[-1:], extend="both", pad=0.02, **place)

@@ -1,10 +1,11 @@
-"""Find the controls that belong to a measurement."""
+"""Find the controls and the equivariance that belong to a measurement."""
 
 from collections.abc import Sequence
 
 from pytorch.experiments.protocol import Protocol
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.experiments.vocabulary import RANDOM_WEIGHTS, SHUFFLED, UNROTATED, UNTRAINED
+from pytorch.names import EQUIVARIANCE
 
 BEGINNING = "fingerprint of the data", "classes", "training samples", "seed of their choice", "seed"
 """Settings that, besides the model, determine an untrained network: its weights and the normalisation of its input."""
@@ -30,6 +31,16 @@ def before_training(pair: VariancePair, pairs: Sequence[VariancePair]) -> Varian
     """
     control = controls_of(pair, pairs).get(RANDOM_WEIGHTS)
     return control if control and not control.protocol.differences(pair.protocol, only=["samples"]) else None
+
+
+def equivariance_of(pair: VariancePair, pairs: Sequence[VariancePair]) -> VariancePair | None:
+    """Return the equivariance of the networks of a measurement, measured alike; None: it was not measured."""
+    alike = (
+        "model", "dataset", "transformation", "transformations", "control", "samples", "precision", "tolerance",
+        "weights",
+    )  # fmt: skip
+    found = (other for other in pairs if other.aggregation == EQUIVARIANCE != pair.aggregation)
+    return next((other for other in found if not other.protocol.differences(pair.protocol, only=alike)), None)
 
 
 def _measured_alike(one: VariancePair, other: VariancePair) -> bool:

@@ -20,11 +20,13 @@ from pytorch.figures import (
     depth_figure,
     heatmap_figure,
     layers_figure,
+    pair_equivariance_figure,
     pair_scales,
     training_figure,
     while_training_figure,
 )
 from pytorch.figures.style import group_title, of_units
+from pytorch.report.controls import before_training, equivariance_of
 from pytorch.report.findings import Findings, Followed, Measured, Trained
 from pytorch.variance.result import ALL, STRATIFIED
 
@@ -41,6 +43,11 @@ CAPTIONS = {
     "layers": "Layer means of NV over finite units, with 95 % intervals over samples. At 1 (grey line), transforming a "
     f"sample matters as much as exchanging it. Below: TV and SV in units of the activations, and the share of units "
     f"that are constant or vary by rounding alone. {BIAS}",
+    "equivariance": "Each point is a layer, at the layer means of its invariance NV (low: it does not depend on the "
+    "transformation) and of its equivariance NV (left: its feature map turns with the image, so that turned back it "
+    "does not change). A path leads from the first layer to the last. Layers without positions lie on the dashed "
+    "diagonal. Crosses and bands are 95 % intervals. The dotted floor is the equivariance NV of the images themselves, "
+    f"which interpolation alone causes. {BIAS}",
     "overview": f"Accuracy on test samples rotated by an angle, and the layer means of NV with 95 % intervals. {BIAS}",
     "while-training": "NV before training (0) and after epochs, which are equally far apart. Above: the global mean "
     "with its 95 % interval over samples. Below: the accuracy on the training samples, as measured during the epoch.",
@@ -120,6 +127,7 @@ def plan(found: Findings, look: Look) -> list[Plot]:
     for measured in found.measured:
         controls = [] if measured.pair.control else found.controls(measured.pair)
         figures.extend(_of_measurement(measured, controls, found.controlled_by(measured), look))
+        figures.extend(_of_both_measures(measured.pair, found, look))
     for followed in found.followed:
         figures.extend(_of_series(followed, look))
     return [*figures, *_of_networks(found, look)]
@@ -191,6 +199,21 @@ def _of_measurement(
         draw, what = partial(accuracy_and_layers_figure, pair, **options), "accuracy and layer means"
         what = of_units(what, look.varying)
         yield Plot(place(pair, "overview"), "overview", f"{title}: {what}", of, sources, draw)
+
+
+def _of_both_measures(pair: VariancePair, found: Findings, look: Look) -> Iterator[Plot]:
+    """List the figure of invariance against equivariance, if both were measured, with the control before training."""
+    turned = equivariance_of(pair, found.pairs)
+    if pair.control or turned is None:
+        return
+    control = before_training(pair, found.pairs)
+    control_turned = control and equivariance_of(control, found.pairs)
+    before = (control, control_turned) if control_turned else None
+    shown = [pair, turned, *(before or ())]
+    sources = tuple(measured.digest for measured in found.measured if measured.pair in shown)
+    draw = partial(pair_equivariance_figure, pair, turned, before, varying=look.varying, width=look.width)
+    title = f"{pair.model} on {pair.dataset}: {of_units('invariance against equivariance', look.varying)}"
+    yield Plot(place(pair, "equivariance"), "equivariance", title, subject(pair), sources, draw)
 
 
 def _of_series(followed: Followed, look: Look) -> Iterator[Plot]:

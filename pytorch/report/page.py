@@ -22,6 +22,7 @@ from pytorch.figures.cells import MARKS
 from pytorch.figures.saving import COLOURS
 from pytorch.figures.style import CONTROL_TITLES, DIFFERENCE_COLOURS, SCALE_COLOURS, of_units
 from pytorch.files.whole_file import whole_file
+from pytorch.names import EQUIVARIANCE
 from pytorch.report.controls import controls_of
 from pytorch.report.encoding import embedded, omission
 from pytorch.report.formats import cell_text, is_right_aligned
@@ -42,6 +43,11 @@ LONG = 40
 """Length, in characters, from which a table breaks a text into lines."""
 
 NOT_MEASURED = "not measured"
+
+TURNED_BACK = (
+    " Under same-equivariance, feature maps are turned back first: NV is near 0 where a map turns with the image."
+)
+"""What captions add to figures of equivariance."""
 
 PAIRS = (
     "Models come in pairs: one trained on upright samples, one on rotated samples. Other networks are shown beside "
@@ -210,7 +216,8 @@ def _without_group(figure: Plot) -> dict[str, str]:
 
 def _figure(folder: Path, figure: Plot) -> dict[str, Any]:
     image, width, height = _small_png(folder / f"{figure.name}.png")
-    texts = {"title": figure.title, "caption": CAPTIONS[figure.kind], "command": figure.command, "of": figure.of}
+    caption = CAPTIONS[figure.kind] + TURNED_BACK * (figure.of.get("aggregation") == EQUIVARIANCE)
+    texts = {"title": figure.title, "caption": caption, "command": figure.command, "of": figure.of}
     return {**texts, "image": image, "width": width, "height": height}
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Container, Iterable, Sequence
+from statistics import NormalDist
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -13,6 +14,7 @@ from pytorch.experiments.variance_pair import VariancePair
 from pytorch.report.published import published_global_mean
 from pytorch.report.table import Estimate
 from pytorch.variance import VarianceResult
+from pytorch.variance.equivariance import EquivarianceResult
 from pytorch.variance.result import ALL, STRATIFIED
 
 NORMALIZED = "normalized"
@@ -23,6 +25,9 @@ UNITS = {
 }
 """For each quantity, the method that returns its values of all units."""
 
+EQUIVARIANCE_ERROR, FLOOR = "equivariance error", "floor"
+"""Further quantities of an equivariance: that of each layer, and the NV of the images themselves."""
+
 MEASURES = {ALL: "all samples", STRATIFIED: "stratified"}
 """Groups shown in tables, with their names there."""
 
@@ -32,11 +37,14 @@ FORMULA_SIGNS = "=+-@\t\r\n"
 class ResultRow(NamedTuple):
     """Mean of TV, SV or NV over the finite units of one layer or of all layers, with its origin.
 
+    An equivariance has further rows, whose value is no mean: the equivariance error of each layer, without a standard
+    error, and the floor, which is of no units.
+
     Attributes:
         steps: Number of transformations.
         trained_on: Model of the pair: ``"unrotated"``, ``"rotated"`` or ``"untrained"``.
         group: ``"all"``, ``"stratified"`` or the name of a class.
-        quantity: ``"transformation"``, ``"sample"`` or ``"normalized"``.
+        quantity: ``"transformation"``, ``"sample"``, ``"normalized"``, ``"equivariance error"`` or ``"floor"``.
         level: ``"layer"`` or ``"global"``.
         value: The mean.
         standard_error: Standard error over samples, like the 95 % interval from ``low95`` to ``high95``.
@@ -98,7 +106,10 @@ class ResultRow(NamedTuple):
 
 
 Rows = dict[tuple[str, str, str], list[ResultRow]]
-"""For each (model, group, quantity): a row per layer, in order of execution, then the global row."""
+"""For each (model, group, quantity): a row per layer, in order of execution, then the global row.
+
+Of an equivariance error, there is no global row, and of a floor, no row per layer.
+"""
 
 _known: WeakKeyDictionary[VariancePair, Rows] = WeakKeyDictionary()
 
@@ -113,6 +124,12 @@ def rows_of(pair: VariancePair) -> Rows:
             for quantity in UNITS
             if group != STRATIFIED or quantity == NORMALIZED
         }
+        for trained_on, result in pair.results.items():
+            if isinstance(result, EquivarianceResult):
+                of_all = _known[pair][trained_on, ALL, NORMALIZED]
+                _known[pair] |= {
+                    (trained_on, ALL, quantity): rows for quantity, rows in _further_rows(result, of_all).items()
+                }
     return _known[pair]
 
 
@@ -184,6 +201,25 @@ def _rows(pair: VariancePair, trained_on: str, group: str, quantity: str) -> lis
     }
     cells = zip(*columns.values(), strict=True)
     return [ResultRow(**shared, **dict(zip(columns, row, strict=True))) for row in cells]
+
+
+def _further_rows(result: EquivarianceResult, of_all: Sequence[ResultRow]) -> dict[str, list[ResultRow]]:
+    """Return the rows of the quantities that only an equivariance has, given its rows of NV over all samples."""
+    *layers, whole = of_all
+    error = {name: math.nan for name in ResultRow._fields if name.endswith(("value", "error", "95"))}
+    units = dict.fromkeys(("units", "constant", "rounding", "infinite", "undefined"), 0)
+    width = NormalDist().inv_cdf(0.975) * result.floor_error
+    floor = {
+        "quantity": FLOOR, "value": result.floor, "standard_error": result.floor_error,
+        "low95": result.floor - width, "high95": result.floor + width, "published_2019": None,
+    }  # fmt: skip
+    return {
+        EQUIVARIANCE_ERROR: [
+            row._replace(**error | {"quantity": EQUIVARIANCE_ERROR, "value": value})
+            for row, value in zip(layers, result.relative_errors, strict=True)
+        ],
+        FLOOR: [whole._replace(**error | units | floor)],
+    }
 
 
 def _means(result: VarianceResult, of: tuple[str, str], *, varying: bool) -> dict[str, list[float]]:

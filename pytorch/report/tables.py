@@ -9,17 +9,25 @@ from typing import Any
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.experiments.vocabulary import PAIR, RANDOM_WEIGHTS, SHUFFLED, STATES, UNTRAINED
 from pytorch.figures.style import of_units
+from pytorch.names import EQUIVARIANCE
 from pytorch.report.controls import before_training, controls_of
+from pytorch.report.formats import estimate_text
 from pytorch.report.published import notes as published_notes
 from pytorch.report.published import published_accuracy
 from pytorch.report.rows import MEASURES, ResultRow, global_row, groups_shown, layer_rows
 from pytorch.report.table import Cell, Estimate, Row, Table, table_of_rows
+from pytorch.variance.equivariance import EquivarianceResult
 from pytorch.variance.result import ALL
 
 MEASURES_NOTE = "All samples: NV over all samples. Stratified: the mean over classes of NV within each class."
 ERRORS_NOTE = (
     "± is one standard error over samples; it says nothing about other trainings. (The intervals in results.csv also "
     "correct the bias of NV for few samples, so they are not centred on the value.)"
+)
+
+EQUIVARIANCE_NOTE = (
+    "Same-equivariance is the NV of feature maps that are turned back by the inverse transformation: 0 where a map "
+    "turns with the image. Its units are channels, and its errors include the choice of positions."
 )
 
 COUNTED = {
@@ -34,10 +42,16 @@ ROUNDING_NOTE = (
     "them out too."
 )
 
+EQUIVARIANCE_ERROR_NOTE = (
+    "Equivariance error: the root mean square of a turned-back map minus its mean over the transformations, relative "
+    "to that of the map."
+)
+
 COLUMN_NOTES = {
     "before training": "Before training: the network with the initial weights of both models.",
     "weights": "Weights: the first digits of the digests of both models; there were several trainings.",
     **dict.fromkeys((f"rounding, {name}" for name in (*PAIR, *STATES)), ROUNDING_NOTE),
+    **dict.fromkeys((f"equivariance error, {name}" for name in (*PAIR, *STATES)), EQUIVARIANCE_ERROR_NOTE),
 }
 
 DIGITS_SHOWN = 8
@@ -109,6 +123,8 @@ def _global_means(
         f"theirs; their sum is an upper bound. {COUNTED[varying]} Where there are any, the table counts them and adds "
         f"the mean {'with' if varying else 'without'} them."
     )
+    if any(pair.aggregation == EQUIVARIANCE for pair in measured):
+        caption += f" {EQUIVARIANCE_NOTE}"
     return _table(name, title, caption, rows)
 
 
@@ -194,6 +210,11 @@ def _layer_means(pair: VariancePair, pairs: Sequence[VariancePair], varying: boo
         "all samples, where there are any. "
         f"{result.samples} samples, {len(result.transformations)} transformations; weights: {weights}."
     )
+    if isinstance(result, EquivarianceResult):
+        caption += (
+            f" {EQUIVARIANCE_NOTE} The images themselves, turned and turned back, have an NV of "
+            f"{estimate_text(Estimate(result.floor, result.floor_error))} (floor), from interpolation alone."
+        )
     name = _slug("layers", pair.model, pair.dataset, pair.transformation, pair.aggregation)
     title = f"{of_units('Layer means of the normalized variance', varying)}: {what}"
     return _table(name, title, caption, _layer_rows(pair, pairs, varying))
@@ -211,6 +232,10 @@ def _layer_rows(pair: VariancePair, pairs: Sequence[VariancePair], varying: bool
         for group in groups_shown(each) if each else ():
             means = layer_rows(each, name, group, varying=varying)
             columns[f"{head}, {MEASURES[group]}"] = {row.layer: row.estimate for row in means}
+    for name, result in pair.results.items():
+        if isinstance(result, EquivarianceResult):
+            errors = result.equivariance_errors().items()
+            columns[f"equivariance error, {name}"] = {layer: Estimate(error) for layer, error in errors}
     return [
         {"layer": layer, **{head: cells.get(layer) for head, cells in columns.items()}} for layer in columns["units"]
     ]

@@ -14,6 +14,7 @@ from pytorch.experiments.trained_model import check_pair
 from pytorch.experiments.unit_examples import extreme_units, find_layer, unit_examples
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.figures import units_figure
+from pytorch.names import EQUIVARIANCE
 from pytorch.report.findings import Findings
 from pytorch.report.gallery import Plot, file_label, place, subject
 from pytorch.transformations import transformation_set
@@ -42,7 +43,7 @@ def plan_units(
     """
     pairs = [
         each for each in found.measured
-        if each.pair.is_pair and each.pair.control is None and each.pair.aggregation != "none"
+        if each.pair.is_pair and each.pair.control is None and each.pair.aggregation not in ("none", EQUIVARIANCE)
     ]  # fmt: skip
     if not pairs:
         raise InputError("--units needs the measurement of a trained pair with aggregation, and there is none")
