@@ -126,7 +126,7 @@ def test_a_batch_is_added_under_every_transformation_once():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"batch": 1000}, {"dispersion": "variance"}, {"layers": [3, 2]}, {"transformations": 4}, {"wholes": [[0]]}],
+    [{"shape": (2, 1)}, {"dispersion": "variance"}, {"layers": [3, 2]}, {"transformations": 4}, {"wholes": [[0]]}],
     ids=str,
 )
 def test_accumulators_of_other_work_are_not_merged(changes):

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pytorch.variance.fast.c_library import is_compiled
+from pytorch.variance.fast.compiled_block import CompiledUnitBlock
 from pytorch.variance.fast.fused_block import FusedUnitBlock
 from pytorch.variance.fast.triton_import import kernels_for
 from pytorch.variance.standard_errors import LayerErrors
@@ -79,7 +81,7 @@ class VarianceAccumulator:
 
     def _blocks_of(self, dispersion: str, width: int, at_once: int) -> list[UnitBlock]:
         """Split the unit axis into blocks."""
-        kind, parts = FusedUnitBlock if kernels_for(self._device) else UnitBlock, blocks(self.layers, width)
+        kind, parts = _kind_of_blocks(self._device), blocks(self.layers, width)
         return [kind(self._transformations, part, dispersion, self._device, at_once) for part in parts]
 
     def begin(self, labels: Tensor) -> None:
@@ -284,6 +286,12 @@ class VarianceAccumulator:
 
     def _float_counts(self) -> Tensor:
         return self.counts.double().unsqueeze(1).to(self._device, non_blocking=True)
+
+
+def _kind_of_blocks(device: torch.device | str) -> type[UnitBlock]:
+    if kernels_for(device):
+        return FusedUnitBlock
+    return CompiledUnitBlock if torch.device(device).type == "cpu" and is_compiled() else UnitBlock
 
 
 def state_shapes(

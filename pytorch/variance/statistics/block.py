@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pytorch.variance.fast.c_library import is_compiled
 from pytorch.variance.fast.triton_import import kernels_for
 from pytorch.variance.statistics.influence import Expansion, SquaredDeviations, by_layer, influences, stacked_sum
 from pytorch.variance.statistics.moments import DISPERSIONS, Groups, Moments, with_more_rows
@@ -30,6 +31,9 @@ CUDA_BLOCK, CUDA_UNITS_AT_ONCE = 2**17, 2**15
 """Units per block, and units up to which PyTorch operations process several transformations at once. CUDA prefers few,
 large operations."""
 
+COMPILED_BLOCK, COMPILED_WAITING = 2**16, 2**22
+"""Units per block, and maximum number of activations buffered for functions in C. They split a block themselves."""
+
 CUDA_WAITING = 2**28
 """Maximum number of activations buffered for CUDA kernels, which work best on all transformations at once. It also
 limits the means over samples, of all classes, that are computed together."""
@@ -46,15 +50,12 @@ def shape_of_blocks(units: int, batch: int, device: str, classes: int = 1) -> tu
 
     Returns:
         Number of units per block, and number of transformations processed at once, C.
-
-    >>> shape_of_blocks(300, 64, "cpu"), shape_of_blocks(16_000, 64, "cpu"), shape_of_blocks(16_000, 256, "cpu")
-    ((1024, 27), (1024, 8), (500, 4))
-    >>> shape_of_blocks(1_000_000, 4, "cpu")
-    (8192, 1)
     """
     if device != "cpu":
         at_once = CUDA_WAITING // (max(batch, classes) * units) if kernels_for(device) else CUDA_UNITS_AT_ONCE // units
         return CUDA_BLOCK, max(1, at_once)
+    if is_compiled():
+        return COMPILED_BLOCK, max(1, COMPILED_WAITING // (batch * units))
     batch = max(batch, FEW_SAMPLES)
     per_sample = max(1, VALUES_AT_ONCE // batch)
     width = min(per_sample, max(1, NARROW_BLOCK // batch, units * per_sample * batch // WAITING))

@@ -60,7 +60,7 @@ class SquaredDeviations:
     def __init__(self, groups: Groups, transformations: int, units: int, dispersion: str) -> None:
         self.sum: Tensor | float = 0.0
         self.dispersion: Tensor | float = 0.0
-        self._fourth: Tensor | float = 0.0
+        self.fourth: Tensor | float = 0.0
         self._groups = groups
         self._kind = dispersion
         self._steps = transformations
@@ -80,7 +80,7 @@ class SquaredDeviations:
         squares = torch.addcmul(offset, update.deviations, self._groups.spread(scale), out=here).square_()
         self.sum += stacked_sum(squares, self._units)
         if self._kind == "std":
-            self._fourth += stacked_sum(self._groups.sum(squares.square_()).mul_(scale).mul_(scale), self._units)
+            self.fourth += stacked_sum(self._groups.sum(squares.square_()).mul_(scale).mul_(scale), self._units)
 
     def scales(self, moments: Moments) -> Tensor:
         """Add the dispersion of these moments to SV, and return their √(κ / T), float32."""
@@ -96,12 +96,12 @@ class SquaredDeviations:
             fourth: Squares of the latest terms of ``sum`` times κ / T, summed over the samples of each group, (G, U).
         """
         self.sum = total
-        self._fourth += fourth
+        self.fourth += fourth
 
     def average(self, over: Callable[[Tensor], Tensor]) -> None:
         """Replace every sum by a mean over units, once all activations of the batch are added."""
         self.sum, self.dispersion = over(self.sum), over(self.dispersion)
-        self._fourth = over(self._fourth) if isinstance(self._fourth, Tensor) else self._fourth
+        self.fourth = over(self.fourth) if isinstance(self.fourth, Tensor) else self.fourth
 
     def curvature(self) -> Tensor:
         """Sum of w(x) over the samples of each group, (G, U).
@@ -111,7 +111,7 @@ class SquaredDeviations:
         if self._kind == "variance":
             return torch.zeros_like(self.dispersion)
         # The mean of q² / (2 σ) over t is T² Σ (q / T)² κ / T, and that of q̄² / (2 σ) is SV / 8.
-        return self._fourth * self._steps**2 - self.dispersion * self._groups.counts / 8
+        return self.fourth * self._steps**2 - self.dispersion * self._groups.counts / 8
 
 
 @dataclass(frozen=True)
