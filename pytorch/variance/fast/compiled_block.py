@@ -63,7 +63,7 @@ class CompiledUnitBlock(UnitBlock):
         self._order, self._group_starts = groups.members.argsort(stable=True), _starts(groups.sizes)
 
     def add(self, activations: Tensor) -> None:
-        """Add the activations of the batch under the next transformation, (B, U); taken at once, they are not copied."""
+        """Add the activations of the batch under the next transformation, (B, U), without a copy if it is taken at once."""
         if self._part_sizes[self._next] > 1 or activations.stride(1) != 1:
             super().add(activations)
             return

@@ -1,8 +1,9 @@
 """Read activations into their places, except those whose units follow from other units.
 
-On the plain path, ``read`` fills the place of an activation and ``finish`` completes means after the forward pass. On a
-CPU, ``finish`` also computes units that follow from those of the previous layer (``derived_units``). On CUDA, kernels
-read several aggregations at once, and a layer together with its batch norm and ReLU (``chains``).
+On the plain path, ``read`` fills the place of an activation. On a CPU, it writes sums for means, which ``finish``
+divides after the forward pass. It then computes units that follow from those of the previous layer
+(``derived_units``). On CUDA, kernels read several aggregations at once, and a layer together with its batch norm and
+ReLU (``chains``).
 """
 
 from collections.abc import Callable
@@ -26,6 +27,8 @@ class Reader:
     """
 
     def __init__(self, places: Places, device: torch.device) -> None:
+        self._places = places
+        self._divides = device.type == "cpu"
         self._derived = DerivedUnits()
         self._kernels = kernels_for(device)
         self._chains = Chains(self._derived, places, self._kernels) if self._kernels else None
@@ -53,13 +56,13 @@ class Reader:
             derived = self._derived.derivations(module, inputs, activation, place)
             done = self._read_by_kernels(place, activation) if activation.is_cuda else derived
             place.fill(activation, but=done)
-            if "mean" in place.units and "mean" not in derived and activation.is_cpu:
-                self._to_finish.append(place.finish)
             self._to_finish.extend(derived.values())
         self._derived.remember(activation, place)
 
     def finish(self) -> None:
         """Complete the units of the pass, all at once so that the code stays in the caches."""
+        if self._divides:
+            self._places.divide()
         for finish in self._to_finish:
             finish()
 

@@ -74,15 +74,16 @@ class Place:
         return start
 
     def fill(self, activation: Tensor, *, but: Container[str] = ()) -> None:
-        """Write the units of an activation for all aggregations but some; on a CPU, ``finish`` completes means."""
+        """Write the units of an activation for all aggregations but some; on a CPU, ``divide`` completes means."""
         for how, out in self.units.items():
             if how not in but:
                 reduce(how, activation, self.axes, self.kind, out)
 
-    def finish(self) -> None:
+    def divide(self) -> None:
         """Divide sums to get means, always in the type of the units, whatever the type of the memory."""
-        units = self.units["mean"]
-        units.copy_(units.to(self.kind).div_(self.positions))
+        if "mean" in self.units:
+            units = self.units["mean"]
+            units.copy_(units.to(self.kind).div_(self.positions))
 
 
 class Places:
@@ -103,6 +104,7 @@ class Places:
         self.callers: set[str] = set()
         self.row = torch.empty(0, 0)
         self._places: list[Place] = []
+        self._divisors: Tensor | None = None
         self._calls: dict[str, list[list[tuple[int, Place]]]] = {}
         self._made: Counter[str] = Counter()
 
@@ -140,6 +142,14 @@ class Places:
             if self._made[name] < len(self._calls[name]):
                 raise changed(name)
 
+    def divide(self) -> None:
+        """Divide the sums of all places to get means."""
+        if self._divisors is not None:
+            self.row.div_(self._divisors)
+            return
+        for place in self._places:
+            place.divide()
+
     def settle(self, without: Container[str] = ()) -> None:
         """Fix the layers: all that were found, without some names."""
         self._places = [place for place in self._places if place.name not in without]
@@ -152,6 +162,11 @@ class Places:
         self.layers = [layer for place in self._places for layer in place.layers]
         units = [part for place in self._places for part in place.units.values()]
         self.row = torch.cat([part.reshape(len(part), -1) for part in units], dim=1) if units else self.row[:, :0]
+        self._divisors = None
+        if {place.kind for place in self._places} == {self.row.dtype}:
+            counts = [place.positions if how == "mean" else 1 for place in self._places for how in place.units]
+            widths = [part[0].numel() for part in units]
+            self._divisors = torch.tensor(counts).repeat_interleave(torch.tensor(widths)).to(self.row)
         self._move()
 
     def _move(self) -> None:
