@@ -115,25 +115,30 @@ class Theirs:
         self._options = tm.PyTorchMeasureOptions(batch_size=work.batch_size, verbose=False)
         self._measures = tm.TransformationVarianceInvariance(), tm.SampleVarianceInvariance()
 
-    def measure(self) -> list[list[np.ndarray]]:
-        """TV and SV of each layer."""
+    def measure(self) -> list[dict[str, np.ndarray]]:
+        """TV and SV, each with the values of every leaf module by name."""
         with torch.no_grad():
             results = [
                 measure.eval(self._images, self._turns, self._recorded, self._options) for measure in self._measures
             ]
-        return [[layer.cpu().numpy() for layer in result.layers] for result in results]
+        names = self._recorded.activation_names()
+        return [
+            {name: layer.cpu().numpy() for name, layer in zip(names, result.layers, strict=True)} for result in results
+        ]
 
 
 def difference(work: Workload, dtype: torch.dtype) -> float:
     """Largest difference of TV and of SV of a unit between the two tools, relative to the larger of the two.
 
-    Ignores units below 1e-5 of the layer's largest value: rounding decides those.
+    Ignores units below 1e-5 of the layer's largest value: rounding decides those. Compares the layers of ours, which
+    leaves out copies of others.
     """
     theirs = Theirs(copy(work), dtype).measure()
     ours = work.measure(aggregation="none")
     largest = 0.0
     for found, expected in zip(theirs, (ours.transformation_variance(), ours.sample_variance()), strict=True):
-        for layer, values in zip(found, expected.values(), strict=True):
+        for name, values in expected.items():
+            layer = found[name]
             scale = np.maximum(np.abs(layer), np.abs(values))
             clear = scale > 1e-5 * scale.max()
             if clear.any():
