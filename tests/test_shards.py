@@ -17,6 +17,7 @@ from pytorch.transformations import rotations
 from pytorch.variance import PartialResult, VarianceResult, measure_variance, merge_results
 from pytorch.variance.batches import in_batches
 from pytorch.variance.partial_result import PARTIAL_FORMAT
+from pytorch.variance.statistics import block
 from pytorch.variance.statistics.accumulator import VarianceAccumulator, state_shapes
 
 TRANSFORMATIONS = rotations(3)
@@ -154,11 +155,12 @@ def test_a_double_file_is_named_with_its_path(tmp_path, reusing_model, images, l
         ({"layers": ["0"]}, "layers"),
         ({"class_statistics": False}, "classes"),
         ({"classes": ["ant", "bee", "cow"]}, "classes"),
-        ({"batch_size": 1000}, "batch_size or kind of device"),
+        ({"batch_size": 1000}, "batch_size, kind of device or C compiler"),
     ],
     ids=str,
 )
-def test_shards_of_different_measurements_are_not_merged(images, labels, changes, word):
+def test_shards_of_different_measurements_are_not_merged(monkeypatch, images, labels, changes, word):
+    monkeypatch.setattr(block, "COMPILED_WAITING", 2**10)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU()).double()
     # Of as many units that the size of a batch matters for the size of blocks.

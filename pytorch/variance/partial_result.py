@@ -268,7 +268,7 @@ def _in_common(part: PartialResult) -> dict[str, Any]:
         "aggregation": (part.single, [*setup.pop("columns")]),
         "classes": (part.labels, setup.pop("classes")),
         **{name.replace("_", " "): value for name, value in setup.items() if name not in OF_SHARD},
-        "batch_size or kind of device": part.arguments["shape"],
+        "batch_size, kind of device or C compiler": part.arguments["shape"],
     }
 
 

@@ -63,11 +63,11 @@ class CompiledUnitBlock(UnitBlock):
         self._order, self._group_starts = groups.members.argsort(stable=True), _starts(groups.sizes)
 
     def add(self, activations: Tensor) -> None:
-        """Add the activations of the batch under the next transformation, (B, U), without a copy if it is taken at once."""
+        """Add the activations of the batch under the next transformation, (B, U)."""
         if self._part_sizes[self._next] > 1 or activations.stride(1) != 1:
             super().add(activations)
             return
-        self._waiting = activations.unsqueeze(1)
+        self._waiting = activations.unsqueeze(1)  # taken at once, it need not be copied
         self._take()
         self._next += 1
 

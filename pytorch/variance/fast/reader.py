@@ -28,9 +28,9 @@ class Reader:
 
     def __init__(self, places: Places, device: torch.device) -> None:
         self._places = places
-        self._divides = device.type == "cpu"
         self._derived = DerivedUnits()
         self._kernels = kernels_for(device)
+        self._divides = device.type == "cpu" and self._kernels is None
         self._chains = Chains(self._derived, places, self._kernels) if self._kernels else None
         self._to_finish: list[Callable[[], None]] = []
 
@@ -56,6 +56,8 @@ class Reader:
             derived = self._derived.derivations(module, inputs, activation, place)
             done = self._read_by_kernels(place, activation) if activation.is_cuda else derived
             place.fill(activation, but=done)
+            if self._kernels is not None and activation.is_cpu:  # beside interpreted kernels, which write means
+                place.divide()
             self._to_finish.extend(derived.values())
         self._derived.remember(activation, place)
 
