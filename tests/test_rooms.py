@@ -13,7 +13,10 @@ MAY_IMPORT = {
     "variance": {"available_memory", "checked_numbers", "errors", "files", "names", "progress_bar"},
     "models": SMALL,
     "datasets": SMALL | {"transformations", "variance"},
+    "experiments": SMALL | {"datasets", "files", "models", "transformations", "variance"},
     "figures": SMALL | {"experiments", "files", "variance"},
+    "report": SMALL | {"datasets", "experiments", "figures", "files", "transformations", "variance"},
+    "claims": SMALL | {"experiments", "models", "report", "variance"},
 }
 """Rooms that each room may import besides itself."""
 

@@ -8,10 +8,10 @@ import pytest
 from builders import both, hostile, pair, result, rows, shuffled, unlabelled, untrained
 
 from pytorch.experiments.evaluation import AngleCurve
+from pytorch.experiments.published import published_accuracy, published_global_mean
 from pytorch.experiments.vocabulary import PAIR
 from pytorch.report.controls import controls_of
 from pytorch.report.formats import markdown
-from pytorch.report.published import published_accuracy, published_global_mean
 from pytorch.report.tables import results_tables
 
 

@@ -9,11 +9,11 @@ from pytorch.claims.claim import Case, Claim, answer, range_text
 from pytorch.claims.learning import AT_CHANCE
 from pytorch.claims.significance import holm, t_test, z_test
 from pytorch.claims.trainings import all_trainings, first_pair, learned, rotation_pairs, training_text
+from pytorch.experiments.published import AGGREGATIONS, DATASETS, NETWORKS, notes, published_global_mean
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.experiments.vocabulary import PAIR, ROTATED, UNROTATED
 from pytorch.report.findings import Findings
 from pytorch.report.formats import p_text
-from pytorch.report.published import AGGREGATIONS, DATASETS, NETWORKS, notes, published_global_mean
 from pytorch.report.rows import MEASURES, global_row
 from pytorch.report.table import Estimate, Row, Table, table_of_rows
 

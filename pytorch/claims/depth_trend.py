@@ -10,10 +10,10 @@ from pytorch.claims.learning import AT_CHANCE
 from pytorch.claims.significance import Trend, trend
 from pytorch.claims.trainings import learned, rotation_pairs
 from pytorch.claims.varying_layers import SAME, VaryingLayers
+from pytorch.experiments.published import AGGREGATIONS
 from pytorch.experiments.vocabulary import PAIR, UNTRAINED
 from pytorch.report.controls import before_training
 from pytorch.report.findings import Findings
-from pytorch.report.published import AGGREGATIONS
 from pytorch.report.rows import MEASURES, groups_shown
 from pytorch.report.table import Estimate, Table, table_of_rows
 from pytorch.variance import VarianceResult

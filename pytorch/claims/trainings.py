@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from pytorch.claims.learning import chance, has_learned
 from pytorch.experiments.protocol import Protocol, Setting
+from pytorch.experiments.published import published_dataset
 from pytorch.experiments.recipes import recipe_for
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.experiments.vocabulary import PAIR
 from pytorch.models import MODELS
 from pytorch.report.findings import Findings
-from pytorch.report.published import published_dataset
 
 
 def first_pair(found: Findings, model: str, dataset: str, aggregation: str) -> VariancePair | None:

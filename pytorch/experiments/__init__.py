@@ -5,7 +5,7 @@ In reading order:
 - ``vocabulary``: the words for models and controls. ``protocol``: whether two experiments are the same.
 - ``recipes``, ``training``, ``evaluation``: one model. ``pair_training``, ``pair_replacement``: pairs of models.
 - ``trained_model``, ``variance_pair``: the content of files, checked by ``content``. ``storage``: their places.
-- ``provenance``: commands, machines and versions.
+- ``provenance``: commands, machines and versions. ``published``: the values of the paper.
 - ``standing``: what is done as asked. ``reproduction``: all the steps to the paper's tables. ``standing_table``: text.
 - ``unit_examples``: the images that drive a unit. ``summary``, ``progress``: terminal output.
 """

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from pytorch.experiments.published import AGGREGATIONS
 from pytorch.experiments.standing import STEPS, Combination, Standing
 from pytorch.experiments.vocabulary import RANDOM_WEIGHTS
-from pytorch.report.published import AGGREGATIONS
 
 TRAIN, MEASURE, DRAW = "experiment_rotation", "experiment_variance", "plot_variances_models"
 """The scripts."""

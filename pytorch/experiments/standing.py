@@ -11,6 +11,7 @@ from pytorch.datasets.dataset import subset_size
 from pytorch.errors import FileError, InputError
 from pytorch.experiments.protocol import Protocol
 from pytorch.experiments.provenance import versions
+from pytorch.experiments.published import AGGREGATIONS
 from pytorch.experiments.recipes import Recipe, recipe_for
 from pytorch.experiments.storage import load_checkpoint, load_model, load_values, model_file, values_file
 from pytorch.experiments.trained_model import TrainedModel, weights_digest
@@ -18,7 +19,6 @@ from pytorch.experiments.training import Epoch, recorded_epochs
 from pytorch.experiments.vocabulary import PAIR, RANDOM_WEIGHTS, ROTATED, UNROTATED, UNTRAINED
 from pytorch.files.checked_fields import demand
 from pytorch.names import POSITIONS, kinds_of
-from pytorch.report.published import AGGREGATIONS
 from pytorch.variance.equivariance import EquivarianceResult
 
 TRANSFORMATION, STEPS = "rotation", 16

@@ -1,11 +1,11 @@
 """Table of where the numbers come from, with one row per training and measurement."""
 
+from pytorch.experiments.published import COPIES, COPY_NOTE
 from pytorch.experiments.summary import samples_used
 from pytorch.experiments.trained_model import TrainedModel
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.experiments.vocabulary import PAIR, ROTATED
 from pytorch.report.findings import Findings
-from pytorch.report.published import COPIES, COPY_NOTE
 from pytorch.report.table import Row, Table, table_of_rows
 
 CAPTION = (

@@ -10,8 +10,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from pytorch.experiments.published import published_global_mean
 from pytorch.experiments.variance_pair import VariancePair
-from pytorch.report.published import published_global_mean
 from pytorch.report.table import Estimate
 from pytorch.variance import VarianceResult
 from pytorch.variance.equivariance import EquivarianceResult

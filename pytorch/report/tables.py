@@ -6,14 +6,14 @@ from dataclasses import replace
 from itertools import chain, count
 from typing import Any
 
+from pytorch.experiments.published import notes as published_notes
+from pytorch.experiments.published import published_accuracy
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.experiments.vocabulary import PAIR, RANDOM_WEIGHTS, SHUFFLED, STATES, UNTRAINED
 from pytorch.figures.style import of_units
 from pytorch.names import EQUIVARIANCE
 from pytorch.report.controls import before_training, controls_of
 from pytorch.report.formats import estimate_text
-from pytorch.report.published import notes as published_notes
-from pytorch.report.published import published_accuracy
 from pytorch.report.rows import MEASURES, ResultRow, global_row, groups_shown, layer_rows
 from pytorch.report.table import Cell, Estimate, Row, Table, table_of_rows
 from pytorch.variance.equivariance import EquivarianceResult
