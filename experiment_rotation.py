@@ -12,11 +12,16 @@ Every epoch ends with a checkpoint. After any interruption the same command cont
 the same as without the interruption. Existing models are not trained again. --keep-epochs keeps the weights of epochs,
 so that experiment_variance.py --while-training can measure them.
 
+torchrun shares each batch among several processes, each on a core or a GPU of its own:
+
+    torchrun --nproc-per-node 2 experiment_rotation.py resnet cifar10
+
 Expect the unrotated model to fail on rotated data, and the rotated one to do nearly as well on both. On two CPU
 cores simple_conv takes one minute on digits and eight on mnist; deeper models on cifar10 need a GPU.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from pytorch.datasets import dataset_name, load_dataset
@@ -34,17 +39,22 @@ def _parser() -> Parser:
 if __name__ == "__main__":
     start(_parser())
 
-from pytorch.experiments.pair_replacement import run_pairs, settle
+from pytorch.experiments.pair_replacement import run_pairs, settle, take_part
 from pytorch.experiments.pair_training import PairTraining
 from pytorch.experiments.recipes import recipe_for
 from pytorch.experiments.storage import model_folder, pair_name
 from pytorch.experiments.summary import print_accuracies
+from pytorch.experiments.torchrun import first_then_others, is_first, torchrun_group
 from pytorch.figures import accuracy_figure, angle_figure, save_figure, training_figure
 
 
+@torchrun_group()
 def main(arguments: list[str] | None = None) -> None:
     """Run the experiment with the given command line."""
     options = parse(_parser(), arguments)
+    if not is_first():
+        take_part(first_then_others(partial(_trainings, options)))
+        return
     name = dataset_name(options.dataset)
     folder = model_folder(options.results_dir, options.model, name)
     plots = options.plots_dir / pair_name(options.model, name)
@@ -56,12 +66,28 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _train(options: argparse.Namespace, folder: Path, plots: Path) -> None:
     """Train the requested pairs that are missing, and draw the figures of all."""
+    trainings = first_then_others(partial(_trainings, options))
+    pairs = run_pairs(trainings)
+    print_accuracies(pairs)
+    figures = {
+        "training": training_figure(pairs[0]),
+        "accuracy": accuracy_figure(pairs),
+        "angles": angle_figure(pairs),
+    }
+    for name, figure in figures.items():
+        print(f"figure: {save_figure(figure, plots / f'{name}.png')}")
+    settle(folder)
+
+
+def _trainings(options: argparse.Namespace) -> list[PairTraining]:
+    """Load the data, and list the trainings, one for each seed."""
     dataset = load_dataset(options.dataset, options.data_dir, options.samples, options.seed, options.test_samples)
     recipe = recipe_for(options.model, dataset.name).with_options(
         options.epochs, options.rotated_epochs, options.batch_size
     )
-    print(f"{dataset.name}: {len(dataset.train)} training samples, {len(dataset.test)} test samples")
-    trainings = [
+    if is_first():
+        print(f"{dataset.name}: {len(dataset.train)} training samples, {len(dataset.test)} test samples")
+    return [
         PairTraining(
             model=options.model,
             dataset=dataset,
@@ -78,16 +104,6 @@ def _train(options: argparse.Namespace, folder: Path, plots: Path) -> None:
         )
         for seed in range(options.seed, options.seed + options.seeds)
     ]
-    pairs = run_pairs(trainings)
-    print_accuracies(pairs)
-    figures = {
-        "training": training_figure(pairs[0]),
-        "accuracy": accuracy_figure(pairs),
-        "angles": angle_figure(pairs),
-    }
-    for name, figure in figures.items():
-        print(f"figure: {save_figure(figure, plots / f'{name}.png')}")
-    settle(folder)
 
 
 if __name__ == "__main__":

@@ -84,10 +84,7 @@ from pytorch.experiments.storage import (
 )
 from pytorch.experiments.subject import Subject, network_subject, pair_subject
 from pytorch.experiments.summary import print_summary
-from pytorch.experiments.trained_model import TrainedModel
-from pytorch.experiments.variance_pair import VariancePair
-from pytorch.experiments.variance_series import VarianceSeries
-from pytorch.scripts.torchrun import (
+from pytorch.experiments.torchrun import (
     first_then_others,
     from_first,
     group,
@@ -96,6 +93,9 @@ from pytorch.scripts.torchrun import (
     sum_of_ranks,
     torchrun_group,
 )
+from pytorch.experiments.trained_model import TrainedModel
+from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.variance_series import VarianceSeries
 from pytorch.transformations import transformation_set
 from pytorch.variance import VarianceResult, measure_variances
 
@@ -165,7 +165,7 @@ def _measure(options: argparse.Namespace, subject: Subject, paths: dict[str, Pat
     begun = time.perf_counter()
     measured = _measure_networks(options, subject, subject.networks, list(paths), "measuring")
     seconds = time.perf_counter() - begun
-    count = sum_of_ranks(len(getattr(subject.images, "unreadable", ())))
+    count = int(sum_of_ranks(torch.tensor(len(getattr(subject.images, "unreadable", ())))))
     unreadable = {UNREADABLE: count} if count else {}
     if not is_first():
         return

@@ -63,11 +63,11 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
     ),
     "random numbers of a resumed training depend on the process": (
         "tests/test_training.py::test_a_training_taken_up_again_ends_with_the_same_weights",
-        [("pytorch.experiments.training.Training.run_epoch", "torch.manual_seed(derived_seed(self._seed, number, \"dropout\"))", "pass")],
+        [("pytorch.experiments.training.Training.run_epoch", "torch.manual_seed(derived_seed(self._seed, number, f\"dropout{self._rank or ''}\"))", "pass")],
     ),
     "steps use the weights that an epoch began with": (
         "tests/test_training.py::test_bfloat16_steps_use_the_weights_of_the_moment",
-        [("pytorch.experiments.training.Training.run_epoch", "            with bar, whole_mantissas(), torch.random.fork_rng(devices=devices):\n",
+        [("pytorch.experiments.training.Training.run_epoch", "            with bar, whole_mantissas(), torch.random.fork_rng(devices=devices), connected():\n",
           "            with bar, torch.random.fork_rng(devices=devices), autocast(self._precision, self._device):\n")],
     ),
     "a checkpoint takes its name before it is whole": (

@@ -37,6 +37,7 @@ from pytorch.report.findings import find_results
 from pytorch.report.gallery import Look, plan
 from pytorch.transformations import rotations
 from pytorch.variance import measure_variance
+from pytorch.variance.precision import usual_precision
 
 CPU = torch.device("cpu")
 EPOCHS = {"unrotated": 2, "rotated": 4}
@@ -77,8 +78,9 @@ def trained_until(trained_on, epoch):
     recipe = recipe_for("simple_conv", "digits").with_options(2, 4, 16)
     network = initial_network("simple_conv", 1, 10, 0)
     training = Training(
-        network, dataset.train, dataset.normalization, recipe, rotated=trained_on == "rotated", seed=0, device=CPU
-    )
+        network, dataset.train, dataset.normalization, recipe, rotated=trained_on == "rotated", seed=0, device=CPU,
+        precision=usual_precision(CPU),
+    )  # fmt: skip
     for _ in range(epoch):
         training.run_epoch()
     return network.state_dict()

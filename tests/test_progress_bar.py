@@ -47,15 +47,15 @@ def test_an_epoch_shows_its_loss_and_the_time_left(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setattr("pytorch.experiments.progress.SHOW_EVERY", 0)
     with EpochBar("training", 1, 3, samples=8) as bar:
-        bar.update(4, torch.tensor(2.0), torch.tensor(3))
+        bar.update(4, 2, torch.tensor(1.0), torch.tensor(1))
     assert "training, epoch 1/3:  50%" in sys.stderr.getvalue()
-    assert "loss 0.5000, accuracy 75.00%, all epochs 00:00" in sys.stderr.getvalue()
+    assert "loss 0.5000, accuracy 50.00%, all epochs 00:00" in sys.stderr.getvalue()
 
 
 def test_an_epoch_without_a_name_shows_nothing(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     with EpochBar(None, 1, 3, samples=8) as bar:
-        bar.update(4, torch.tensor(2.0), torch.tensor(3))
+        bar.update(4, 4, torch.tensor(2.0), torch.tensor(3))
     assert sys.stderr.getvalue() == ""
 
 

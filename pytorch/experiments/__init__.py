@@ -6,6 +6,7 @@ In reading order:
 - ``recipes``, ``training``, ``evaluation``: one model. ``pair_training``, ``pair_replacement``: pairs of models.
 - ``trained_model``, ``variance_pair``: the content of files, checked by ``content``. ``storage``: their places.
 - ``provenance``: commands, machines and versions. ``published``: the values of the paper.
+- ``torchrun``: several processes of one script.
 - ``standing``: what is done as asked. ``reproduction``: all the steps to the paper's tables. ``standing_table``: text.
 - ``unit_examples``: the images that drive a unit. ``summary``, ``progress``: terminal output.
 """

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from pytorch.errors import FileError, InputError
 from pytorch.experiments.pair_training import Pair, PairTraining
+from pytorch.experiments.protocol import Protocol
+from pytorch.experiments.torchrun import from_first
 from pytorch.experiments.vocabulary import PAIR
 from pytorch.files.whole_file import whole_file
 
@@ -33,12 +35,26 @@ def run_pairs(trainings: Sequence[PairTraining]) -> list[Pair]:
         else:
             settle(folder)
     pairs = [training.run() for training in trainings]
+    from_first(lambda: None)
     if overwrite:
         with whole_file(_mark(folder)) as file:
             file.write(json.dumps([str(training.folder.relative_to(folder)) for training in trainings]).encode())
         _replace_old(folder)
         trainings[0].say(f"the new models are in place, {folder}")
     return pairs
+
+
+def take_part(trainings: Sequence[PairTraining]) -> None:
+    """Take part in all trainings of ``run_pairs`` on rank 0, which reads and writes all files.
+
+    Raises:
+        InputError: This process has other data or versions.
+        RankError: Another process has stopped.
+    """
+    by_seed = {training.seed: training for training in trainings}
+    while (begun := from_first(lambda: None)) is not None:
+        seed, trained_on, settings, state = begun
+        by_seed[seed].take_part(trained_on, Protocol(settings), state)
 
 
 def check_settled(folder: Path) -> None:

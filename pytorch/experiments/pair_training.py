@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,6 +24,7 @@ from pytorch.experiments.storage import (
     save_model,
 )
 from pytorch.experiments.summary import epoch_line
+from pytorch.experiments.torchrun import from_first
 from pytorch.experiments.trained_model import TrainedModel, initial_network
 from pytorch.experiments.training import Training
 from pytorch.experiments.vocabulary import PAIR, ROTATED
@@ -117,13 +119,12 @@ class PairTraining:
     def train(self, trained_on: str) -> TrainedModel:
         """Train a model of the pair from the beginning or from its last checkpoint, evaluate it and save it."""
         asked = self._untrained(trained_on)
-        network = initial_network(self.model, asked.channels, len(asked.classes), self.seed).to(self.device)
-        training = Training(
-            network, self.dataset.train, asked.normalization, self.recipe,
-            rotated=trained_on == ROTATED, seed=self.seed, device=self.device, precision=asked.precision,
-        )  # fmt: skip
+        training = self._training(asked)
         self._resume(training, asked)
-        name, under_way = self._name(trained_on), self._under_way(asked)
+        name, under_way, network = self._name(trained_on), self._under_way(asked), training.model
+        state = training.state_dict() if training.history else None
+        from_first(lambda: (self.seed, trained_on, under_way.settings, state))
+        training.share()
         epochs = epochs_folder(self._target(trained_on))
         if not training.history:
             shutil.rmtree(epochs, ignore_errors=True)
@@ -156,6 +157,37 @@ class PairTraining:
         place = self._target(trained_on).with_suffix(".pt")
         self.say(f"{name}: {place}{', once both are trained' if self.overwrite else ''}")
         return trained
+
+    def take_part(self, trained_on: str, under_way: Protocol, state: dict[str, Any] | None) -> None:
+        """Train a model of the pair along with rank 0, which reads and writes all files.
+
+        Args:
+            trained_on: Kind of training samples.
+            under_way: What rank 0 trains.
+            state: State of the training to continue; None: it begins.
+
+        Raises:
+            InputError: This process has other data or versions.
+            RankError: Another process has stopped.
+        """
+        here = replace(self, precision=under_way.settings["precision"])
+        asked = here._untrained(trained_on)
+        if differs := under_way.differences(here._under_way(asked)):
+            raise InputError(f"rank 0 trains with {differs}: all processes need the same data, options and versions")
+        training = here._training(asked)
+        if state is not None:
+            training.load_state_dict(state)
+        training.share()
+        while len(training.history) < training.epochs:
+            training.run_epoch()
+
+    def _training(self, asked: TrainedModel) -> Training:
+        """Return the training of a model at its beginning."""
+        network = initial_network(self.model, asked.channels, len(asked.classes), self.seed).to(self.device)
+        return Training(
+            network, self.dataset.train, asked.normalization, self.recipe,
+            rotated=asked.trained_on == ROTATED, seed=self.seed, device=self.device, precision=asked.precision,
+        )  # fmt: skip
 
     def _name(self, trained_on: str) -> str:
         return f"{self.label}{trained_on} model"

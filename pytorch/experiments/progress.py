@@ -35,8 +35,8 @@ class EpochBar:
     def __exit__(self, *error: object) -> None:
         self._bar.close()
 
-    def update(self, count: int, loss_sum: Tensor, right: Tensor) -> None:
-        """Show ``count`` more samples, and the sums so far."""
+    def update(self, count: int, seen: int, loss_sum: Tensor, right: Tensor) -> None:
+        """Show ``count`` more samples, and the loss and the accuracy of those ``seen`` by this process so far."""
         self._bar.update(count)
         now = time.perf_counter()
         if self._bar.disable or now - self._shown < SHOW_EVERY:
@@ -45,5 +45,5 @@ class EpochBar:
         seconds_each = (now - self._start) / self._bar.n
         left = self._bar.format_interval(seconds_each * (self._samples * (self._left + 1) - self._bar.n))
         self._bar.set_postfix_str(
-            f"loss {loss_sum.item() / self._bar.n:.4f}, accuracy {right.item() / self._bar.n:.2%}, all epochs {left}"
+            f"loss {loss_sum.item() / seen:.4f}, accuracy {right.item() / seen:.2%}, all epochs {left}"
         )

@@ -78,12 +78,13 @@ def file_digest(path: Path) -> str:
 
 
 def machine(device: "torch.device") -> str:
-    """Name the processor of a device."""
+    """Name the processor of a device, and say how many processes share the work, if torchrun has started them."""
     import torch  # not above: scripts ask for the commit before they need torch
 
+    processes = f", {os.environ['WORLD_SIZE']} processes" if "TORCHELASTIC_RUN_ID" in os.environ else ""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{_processor()}, {torch.get_num_threads()} threads"
+        return torch.cuda.get_device_name(device) + processes
+    return f"{_processor()}, {torch.get_num_threads()} threads{processes}"
 
 
 def now() -> str:

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from pytorch.datasets.dataset import Split
 from pytorch.datasets.normalization import Normalization
-from pytorch.errors import TrainingError
+from pytorch.errors import InputError, TrainingError
 from pytorch.experiments.evaluation import model_inputs, random_degrees
 from pytorch.experiments.progress import EpochBar
 from pytorch.experiments.recipes import Recipe
+from pytorch.experiments.torchrun import connected, group, sum_of_ranks
 from pytorch.files.checked_fields import check_fields
 from pytorch.variance.precision import autocast, whole_mantissas
 
@@ -96,6 +98,29 @@ class Training:
         self._steps = -(-len(split) // recipe.batch_size)
         self._optimizer = recipe.optimizer_for(model)
         self._schedule = recipe.schedule_for(self._optimizer, self.epochs * self._steps)
+        self._network: nn.Module = self.model
+        self._rank, self._ranks = 0, 1
+
+    def share(self) -> None:
+        """Share each batch among the processes of the group, if there is one; all call this before the next epoch.
+
+        Parts differ in size by at most one. Gradients, losses and accuracies are those of the whole batch, except that
+        each process has its own dropout and, on a CPU, normalises by the statistics of its part. The running averages
+        of these are then those of rank 0.
+
+        Raises:
+            InputError: There are more processes than samples in a batch.
+            RankError: Another process has stopped.
+        """
+        if group() is None:
+            return
+        self._rank, self._ranks = dist.get_rank(), dist.get_world_size()
+        if (fewest := len(self._labels) // self._steps) < self._ranks:
+            raise InputError(f"{self._ranks} processes cannot share batches of {fewest} samples: start fewer")
+        if self._device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
+        with connected():
+            self._network = nn.parallel.DistributedDataParallel(self.model)
 
     def run_epoch(self, name: str | None = None) -> Epoch:
         """Train for one more epoch.
@@ -108,14 +133,15 @@ class Training:
 
         Raises:
             TrainingError: The loss is not finite, or the device is out of memory.
+            RankError: Another process that shares the batches has stopped.
         """
         start = time.perf_counter()
         number = len(self.history) + 1
         bar = EpochBar(name, number, self.epochs, len(self._labels))
         devices = [self._device] if self._device.type == "cuda" else []
         try:
-            with bar, whole_mantissas(), torch.random.fork_rng(devices=devices):
-                torch.manual_seed(derived_seed(self._seed, number, "dropout"))
+            with bar, whole_mantissas(), torch.random.fork_rng(devices=devices), connected():
+                torch.manual_seed(derived_seed(self._seed, number, f"dropout{self._rank or ''}"))
                 loss, right = self._pass_over_samples(number, bar)
         except torch.OutOfMemoryError as error:
             size = self.recipe.batch_size
@@ -134,34 +160,41 @@ class Training:
         return record
 
     def _pass_over_samples(self, epoch: int, bar: EpochBar) -> tuple[Tensor, Tensor]:
-        """Take all steps of an epoch; return the sum of the losses and the number classified correctly."""
+        """Take all steps of an epoch; return the sum of all losses and the number classified correctly."""
         loss_sum, right = (torch.zeros((), dtype=kind, device=self._device) for kind in (torch.float64, torch.int64))
         # Generators on the CPU give the same numbers for every device.
         orders, angles = (
             torch.Generator().manual_seed(derived_seed(self._seed, epoch, purpose)) for purpose in ("order", "angles")
         )
-        count = len(self._labels)
+        count, seen = len(self._labels), 0
         order = torch.randperm(count, generator=orders).to(self._device, non_blocking=True)
         degrees = random_degrees(count, angles).to(self._device, non_blocking=True) if self._rotated else None
         self.model.train()
         # Parts of nearly equal size avoid a last one whose batch statistics mean nothing.
         parts = order.tensor_split(self._steps)
-        turns = repeat(None) if degrees is None else degrees.tensor_split(self._steps)
-        for indices, turn in zip(parts, turns, strict=False):
+        turns = repeat(None) if degrees is None else map(self._part, degrees.tensor_split(self._steps))
+        for batch, turn in zip(parts, turns, strict=False):
+            indices = self._part(batch)
             inputs = model_inputs(self._images[indices], turn, self._normalization)
-            loss, correct = self._step(inputs, self._labels[indices])
+            # The mean over ranks of gradients weighted like this is the gradient of the mean over the batch.
+            loss, correct = self._step(inputs, self._labels[indices], weight=len(indices) * self._ranks / len(batch))
             loss_sum += loss * len(indices)
             right += correct
-            bar.update(len(indices), loss_sum, right)
-        return loss_sum, right
+            seen += len(indices)
+            bar.update(len(batch), seen, loss_sum, right)
+        return sum_of_ranks(loss_sum), sum_of_ranks(right)
 
-    def _step(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _part(self, batch: Tensor) -> Tensor:
+        """Return the part of a batch that is this process's."""
+        return batch.tensor_split(self._ranks)[self._rank]
+
+    def _step(self, inputs: Tensor, labels: Tensor, weight: float) -> tuple[Tensor, Tensor]:
         """Take one step of gradient descent; return the mean loss and the number classified correctly."""
         with autocast(self._precision, self._device):  # once per step, as it caches converted weights
-            log_probabilities = self.model(inputs)
+            log_probabilities = self._network(inputs)
         loss = self.recipe.loss(log_probabilities, labels)
         self._optimizer.zero_grad()
-        loss.backward()
+        (loss * weight).backward()
         self._optimizer.step()
         self._schedule.step()
         return loss.detach(), (log_probabilities.argmax(dim=1) == labels).sum()
@@ -215,9 +248,9 @@ class Training:
         """
         expected = self._optimizer_state_after_a_step()
         _check_alike(found, expected)
-        for group, own in zip(found["param_groups"], expected["param_groups"], strict=True):
+        for its, own in zip(found["param_groups"], expected["param_groups"], strict=True):
             constant = own.keys() - {"lr", "betas", "momentum"}  # which the schedule changes
-            if any(group[name] != own[name] for name in constant):
+            if any(its[name] != own[name] for name in constant):
                 raise ValueError("its optimizer is another")
 
     def _optimizer_state_after_a_step(self) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class Ranks:
 
     def __enter__(self) -> Self:
         with self._connected():
-            if dist.get_backend() == "gloo":  # whose barrier notices ranks that are lost; a new group waits for them
+            if "cpu:gloo" in dist.get_backend_config():  # its barrier notices lost ranks; a new group waits for them
                 dist.barrier()
             self._gloo = dist.new_group(timeout=PATIENCE, backend="gloo")
         return self

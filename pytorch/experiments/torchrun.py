@@ -11,8 +11,10 @@ from typing import NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from pytorch.errors import InputError, RankError
+from pytorch.variance.ranks import PATIENCE
 
 Value = TypeVar("Value")
 
@@ -27,8 +29,10 @@ def torchrun_group() -> Iterator[None]:
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield
         return
-    with _connected():
-        dist.init_process_group("gloo")
+    with connected():
+        # Collectives on the GPU are NCCL's; those of the CPU notice at once if a process is lost.
+        cuda = torch.cuda.is_available() and dist.is_nccl_available()
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
     before = signal.signal(signal.SIGTERM, partial(_stop, os.getpid()))
     try:
         yield
@@ -54,14 +58,14 @@ def is_first() -> bool:
 
 
 def from_first(make: Callable[[], Value]) -> Value:
-    """Call a function on rank 0, and return its value, which must be plain and small, on every rank.
+    """Call a function on rank 0, and return its value, which must be plain, on every rank.
 
     Raises:
         RankError: Another process has stopped.
     """
     value = [make() if is_first() else None]
     if group() is not None:
-        with _connected():
+        with connected():
             dist.broadcast_object_list(value, src=0)
     return value[0]
 
@@ -90,24 +94,25 @@ def refuse(reason: str) -> NoReturn:
     raise SystemExit(1)
 
 
-def sum_of_ranks(number: int) -> int:
-    """Sum a number over all ranks.
+def sum_of_ranks(values: Tensor) -> Tensor:
+    """Sum a tensor over all ranks, in place, and return it.
 
     Raises:
         RankError: Another process has stopped.
     """
-    values = torch.tensor(number)
     if group() is not None:
-        with _connected():
+        with connected():
             dist.all_reduce(values)
-    return int(values)
+    return values
 
 
 @contextmanager
-def _connected() -> Iterator[None]:
-    """Report a lost connection in one line."""
+def connected() -> Iterator[None]:
+    """Report a lost connection in one line; other errors pass."""
     try:
         yield
     except RuntimeError as error:
+        if not (isinstance(error, dist.DistError) or "gloo" in str(error).lower()):  # gloo's errors have no type
+            raise
         rank = os.environ["RANK"]
         raise RankError(f"rank {rank} stops, because another rank has stopped: see what that one says") from error
