@@ -4,10 +4,12 @@
     PYTHONPATH=. python benchmarks/ranks.py resnet --processes 2 --samples 256 --rounds 3
 
 Each round measures the same random images in one process, then in all. Prints the wall-clock time of each, the time on
-a core that rank 0 took, how many times as fast all are, and the size of the sums that each rank sends.
+a core that rank 0 took, how many times as fast all are, and the global means of NV. At the end, prints the size of the
+sums that each rank sends, and the peak memory of the last rank, which never measures alone.
 """
 
 import argparse
+import resource
 import tempfile
 import time
 
@@ -17,7 +19,7 @@ import torch.multiprocessing
 
 from pytorch.models import MODELS, build_model
 from pytorch.transformations import rotations
-from pytorch.variance import measure_variance
+from pytorch.variance import VarianceResult, measure_variance
 
 
 def main() -> None:
@@ -41,10 +43,10 @@ def work(rank: int, options: argparse.Namespace, folder: str) -> None:
     model = build_model(options.model, 3, 10)
     images, labels = torch.rand(options.samples, 3, 32, 32), torch.arange(options.samples) % 10
 
-    def measure(**how: object) -> tuple[float, float]:
+    def measure(**how: object) -> tuple[float, float, VarianceResult | None]:
         begun, used = time.perf_counter(), time.process_time()
-        measure_variance(model, images, labels, rotations(options.steps), batch_size=64, **how)
-        return time.perf_counter() - begun, time.process_time() - used
+        found = measure_variance(model, images, labels, rotations(options.steps), batch_size=64, **how)
+        return time.perf_counter() - begun, time.process_time() - used, found
 
     for _ in range(options.rounds):
         if rank == 0:
@@ -53,12 +55,15 @@ def work(rank: int, options: argparse.Namespace, folder: str) -> None:
         together = measure(process_group=dist.group.WORLD)
         if rank == 0:
             print(f"1 process {alone[0]:.1f} s (core {alone[1]:.1f} s), {options.processes} processes "
-                  f"{together[0]:.1f} s (core {together[1]:.1f} s): {alone[0] / together[0]:.2f} x")  # fmt: skip
+                  f"{together[0]:.1f} s (core {together[1]:.1f} s): {alone[0] / together[0]:.2f} x; "
+                  f"NV {alone[2].global_mean('all'):.6f} and {together[2].global_mean('all'):.6f}")  # fmt: skip
     if rank == 0:
         part = measure_variance(
             model, images[:4], labels[:4], rotations(options.steps), shard=(0, 1), classes=[*"abcdefghij"]
         )
         print(f"sums of each rank: {sum(array.nbytes for array in part.sums) / 2**20:.1f} MiB")
+    if rank == options.processes - 1:
+        print(f"peak of rank {rank}: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f} MiB")
     dist.destroy_process_group()
 
 

@@ -42,6 +42,15 @@ def run(home, script, *arguments, **options):
     return subprocess.run(**{**_process(home, script, arguments), **options}, timeout=300, check=False)
 
 
+def torchrun(home, *arguments, restarts=0):
+    """Run a script to its end by torchrun, in two processes of one thread."""
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", f"--max-restarts={restarts}"]
+    process = _process(home, *arguments[:1], arguments[1:])
+    process["args"] = [sys.executable, "-m", *launcher, "--no-python", *process["args"]]
+    process["env"] |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(**process, timeout=120, check=False)
+
+
 def begin(home, script, *arguments):
     """Start a script."""
     return subprocess.Popen(**_process(home, script, arguments), preexec_fn=heed_interruptions)

@@ -3,16 +3,13 @@
 import json
 import multiprocessing
 import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from commands import ROOT, run
+from commands import run, torchrun
 from torch import nn
 
 from pytorch.errors import ReportedError
@@ -169,17 +166,8 @@ def test_a_rank_that_dies_stops_the_others(told):
     assert not (folder / "dead").exists()
 
 
-def torchrun(home, *arguments):
-    """Start a script by torchrun, in two processes."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
-    command = [*launcher, sys.executable, "-W", "error", *arguments]
-    environment = {**os.environ, "HOME": str(home), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=120, check=False)
-
-
 def test_torchrun_refuses_equivariance_once(tmp_path):
-    script = str(Path(ROOT) / "experiment_variance.py")
-    process = torchrun(tmp_path, script, "simple_conv", "digits", "--measure", "both")
+    process = torchrun(tmp_path, "experiment_variance.py", "simple_conv", "digits", "--measure", "both")
     assert process.returncode == 1
     assert process.stderr.count("error: equivariance is measured in one process: run the script without torchrun") == 1
     assert "rank 1 stops" not in process.stderr
@@ -189,9 +177,8 @@ def test_torchrun_measures_what_the_script_alone_does(home, tmp_path):
     """One file, written and told of once, with the values of the plain run."""
     (tmp_path / "variance_results").mkdir()
     (tmp_path / "variance_results" / "models").symlink_to(home / "variance_results" / "models")
-    script = str(Path(ROOT) / "experiment_variance.py")
     options = ("simple_conv", "digits", "--samples", "30", "--steps", "4")
-    process = torchrun(tmp_path, script, *options)
+    process = torchrun(tmp_path, "experiment_variance.py", *options)
     assert process.returncode == 0, process.stderr
     assert process.stdout.count("values: ") == 1
     (file,) = (tmp_path / "variance_results" / "values").iterdir()

@@ -198,6 +198,24 @@ def test_work_that_does_not_fit_into_memory_is_refused_with_its_size(monkeypatch
     measure_variance(nn.Conv2d(1, 10, 3), images[:20], torch.arange(20) % 10, rotations(2), aggregation="mean")
 
 
+def test_much_memory_of_classes_is_told_beforehand(monkeypatch, capsys):
+    # 1,000 classes · (2 · 2 + 4) moments of 8 bytes, with 1.3 for gaps, for 10 units: 832,000 bytes.
+    def measure(**options):
+        images, labels = torch.rand(40, 1, 4, 4), torch.arange(40) % 20
+        names = [str(label) for label in range(1000)]
+        measure_variance(nn.Conv2d(1, 10, 3), images, labels, rotations(2), classes=names, **options)
+        return capsys.readouterr().err
+
+    assert measure() == ""
+    monkeypatch.setattr(memory, "WORTH_A_LINE", 800_000)
+    monkeypatch.setattr(memory, "GIB", 1000)
+    expected = "the statistics of 1000 classes take up to 832.0 GiB: choose classes, or none, with class_statistics= or"
+    assert measure() == f"{expected} --classes\n"
+    assert measure(class_statistics=False) == measure(shard=(1, 2)) == ""
+    monkeypatch.setattr(memory, "WORTH_A_LINE", 833_000)
+    assert measure() == ""
+
+
 TAKEN = """
 import re, torch
 from pathlib import Path

@@ -32,7 +32,12 @@ def torchrun_group() -> Iterator[None]:
     with connected():
         # Collectives on the GPU are NCCL's; those of the CPU notice at once if a process is lost.
         cuda = torch.cuda.is_available() and dist.is_nccl_available()
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
+        store, rank, size = next(dist.rendezvous("env://", timeout=PATIENCE))
+        if os.environ["GROUP_WORLD_SIZE"] == "1":
+            # Restarted processes would find addresses of the old ones; https://github.com/pytorch/pytorch/issues/135712
+            store = dist.PrefixStore(os.environ["TORCHELASTIC_RESTART_COUNT"], store)
+        backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     before = signal.signal(signal.SIGTERM, partial(_stop, os.getpid()))
     try:
         yield

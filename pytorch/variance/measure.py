@@ -224,6 +224,7 @@ def measure_variances(
         replay=replay and reset is None and measure == "invariance",
         check=check,
         memory=None,
+        tells=shard is None or shard[0] == 0,
     )
     _check(options, batch_size)
     _check_measure(measure, positions, options)

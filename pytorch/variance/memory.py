@@ -1,5 +1,6 @@
 """Refuse work that does not fit into memory, before the system kills the process without a message."""
 
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +12,9 @@ from pytorch.variance.statistics.block import shape_of_blocks
 GAPS = 1.3
 """Upper bound of the factor by which gaps between arrays increase memory use. Addresses are random in every process, so
 memory use varies by a third between processes."""
+
+WORTH_A_LINE = GIB
+"""Bytes of class statistics from which stderr tells of them."""
 
 
 def memory_needed(
@@ -50,8 +54,9 @@ def check_memory(
     available: float | None = None,
     copies: int = 1,
     beside: Sequence[tuple[int, int]] = (),
+    tells: bool = True,
 ) -> bool:
-    """Compare the memory a measurement needs with the memory available on the device.
+    """Compare the memory a measurement needs with the memory available on the device; tell if classes take much.
 
     Args:
         units: Number of units of each model, U.
@@ -62,6 +67,7 @@ def check_memory(
         available: Bytes available; None: those of the device.
         copies: How many times the state is held.
         beside: Number of positions of turned-back maps, and of classes for them, of each model; empty: none.
+        tells: Whether this process writes to stderr.
 
     Returns:
         Whether all models together need less than half of the available memory.
@@ -87,4 +93,8 @@ def check_memory(
             f"classes), but only {available / GIB:.1f} GiB are available: use smaller batches, {fewer}, "
             "or choose the classes that get statistics (class_statistics=, --classes)"
         )
+    together = sum(state for state, _ in needed)
+    if tells and classes > 1 and together > WORTH_A_LINE:
+        print(f"the statistics of {classes} classes take up to {together / GIB:.1f} GiB: choose classes, or none, with "
+              "class_statistics= or --classes", file=sys.stderr)  # fmt: skip
     return sum(map(sum, needed)) < available / 2

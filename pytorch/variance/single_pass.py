@@ -35,6 +35,7 @@ class PassOptions:
     Attributes:
         kept: Labels of the classes with statistics of their own; None: all.
         memory: Bytes that each of several ranks may use; None: there is one, which may use those of the device.
+        tells: Whether this process writes notes to stderr, of those that share a measurement.
     """
 
     transformations: Sequence[Transformation]
@@ -49,6 +50,7 @@ class PassOptions:
     replay: bool
     check: bool
     memory: float | None
+    tells: bool
 
 
 def single_pass(
@@ -180,7 +182,8 @@ def _accumulators(
     known = len(labels) or len(batch.labels.unique())
     copies = 1 if options.memory is None else 2  # rank 0 holds its own sums, and those of all
     beside = [recorder.maps.settle(recorder.layers, known) for recorder in recorders if recorder.maps is not None]
-    fits = check_memory([row.shape[1] for row in rows], steps, known, size, device, options.memory, copies, beside)
+    units = [row.shape[1] for row in rows]
+    fits = check_memory(units, steps, known, size, device, options.memory, copies, beside, options.tells)
     if not fits and len(recorders) > 1 and samples.total is not None:  # else, they can be gone through once
         raise TooLargeTogetherError
     return [
