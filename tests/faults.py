@@ -452,5 +452,26 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
         [("pytorch.variance.single_pass._accumulators", "range(options.class_count or 0) if options.kept is None else options.kept",
           "range(options.class_count or 0)")],
     ),
+    "parts of a batch weigh the same, whatever their sizes": (
+        "tests/test_shared_training.py::test_processes_give_the_weights_of_one",
+        [("pytorch.experiments.training.Training._pass_over_samples", "weight=len(indices) * self._ranks / len(batch)", "weight=1")],
+    ),
+    "all processes that share a batch drop the same units": (
+        "tests/test_shared_training.py::test_each_process_has_its_own_dropout",
+        [("pytorch.experiments.training.Training.run_epoch", "f\"dropout{self._rank or ''}\"", "\"dropout\"")],
+    ),
+    "processes train together on different data": (
+        "tests/test_shared_training.py::test_other_data_are_refused",
+        [("pytorch.experiments.pair_training.PairTraining.take_part", "if differs := under_way.differences(here._under_way(asked)):",
+          "if differs := \"\":")],
+    ),
+    "a lost process leaves the others with a traceback": (
+        "tests/test_shared_training.py::test_torchrun_continues_after_a_process_has_died",
+        [("pytorch.experiments.torchrun.connected", "if not (isinstance(error, dist.DistError)", "if True or not (isinstance(error, dist.DistError)")],
+    ),
+    "a resumed process begins anew where the others continue": (
+        "tests/test_shared_training.py::test_torchrun_continues_after_a_process_has_died",
+        [("pytorch.experiments.pair_training.PairTraining.take_part", "            training.load_state_dict(state)\n", "            pass\n")],
+    ),
 }  # fmt: skip
 """By name: the test that notices the fault, and how to put it back."""
