@@ -17,6 +17,7 @@ from pytorch.datasets.network_input import NetworkInput
 from pytorch.datasets.normalization import Normalization
 from pytorch.errors import InputError
 from pytorch.experiments.storage import load_values
+from pytorch.experiments.trained_model import weights_digest
 from pytorch.models.libraries import build_network, file_name
 from pytorch.models.weights_file import load_weights
 from pytorch.torchvision_import import import_torchvision
@@ -152,7 +153,18 @@ def test_the_same_command_again_measures_nothing_and_other_weights_are_not_lost(
 def test_a_function_that_loads_weights_is_measured_as_it_is(tmp_path, nets, capsys, function):
     measure(tmp_path, f"{nets}:{function}", "digits", "--samples", "20")
     assert list(measured(tmp_path / "results", f"nets-{function}_digits").results) == ["trained"]
-    assert "without a control" in capsys.readouterr().err
+    assert "there is no control: it is measured as it is" in capsys.readouterr().err
+
+
+def test_weights_replace_those_that_a_function_loads(tmp_path, nets, capsys):
+    given, _ = build_network(f"{nets}:build", 3)
+    torch.save(given.state_dict(), tmp_path / "weights.pt")
+    measure(tmp_path, f"{nets}:loaded", "digits", "--samples", "20", "--weights", tmp_path / "weights.pt")
+    pair = measured(tmp_path / "results", "nets-loaded_digits")
+    assert list(pair.results) == ["trained"]
+    assert pair.weights == {"trained": weights_digest(given.state_dict())}
+    assert pair.training["trained"]["weights"] == "file weights.pt"
+    assert "there is no control: --weights replaces them" in capsys.readouterr().err
 
 
 def test_everything_is_drawn_without_a_trained_pair(tmp_path, nets, photographs):

@@ -153,20 +153,23 @@ def _states(
     """Build a network with random weights and with its own; return both, their origins, and the input they take."""
     network, said = build_network(name, seed)
     networks, origins = {UNTRAINED: network}, {UNTRAINED: f"random, seed {seed}"}
+    spare = None
     if not can_be_pretrained(name):  # a function in a file may load weights; then the seed does not matter
-        other, _ = build_network(name, seed + 1)
-        if _shares_weights(network, other):
-            networks, origins = {TRAINED: network}, {TRAINED: "as the function returns them"}
-            notes.append(f"{name} loads weights, or does not draw them at random: it is measured as it is, without a "
-                         "control; --weights gives one")  # fmt: skip
+        spare, _ = build_network(name, seed + 1)
+        if _shares_weights(network, spare):
+            networks, origins = {}, {}
+            notes.append(f"{name} loads weights, or does not draw them at random, so there is no control: "
+                         + ("--weights replaces them" if weights else "it is measured as it is"))  # fmt: skip
     if pretrained:
         networks[TRAINED], said = build_network(name, seed, pretrained=True)
         origins[TRAINED] = "pretrained"
     elif weights is not None:
-        trained, _ = build_network(name, seed)
-        load_weights(trained, weights)
-        networks[TRAINED], origins[TRAINED] = trained, f"file {weights.name}"
-    elif TRAINED not in networks:
+        networks[TRAINED] = spare or build_network(name, seed)[0]
+        load_weights(networks[TRAINED], weights)
+        origins[TRAINED] = f"file {weights.name}"
+    elif not networks:
+        networks[TRAINED], origins[TRAINED] = network, "as the function returns them"
+    else:
         how = "--weights or --pretrained" if can_be_pretrained(name) else "--weights"
         notes.append(f"{name} is measured with random weights alone, since they depend on the seed: give {how} for "
                      "trained ones")  # fmt: skip
