@@ -473,5 +473,13 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
         "tests/test_shared_training.py::test_torchrun_continues_after_a_process_has_died",
         [("pytorch.experiments.pair_training.PairTraining.take_part", "            training.load_state_dict(state)\n", "            pass\n")],
     ),
+    "the error of the choice of positions is halved": (
+        "tests/test_equivariance.py::test_intervals_of_some_positions_cover_the_mean_of_all",
+        [("pytorch.variance.equivariance.position_errors._variance", "(2 * count)", "(8 * count)")],
+    ),
+    "the error of positions takes a channel that is active at few for one at all": (
+        "tests/test_equivariance.py::test_channels_that_are_active_at_few_positions_have_wide_intervals",
+        [("pytorch.variance.equivariance.position_errors._influences", "(count * mean_sv - sv)", "(count * mean_sv)")],
+    ),
 }  # fmt: skip
 """By name: the test that notices the fault, and how to put it back."""

@@ -8,6 +8,7 @@ import torch
 from oracle import activations
 from torch import nn
 
+from pytorch.datasets import load_dataset
 from pytorch.errors import FileError, InputError
 from pytorch.transformations import (
     Rotation,
@@ -26,6 +27,7 @@ from pytorch.variance.equivariance import EquivarianceResult
 from pytorch.variance.equivariance.definition import inside_map, same_equivariance, turned_back
 from pytorch.variance.equivariance.map_accumulator import MapAccumulator
 from pytorch.variance.equivariance.maps import MapLayer
+from pytorch.variance.equivariance.position_choice import spread_out
 from pytorch.variance.equivariance.position_errors import with_positions
 from pytorch.variance.equivariance.turning import Turning
 from pytorch.variance.standard_errors import LayerErrors
@@ -34,6 +36,8 @@ from pytorch.variance.standard_errors import LayerErrors
 EXACT = 1e-10
 # float32: activations, and sums within a batch, good to some 1e-6 of their size.
 SINGLE = 1e-4
+
+NO_ERRORS = LayerErrors(np.zeros((3, 2)), np.zeros((0, 3, 2)), np.zeros(2), np.zeros(2), np.zeros((0, 2)), np.zeros(2))
 
 SETS = {
     "quarter turns": rotations(4),
@@ -272,6 +276,91 @@ def test_errors_include_the_choice_of_positions():
     np.testing.assert_allclose(np.mean([each.stratified**2 for each in found], axis=0), expected[3, 2], rtol=0.15)
 
 
+@pytest.fixture(scope="module")
+def digits():
+    """TV and SV of two layers at each position, by NumPy, on digits under four rotations: (positions, tables)."""
+    torch.manual_seed(0)
+    dataset = load_dataset("digits", data_dir=None)
+    model = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.ReLU()).eval()
+    images = dataset.normalization(dataset.test.images[:48])
+    columns = [activations(model, turn(images)) for turn in rotations(4, degrees=30)]
+    positions = Turning(rotations(4, degrees=30), 32, 32, (32, 32)).positions
+    sources = np.stack([turn.inverse.sources(32, 32, (32, 32)).numpy() for turn in rotations(4, degrees=30)])
+    found = []
+    for calls in zip(*columns, strict=True):
+        table = np.stack([values for _, values in calls], axis=1).astype(np.float64)
+        back = turned_back(table, sources)[..., positions[:, 0], positions[:, 1]]
+        found.append(variances(back)[:2])
+    return positions, found
+
+
+def places_of(some, positions):
+    """Index of each of some positions among all."""
+    return (positions.numpy()[:, None] == some.numpy()).all(axis=-1).argmax(axis=0)
+
+
+def test_intervals_of_some_positions_cover_the_mean_of_all(digits):
+    """Of 300 seeds, at least 93 %, by the choice of positions alone; and not because they are twice too wide."""
+    positions, tables = digits
+    for tv, sv in tables:
+        truth, off, errors = np.mean(tv.mean(axis=-1) / sv.mean(axis=-1)), [], []
+        for seed in range(300):
+            places = places_of(spread_out(positions, 64, seed), positions)
+            some = [values[None, :, places] for values in (tv, sv)]
+            layer = MapLayer("", (6,), SimpleNamespace(kept=len(positions), positions=places), (32, 32))
+            errors.append(with_positions(NO_ERRORS, [layer], [some]).all[2, 0])
+            off.append(np.mean(some[0].mean(axis=-1) / some[1].mean(axis=-1)) - truth)
+        assert np.mean(np.abs(off) < 1.96 * np.array(errors)) >= 0.93
+        assert np.sqrt(np.mean(np.square(errors))) < 2 * np.std(off)
+        assert abs(np.mean(off)) < 0.3 * np.std(off)
+
+
+def test_channels_that_are_active_at_few_positions_have_wide_intervals():
+    """16 channels, each active at 5 % of the positions, side by side: of 300 seeds, at least 93 %."""
+    random = np.random.default_rng(0)
+    positions = torch.cartesian_prod(torch.arange(27), torch.arange(27))
+    tv, sv = np.zeros((2, 1, 16, len(positions)))
+    for channel, centre in enumerate(positions[random.permutation(len(positions))[:16]]):
+        near = (positions - centre).square().sum(dim=1).argsort()[:36].numpy()
+        sv[0, channel, near] = np.exp(random.normal(size=36))
+        tv[0, channel, near] = sv[0, channel, near] * random.uniform(0.3, 0.8, 36)
+    covered = []
+    for seed in range(300):
+        places = places_of(spread_out(positions, 64, seed), positions)
+        layer = MapLayer("", (16,), SimpleNamespace(kept=len(positions), positions=places), (27, 27))
+        some = [values[..., places] for values in (tv, sv)]
+        found, truth = ((tv.mean(axis=-1), sv.mean(axis=-1)) for tv, sv in (some, (tv, sv)))
+        off = np.divide(*found, out=np.ones((1, 16)), where=found[1] > 0).mean() - np.divide(*truth).mean()
+        covered.append(abs(off) < 1.96 * with_positions(NO_ERRORS, [layer], [some]).all[2, 0])
+    assert np.mean(covered) >= 0.93
+
+
+def test_means_of_some_positions_are_within_their_intervals(model, images):
+    """Of ten seeds and all layers, at least 95 %; errors are those over samples and of the choice of positions."""
+    run = {"transformations": rotations(3), "measure": "equivariance", "check": False}
+    whole = measure_variance(model, images, None, **run, positions=None).layer_means()
+    inside = []
+    for seed in range(10):
+        some = measure_variance(model, images, None, **run, positions=12, seed=seed)
+        errors = some.layer_errors()
+        inside += [abs(mean - whole[name]) < 1.96 * errors[name] for name, mean in some.layer_means().items()]
+    assert np.mean(inside) >= 0.95
+
+
+def test_positions_are_spread_out_and_equally_likely():
+    """Parts of one or two positions: none is drawn twice, each as often as any other, one beside the next."""
+    grid = torch.cartesian_prod(torch.arange(9), torch.arange(11))
+    counts, jumps = torch.zeros(9, 11), []
+    for seed in range(2000):
+        drawn = spread_out(grid, 60, seed)
+        assert len(drawn.unique(dim=0)) == 60
+        counts.index_put_(tuple(drawn.T), torch.ones(()), accumulate=True)
+        jumps.append((drawn.diff(dim=0).square().sum(dim=1) > 4**2).sum())
+    share = 60 / 99
+    assert ((counts / 2000 - share).abs() < 5 * (share * (1 - share) / 2000) ** 0.5).all()
+    assert max(jumps) <= 1  # from the end of the path to its beginning
+
+
 def test_the_error_of_a_single_batch_is_the_jackknife(model, images):
     """With all positions, standard errors are those of NV without each sample in turn."""
     transformations = rotations(3)
@@ -296,7 +385,7 @@ def test_parts_merge_into_the_whole():
         for part in members:
             accumulator.begin(labels[part])
             for step in range(2):
-                accumulator.add(values[part, step])
+                accumulator.add([values[part, step]])
             accumulator.end()
         return accumulator
 
@@ -318,7 +407,7 @@ def test_a_mean_far_from_zero_is_not_rounded():
     for batch in values.split(7):
         accumulator.begin(torch.zeros(len(batch), dtype=torch.int64))
         for step in range(2):
-            accumulator.add(batch[:, step])
+            accumulator.add([batch[:, step]])
         accumulator.end()
     means, m2 = accumulator._blocks[0].over_all_samples()
     exact = values.double()

@@ -287,8 +287,8 @@ def measure_variances(
         if measure == "invariance":
             return wanted
         turned = [
-            equivariance_result(recorder.maps, by_name, classes, epsilon_of(recorder.modules))
-            for recorder, by_name in zip(recorders, found, strict=True)
+            equivariance_result(recorder.maps, setup, epsilon_of(recorder.modules))
+            for recorder, setup in zip(recorders, setups, strict=True)
         ]
         if measure == "equivariance":
             return turned

@@ -1,5 +1,6 @@
 """From the sums of a pass to one result for each aggregation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -81,6 +82,34 @@ class Setup:
         """
         return cls(**{**content, "layers": [Layer(**layer) for layer in content["layers"]]})
 
+    def fields(self, accumulator: VarianceAccumulator, layers: Sequence[Layer], rows: list[int]) -> dict[str, Any]:
+        """Return the fields of a result that follow from the setup and the numbers of samples.
+
+        Args:
+            accumulator: Sums of the model.
+            layers: Layers of the result.
+            rows: Rows of its classes.
+        """
+        counts = accumulator.counts.numpy()
+        labels = [accumulator.labels[row] for row in rows]
+        return {
+            "layer_names": [layer.name for layer in layers],
+            "layer_shapes": [layer.shape for layer in layers],
+            "classes": [str(label) if self.classes is None else self.classes[label] for label in labels],
+            "class_counts": counts[rows].astype(np.int64),
+            "samples": int(counts.sum()),
+            "samples_offered": self.samples_offered,
+            "transformations": self.transformations,
+            "dispersion": self.dispersion,
+            "precision": self.precision,
+            "tolerance": self.tolerance,
+            "shuffled": self.shuffled,
+            "never_called": self.never_called,
+            "not_measured": self.not_measured,
+            "layer_axes": [list(layer.channel_axes) for layer in layers],
+            "layer_axes_known": [layer.axes_known for layer in layers],
+        }
+
 
 def results(accumulator: VarianceAccumulator, setup: Setup) -> dict[str, VarianceResult]:
     """Sort and name the classes, and separate the aggregations.
@@ -96,9 +125,7 @@ def results(accumulator: VarianceAccumulator, setup: Setup) -> dict[str, Varianc
         InputError: There are fewer than two samples.
     """
     check_count(int(accumulator.counts.sum()))
-    labels = sorted(label for label in accumulator.labels if label != UNLABELLED)
-    rows = [accumulator.labels.index(label) for label in labels]
-    counts = accumulator.counts.numpy()
+    rows = class_rows(accumulator)
     tv_all, tv_classes = accumulator.transformation_variance()
     sv_all, sv_classes = accumulator.sample_variance()
     errors, f_all = accumulator.errors(), accumulator.f_statistics()
@@ -106,24 +133,9 @@ def results(accumulator: VarianceAccumulator, setup: Setup) -> dict[str, Varianc
     found = {}
     for index, (aggregation, columns) in enumerate(setup.columns.items()):
         units = np.isin(owner, columns)
-        layers = [setup.layers[column] for column in columns]
         found[aggregation] = VarianceResult(
-            layer_names=[layer.name for layer in layers],
-            layer_shapes=[layer.shape for layer in layers],
-            classes=[str(label) if setup.classes is None else setup.classes[label] for label in labels],
-            class_counts=counts[rows].astype(np.int64),
-            samples=int(counts.sum()),
-            samples_offered=setup.samples_offered,
-            transformations=setup.transformations,
+            **setup.fields(accumulator, [setup.layers[column] for column in columns], rows),
             aggregation=aggregation,
-            dispersion=setup.dispersion,
-            precision=setup.precision,
-            tolerance=setup.tolerance,
-            shuffled=setup.shuffled,
-            never_called=setup.never_called,
-            not_measured=setup.not_measured,
-            layer_axes=[list(layer.channel_axes) for layer in layers],
-            layer_axes_known=[layer.axes_known for layer in layers],
             rounding=None if setup.rounding is None else setup.rounding[units],
             tv_all=tv_all[units],
             sv_all=sv_all[units],
@@ -133,6 +145,12 @@ def results(accumulator: VarianceAccumulator, setup: Setup) -> dict[str, Varianc
             f_all=f_all[units],
         )
     return found
+
+
+def class_rows(accumulator: VarianceAccumulator) -> list[int]:
+    """Rows of the classes in an accumulator, in the order of their labels."""
+    labels = accumulator.labels
+    return sorted((row for row, label in enumerate(labels) if label != UNLABELLED), key=labels.__getitem__)
 
 
 def check_count(samples: int) -> None:

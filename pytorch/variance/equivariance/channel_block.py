@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from pytorch.variance.statistics.block import LayerSums, UnitBlock
-from pytorch.variance.statistics.moments import Update
+from pytorch.variance.statistics.influence import SquaredDeviations
+from pytorch.variance.statistics.moments import Groups, Moments
 
 
 class ChannelBlock(UnitBlock):
@@ -40,37 +41,60 @@ class ChannelBlock(UnitBlock):
         self._has_ratio = self._has_ratio.new_zeros(0, channels)
 
     def add(self, activations: Tensor) -> None:
-        """Add the values of the batch under the next transformation, (B, P·C)."""
-        if self._next == 0:
-            self._first = activations.clone()
-            self._sum, self._squares = (torch.zeros_like(self._first) for _ in range(2))
-        deviations = activations - self._first
-        self._sum += deviations
-        self._squares.addcmul_(deviations, deviations)
-        update = self._updated(activations, deviations)
-        self._of_class.add(update, self._groups, update.moments)
-        if self._of_all is not self._of_class:
-            self._of_all.add(update, self._groups, self.over_samples[self._next].pooled())
+        """Add the values of the batch under the next transformation, (B, P·C), which must not change before ``end``."""
+        self._add_over_transformations(activations)
+        self._add_over_samples(activations)
         self._next += 1
 
-    def _updated(self, activations: Tensor, memory: Tensor) -> Update:
-        """Add the activations to the moments over samples, as ``Moments.update`` does; ``memory`` is overwritten."""
+    def _add_over_transformations(self, values: Tensor) -> None:
+        if self._next == 0:
+            self._first = values
+            return
+        deviations = values - self._first
+        if self._next == 1:
+            self._sum, self._squares = deviations, deviations.square()
+        else:
+            self._sum += deviations
+            self._squares.addcmul_(deviations, deviations)
+
+    def _add_over_samples(self, values: Tensor) -> None:
+        """Add the values to the moments over samples, as ``Moments.update`` does, and to the influences on SV."""
         groups, moments = self._groups, self.over_samples[self._next]
-        part = moments.opened(activations, groups)
-        reference = part.mean.to(activations.dtype, copy=True)  # the mean will move
-        deviations = torch.sub(activations, groups.spread(reference), out=memory)
-        sums, squares = groups.sum(deviations).double(), groups.sum(deviations.square()).double()
-        # Sums of n deviations d from a rounded mean, which lies b beside the mean: of d + b and of (d + b)².
-        beside = reference - part.mean
-        squares += beside * (2 * sums + groups.counts * beside)
-        sums += groups.counts * beside
-        return Update(moments.taken(part, sums, squares, groups), deviations.float(), reference.double())
+        part = moments.opened(values, groups)
+        reference = part.mean.to(values.dtype, copy=True)  # the mean will move
+        deviations = groups.deviations(values, reference)
+        # The rounded reference lies beside the mean so far, and after the batch beside the new mean.
+        beside, total = reference - part.mean, part.count + groups.counts
+        shift = (groups.sum(deviations).double() + groups.counts * beside) / total
+        part.mean += shift
+        is_single = self._of_all is self._of_class
+        squares = self._squares_about(beside - shift, deviations, groups, deviations if is_single else None)
+        part.m2 += part.count * shift.square() + groups.sum(squares).double()
+        part.count = total
+        if part is not moments:
+            moments.replace(groups.rows, part)
+        self._add_influences(self._of_class, squares, part, groups)
+        if not is_single:
+            pooled = moments.pooled()
+            squares = self._squares_about(reference - pooled.mean, deviations, groups, deviations)
+            self._add_influences(self._of_all, squares, pooled, self._everyone)
+
+    @staticmethod
+    def _squares_about(beside: Tensor, deviations: Tensor, groups: Groups, out: Tensor | None) -> Tensor:
+        """Squares of deviations (B, P·C) from means that the reference lies beside, (G, P·C)."""
+        return torch.add(deviations, groups.spread(beside.to(deviations.dtype)), out=out).square_()
+
+    def _add_influences(self, to: SquaredDeviations, squares: Tensor, about: Moments, groups: Groups) -> None:
+        """Add the influences on SV, as ``SquaredDeviations.add`` does, as means over positions."""
+        scales = to.scales(about).square_()
+        squares *= groups.spread(scales)
+        fourth = groups.sum(squares.square()).mul_(scales)
+        to.add_sums(to.sum + self._over_positions(squares), self._over_positions(fourth))
 
     def end(self, counts: Tensor, strata: Tensor) -> LayerSums:
         """Close the batch, as in ``UnitBlock``."""
-        self._of_class.average(self._over_positions)
-        if self._of_all is not self._of_class:
-            self._of_all.average(self._over_positions)
+        for squares in {self._of_class, self._of_all}:
+            squares.dispersion = self._over_positions(squares.dispersion)
         return super().end(counts, strata)
 
     def _dispersions(self) -> tuple[Tensor, Tensor]:

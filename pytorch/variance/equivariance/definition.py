@@ -5,7 +5,7 @@ import numpy as np
 from pytorch.variance.definition import variances
 
 EDGE = 1e-9
-"""Positions by which a source may lie outside a map from rounding alone."""
+"""Positions by which a source may lie outside a map, or beside a position, from rounding alone."""
 
 
 def turned_back(table: np.ndarray, sources: np.ndarray) -> np.ndarray:

@@ -21,8 +21,8 @@ class EquivarianceResult(VarianceResult):
     """TV, SV and NV of b(x, t) = t⁻¹ a(x, t), each feature map turned back by the inverse transformation.
 
     A unit is a channel: TV and SV are means over the positions that all transformations keep, or over a random sample
-    of them, and NV = TV / SV. The methods are those of ``VarianceResult``; standard errors include the choice of
-    positions. What it has besides:
+    spread over the map, and NV = TV / SV. The methods are those of ``VarianceResult``; standard errors include the
+    choice of positions. What it has besides:
 
     Attributes:
         aggregation: ``"same-equivariance"``.

@@ -1,7 +1,10 @@
 """Sums of turned-back feature maps, whose units are channels."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from pytorch.variance.equivariance.channel_block import ChannelBlock
 from pytorch.variance.statistics.accumulator import VarianceAccumulator
@@ -11,7 +14,7 @@ from pytorch.variance.statistics.block import UnitBlock
 class MapAccumulator(VarianceAccumulator):
     """A ``VarianceAccumulator`` of channels, each read at several positions; it knows how far each is from equivariant.
 
-    ``add`` takes the values of all layers side by side, those of a layer position by position.
+    The values of a layer are side by side, position by position.
 
     Attributes:
         squares: Squared deviations of each layer from its mean over the transformations, summed over transformations,
@@ -34,6 +37,15 @@ class MapAccumulator(VarianceAccumulator):
             ChannelBlock(self._transformations, layer, positions, channels, dispersion, self._device)
             for layer, (channels, positions) in enumerate(zip(self.layers, self._positions, strict=True))
         ]
+
+    def add(self, activations: Sequence[Tensor]) -> None:
+        """Add the values of each layer for the batch under the next transformation, (B, P·C).
+
+        They must not change before ``end``.
+        """
+        self._steps += 1
+        for block, values in zip(self._blocks, activations, strict=True):
+            block.add(values)
 
     def end(self) -> None:
         """Close the batch, as in ``VarianceAccumulator``."""

@@ -94,7 +94,6 @@ class TurnedBackMaps:
         self._known: dict[str, MapLayer] = {}
         self._turnings: dict[tuple[int, int], Turning] = {}
         self._units: dict[str, Tensor] = {}
-        self._row = torch.empty(0, 0)
         self._step = 0
 
     def begin(self, step: int, inputs: Tensor) -> None:
@@ -122,15 +121,10 @@ class TurnedBackMaps:
         if name in self.not_turned:
             return
         if layer.turning is None:
-            found = activation.reshape(len(activation), 1, -1)
+            self._units[name] = activation.reshape(len(activation), 1, -1).to(unit_type(activation), copy=True)
         else:
             maps = activation.movedim(axes, (-2, -1))
-            found = layer.turning.read(maps if maps.ndim == 4 else maps.flatten(1, -3), self._step)
-        out = self._units.get(name)
-        if out is None or len(out) != len(found):
-            self._units[name] = found.to(unit_type(activation), copy=True)
-        else:
-            out.copy_(found)
+            self._units[name] = layer.turning.read(maps if maps.ndim == 4 else maps.flatten(1, -3), self._step)
 
     def _learn(self, name: str, activation: Tensor, axes: tuple[int, ...]) -> MapLayer:
         size = tuple(activation.shape[axis] for axis in axes)
@@ -178,27 +172,17 @@ class TurnedBackMaps:
 
     def add(self, labels: Tensor) -> None:
         """Add the activations of a forward pass, of samples with these labels, (B,) int64 on the CPU."""
-        if len(self._row) != len(labels):
-            self._move()
+        units = [self._units[layer.name].flatten(1) for layer in self.layers]
         if self.accumulator is None:
-            self.accumulator = self._made(len(labels))
+            self.accumulator = self._made(len(labels), units[0].device)
         if self._step == 0:
             self.accumulator.begin(labels if self.by_class else torch.zeros_like(labels))
-        self.accumulator.add(self._row)
+        self.accumulator.add(units)
 
-    def _move(self) -> None:
-        """Put the units of all layers side by side, in new memory that later passes write to."""
-        self._row = torch.cat([self._units[layer.name].flatten(1) for layer in self.layers], dim=1)
-        widths = [self._units[layer.name].shape[1:].numel() for layer in self.layers]
-        self._units = {
-            layer.name: part.view_as(self._units[layer.name])
-            for layer, part in zip(self.layers, self._row.split(widths, dim=1), strict=True)
-        }
-
-    def _made(self, batch: int) -> MapAccumulator:
+    def _made(self, batch: int, device: torch.device) -> MapAccumulator:
         channels = [math.prod(layer.channels) for layer in self.layers]
         return MapAccumulator(
-            len(self._transformations), channels, [layer.positions for layer in self.layers], device=self._row.device,
+            len(self._transformations), channels, [layer.positions for layer in self.layers], device=device,
             dispersion=self._dispersion, labels=range(self._reserved), batch=batch,
             wholes=[[*range(1, len(channels))]], classes=self._classes,
         )  # fmt: skip

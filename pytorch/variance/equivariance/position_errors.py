@@ -14,9 +14,11 @@ Table = tuple[np.ndarray, np.ndarray]
 def with_positions(errors: LayerErrors, layers: Sequence[MapLayer], tables: Sequence[Table]) -> LayerErrors:
     """Return standard errors that include the choice of the positions.
 
-    Reading n of N positions adds (1 - n/N) s² / n to the square of an error (Cochran, Sampling Techniques, eq. 2.20).
-    For TV and SV, s² is the variance over positions of the mean over channels; for NV, that of the mean over channels
-    of (TV - NV SV) at a position, relative to the mean SV. Maps of one size share their positions.
+    Reading n of N positions, one in each of n parts, adds (1 - n/N) s² / n to the square of an error. s² is half the
+    mean square of the difference between neighbouring parts (Wolter, Introduction to Variance Estimation, section 8.2):
+    for TV and SV, of the mean over channels; for NV, of the mean over channels of (TV - NV SV) at a position, relative
+    to the mean SV at the others. This is somewhat too large where neighbouring parts differ. Maps of one size share
+    their positions.
 
     Args:
         errors: Errors over samples, of L layer means and, in the last column, of the global mean.
@@ -44,12 +46,14 @@ def with_positions(errors: LayerErrors, layers: Sequence[MapLayer], tables: Sequ
 
 def _influences(tv: np.ndarray, sv: np.ndarray) -> np.ndarray:
     """Influence of each position on the layer means of TV, SV and NV, (2 + K, 3, P); the last row is stratified."""
+    count = tv.shape[2]
     mean_tv, mean_sv = (values.mean(axis=2, keepdims=True) for values in (tv, sv))
     with np.errstate(divide="ignore", invalid="ignore"):
-        on_nv = (tv - mean_tv / mean_sv * sv) / mean_sv
+        # Relative to SV without the position, as in the jackknife: a channel may be active at a few positions only.
+        on_nv = (tv - mean_tv / mean_sv * sv) * (count - 1) / (count * mean_sv - sv)
         defined = np.isfinite(mean_tv / mean_sv)
     constant = (mean_tv == 0) & (mean_sv == 0)
-    on_nv = np.where(defined, on_nv, 0.0).sum(axis=1) / np.maximum((defined | constant).sum(axis=1), 1)
+    on_nv = np.where(np.isfinite(on_nv), on_nv, 0.0).sum(axis=1) / np.maximum((defined | constant).sum(axis=1), 1)
     on_both = ((values - mean).mean(axis=1) for values, mean in ((tv, mean_tv), (sv, mean_sv)))
     influences = np.stack([*on_both, on_nv], axis=1)
     strata = ~np.isnan(sv).all(axis=(1, 2))
@@ -60,6 +64,6 @@ def _influences(tv: np.ndarray, sv: np.ndarray) -> np.ndarray:
 def _variance(influences: np.ndarray, layer: MapLayer) -> np.ndarray:
     """Variance of a mean over the positions that were read, from the influences (..., P)."""
     left_out, count = 1 - layer.positions / layer.kept, layer.positions
-    if not left_out:
-        return np.zeros(influences.shape[:-1])
-    return left_out * influences.var(axis=-1, ddof=1) / count if count > 1 else np.full(influences.shape[:-1], np.nan)
+    if count == 1 and left_out:
+        return np.full(influences.shape[:-1], np.nan)
+    return left_out * np.square(influences - np.roll(influences, 1, axis=-1)).mean(axis=-1) / (2 * count)

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pytorch.errors import InputError, one_line
+from pytorch.variance.equivariance.definition import EDGE
+from pytorch.variance.equivariance.position_choice import spread_out
 from pytorch.variance.recording.aggregation import unit_type
 from pytorch.variance.transforming import Transformation, description
-
-EDGE = 1e-9
-"""Positions by which a source may lie outside a map, or beside a position, from rounding alone."""
 
 WHOLE = 1 - 1e-6
 """Least value of a turned-back map of ones at positions that an inverse keeps."""
@@ -23,9 +23,8 @@ class Reading:
     """What is read for P positions of a turned-back map.
 
     Attributes:
-        places: Positions of the flattened map, (P,) if each reads a single one, else (4·P,): for all positions the
-            first of four neighbours, then the second, and so on.
-        weights: Weights of the four neighbours, (4, P, 1) float64; None for a single one.
+        places: Positions of the flattened map, (P, N): N = 1 if each reads a single one, else its four neighbours.
+        weights: Weights of the four neighbours, (P, N) float64; None for a single one.
     """
 
     places: Tensor
@@ -50,14 +49,14 @@ class Turning:
 
     Attributes:
         kept: Number of positions that all transformations keep.
-        positions: Row and column of the positions that are read, (P, 2) int64, in the order of the map.
+        positions: Row and column of the positions that are read, (P, 2) int64.
 
     Args:
         transformations: Transformations with inverses. An inverse with a method ``sources(height, width, size)``, as of
             ``pytorch.transformations.Inverse``, is read bilinearly at those; any other turns whole maps back.
         height, width: Size of the maps.
         size: Height and width of the images.
-        count: Greatest number of positions to read, drawn at random; None: all.
+        count: Greatest number of positions to read, drawn as by ``spread_out``; None: all.
         seed: Random seed.
 
     Raises:
@@ -90,8 +89,7 @@ class Turning:
         found = kept.nonzero()
         self.kept = len(found)
         if count is not None and count < self.kept:
-            generator = torch.Generator().manual_seed(seed)
-            found = found[torch.randperm(self.kept, generator=generator)[:count].sort().values]
+            found = spread_out(found, count, seed)
         self.positions = found
         self._readings: dict[tuple[int, torch.device], Reading] = {}
 
@@ -136,7 +134,7 @@ def reading_of(sources: Tensor, height: int, width: int, device: torch.device | 
     nearest = sources.round()
     if ((sources - nearest).abs() <= EDGE).all():
         row, column = nearest.long().unbind(dim=1)
-        return Reading((row * width + column).to(device), None)
+        return Reading((row * width + column).unsqueeze(1).to(device), None)
     last = torch.tensor([height - 1, width - 1])
     sources = sources.clamp(min=torch.zeros(2, dtype=torch.float64), max=last.double())
     first = torch.minimum(sources.long(), (last - 1).clamp(min=0))
@@ -146,22 +144,15 @@ def reading_of(sources: Tensor, height: int, width: int, device: torch.device | 
         for beside, weight_x in ((0, 1 - right), (1, right)):
             places.append((row + below).clamp(max=height - 1) * width + (column + beside).clamp(max=width - 1))
             weights.append(weight_y * weight_x)
-    return Reading(torch.cat(places).to(device), torch.stack(weights).unsqueeze(-1).to(device))
+    return Reading(torch.stack(places, dim=1).to(device), torch.stack(weights, dim=1).to(device))
 
 
 def read_at(maps: Tensor, reading: Reading) -> Tensor:
     """Read maps, (B, C, H, W), at P positions, giving (B, P, C)."""
     batch, channels, height, width = maps.shape
-    if maps.is_contiguous(memory_format=torch.channels_last):
-        found = maps.permute(0, 2, 3, 1).view(batch, height * width, channels).index_select(1, reading.places)
-    else:
-        found = maps.reshape(batch, channels, height * width).index_select(2, reading.places).transpose(1, 2)
-    found = found.to(unit_type(maps))
-    if reading.weights is None:
-        return found
-    first, second, third, fourth = found.unflatten(1, (4, -1)).unbind(dim=1)
-    weights = reading.weights.to(found.dtype)
-    mean = first * weights[0]
-    for neighbour, weight in zip((second, third, fourth), weights[1:], strict=True):
-        mean.addcmul_(neighbour, weight)
-    return mean
+    pixels = maps.to(unit_type(maps)).permute(0, 2, 3, 1).reshape(-1, channels)
+    first = torch.arange(0, len(pixels), height * width, device=maps.device).view(-1, 1, 1)
+    places, weights = (first + reading.places).flatten(0, 1), reading.weights
+    if weights is not None:
+        weights = weights.to(pixels.dtype).repeat(batch, 1)
+    return F.embedding_bag(places, pixels, mode="sum", per_sample_weights=weights).view(batch, -1, channels)

@@ -23,7 +23,6 @@ Source:
     B. Efron (1982), The Jackknife, the Bootstrap and Other Resampling Plans, chapters 2 and 6.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -97,11 +96,6 @@ class SquaredDeviations:
         """
         self.sum = total
         self.fourth += fourth
-
-    def average(self, over: Callable[[Tensor], Tensor]) -> None:
-        """Replace every sum by a mean over units, once all activations of the batch are added."""
-        self.sum, self.dispersion = over(self.sum), over(self.dispersion)
-        self.fourth = over(self.fourth) if isinstance(self.fourth, Tensor) else self.fourth
 
     def curvature(self) -> Tensor:
         """Sum of w(x) over the samples of each group, (G, U).
