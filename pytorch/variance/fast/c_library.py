@@ -1,4 +1,4 @@
-"""Compile ``statistics.c`` where there is a C compiler, once for each processor, and load it."""
+"""Compile ``statistics.c`` and ``reading.c`` where there is a C compiler, once for each processor, and load them."""
 
 import ctypes
 import hashlib
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-SOURCE = Path(__file__).with_name("statistics.c")
+SOURCES = [Path(__file__).with_name(name) for name in ("statistics.c", "reading.c")]
 REALS = {torch.float32: "float", torch.float64: "double"}
 FLAGS = ["-O3", "-fno-math-errno", "-std=gnu11", "-shared", "-fPIC"]
 INSTRUCTIONS = {
@@ -27,7 +27,7 @@ SWITCH = "VARIANCE_COMPILED"
 
 @cache
 def c_library(kind: torch.dtype) -> ctypes.CDLL | None:
-    """Return the functions of ``statistics.c`` for activations of a type; None: use PyTorch operations.
+    """Return the functions in C for activations of a type; None: use PyTorch operations.
 
     A compiled library is kept in the user's cache, under a name that changes with its source and its options.
 
@@ -38,7 +38,8 @@ def c_library(kind: torch.dtype) -> ctypes.CDLL | None:
     if compiler is None or os.environ.get(SWITCH) == "0" or sys.platform == "win32":
         return None
     options = [*FLAGS, *INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability(), []), f"-DREAL={REALS[kind]}"]
-    name = hashlib.sha256(repr((SOURCE.read_bytes(), options, compiler, sys.platform)).encode()).hexdigest()[:20]
+    sources = [source.read_bytes() for source in SOURCES]
+    name = hashlib.sha256(repr((sources, options, compiler, sys.platform)).encode()).hexdigest()[:20]
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "variance-experiments"
     library = folder / f"{name}.so"
     try:
@@ -59,7 +60,7 @@ def _compile(compiler: str, options: list[str], library: Path) -> None:
     library.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         made = Path(folder) / library.name
-        command = [compiler, *options, "-o", str(made), str(SOURCE)]
+        command = [compiler, *options, "-o", str(made), *map(str, SOURCES)]
         for threading in (["-fopenmp"], []):
             done = subprocess.run([*command, *threading, "-lm"], capture_output=True, timeout=60)
             if done.returncode == 0:

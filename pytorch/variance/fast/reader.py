@@ -2,17 +2,19 @@
 
 On the plain path, ``read`` fills the place of an activation. On a CPU, it writes sums for means, which ``finish``
 divides after the forward pass. It then computes units that follow from those of the previous layer
-(``derived_units``). On CUDA, kernels read several aggregations at once, and a layer together with its batch norm and
-ReLU (``chains``).
+(``derived_units``). Functions in C, and on CUDA kernels, read several aggregations at once; kernels also read a layer
+together with its batch norm and ReLU (``chains``).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pytorch.variance.fast.c_library import is_compiled
 from pytorch.variance.fast.chains import Chains
+from pytorch.variance.fast.compiled_reading import read_positions
 from pytorch.variance.fast.derived_units import DerivedUnits
 from pytorch.variance.fast.triton_import import kernels_for
 from pytorch.variance.recording.places import Place, Places
@@ -31,6 +33,7 @@ class Reader:
         self._derived = DerivedUnits()
         self._kernels = kernels_for(device)
         self._divides = device.type == "cpu" and self._kernels is None
+        self._is_compiled = device.type == "cpu" and is_compiled()
         self._chains = Chains(self._derived, places, self._kernels) if self._kernels else None
         self._to_finish: list[Callable[[], None]] = []
 
@@ -54,7 +57,7 @@ class Reader:
             activation = activation.detach()
         if self._chains is None or not self._is_in_chain(place, activation, module, inputs):
             derived = self._derived.derivations(module, inputs, activation, place)
-            done = self._read_by_kernels(place, activation) if activation.is_cuda else derived
+            done = {*derived, *self._read_together(place, activation, but=derived)}
             place.fill(activation, but=done)
             if self._kernels is not None and activation.is_cpu:  # beside interpreted kernels, which write means
                 place.divide()
@@ -73,14 +76,18 @@ class Reader:
         follows = self._chains.follows(module, inputs, activation, place)
         return follows or self._chains.read(place, activation)
 
-    def _read_by_kernels(self, place: Place, activation: Tensor) -> set[str | None]:
-        """Read an activation once for all aggregations that kernels support, and return those aggregations."""
-        axes = place.axes
-        adjacent = axes and axes == (*range(axes[0], axes[-1] + 1),) and len(axes) == activation.ndim - 2
-        if not adjacent or self._kernels is None or not self._kernels.reading.can_read(activation):
-            return set()  # kernels need adjacent axes of positions and one axis of channels
-        total = next((how for how in ("mean", "sum") if how in place.units), None)
-        together = {how: place.units[how] for how in (total, "max") if how in place.units}
-        if together:
+    def _read_together(self, place: Place, activation: Tensor, *, but: Container[str | None]) -> list[str]:
+        """Read an activation once for all aggregations that kernels or functions in C support; return those."""
+        total = next((how for how in ("mean", "sum") if how in place.units and how not in but), None)
+        together = {how: place.units[how] for how in (total, "max") if how in place.units and how not in but}
+        if not together:
+            return []
+        if activation.is_cuda:
+            axes = place.axes
+            adjacent = axes == (*range(axes[0], axes[-1] + 1),) and len(axes) == activation.ndim - 2
+            if not adjacent or self._kernels is None or not self._kernels.reading.can_read(activation):
+                return []  # kernels need adjacent axes of positions and one axis of channels
             self._kernels.reading.reduce_positions(activation, axes, place.kind, together)
-        return {*together}
+        elif not (self._is_compiled and activation.is_cpu and read_positions(activation, place.axes, together)):
+            return []
+        return [*together]

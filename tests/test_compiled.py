@@ -1,4 +1,4 @@
-"""The statistics in C: what they make is what PyTorch operations make, and what the definition says."""
+"""Statistics and reading in C: what they make is what PyTorch operations make, and what the definition says."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ import torch
 from pytorch.variance.definition import variances
 from pytorch.variance.fast import c_library
 from pytorch.variance.fast.compiled_block import CompiledUnitBlock
+from pytorch.variance.fast.compiled_reading import read_positions
 from pytorch.variance.statistics import accumulator as accumulator_module
 from pytorch.variance.statistics import block
 from pytorch.variance.statistics.accumulator import VarianceAccumulator
@@ -137,3 +138,71 @@ def test_without_it_operations_do(monkeypatch, tmp_path, missing):
 def test_blocks_for_it_are_wide():
     assert shape_of_blocks(16_000, 64, "cpu") == (2**16, 4)
     assert shape_of_blocks(1_000_000, 64, "cpu") == (2**16, 1)
+
+
+LAYOUTS = {
+    "channels last": lambda: (table(3, 300, 5, 41).to(memory_format=torch.channels_last), (2, 3)),
+    "channels first": lambda: (table(3, 70, 15, 29), (2, 3)),
+    "one position": lambda: (table(3, 70, 1, 1), (2, 3)),
+    "one channel": lambda: (table(3, 1, 200, 50), (2, 3)),
+    "volumes": lambda: (table(3, 7, 4, 5, 6), (2, 3, 4)),
+    "tokens": lambda: (table(3, 17, 70), (1,)),
+    "windows": lambda: (table(3, 4, 5, 70), (1, 2)),
+    "sequences": lambda: (table(3, 70, 17), (2,)),
+    "heads": lambda: (table(3, 4, 17, 6), (3,)),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+@pytest.mark.parametrize("hows", [("mean", "max"), ("max",), ("sum",)])
+def test_positions_are_read(layout, kind, hows):
+    activation, axes = LAYOUTS[layout]()
+    activation = activation.to(kind)
+    rows = torch.full((3, 2, activation[0].sum([axis - 1 for axis in axes]).numel()), torch.nan, dtype=kind)
+    assert read_positions(activation, axes, {how: rows[:, place] for place, how in enumerate(hows)})
+    for place, how in enumerate(hows):
+        exact = activation.double().amax(axes) if how == "max" else activation.double().sum(axes)
+        within = {torch.float32: 1e-6, torch.float64: 1e-14}[kind] * activation.double().abs().sum(axes).max().item()
+        torch.testing.assert_close(rows[:, place].double(), exact.flatten(1), rtol=0, atol=within)
+
+
+@pytest.mark.parametrize("layout", ["channels last", "channels first"])
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), float("-inf")])
+def test_readings_hide_nothing_that_is_not_finite(layout, odd):
+    activation, axes = LAYOUTS[layout]()
+    activation[0, 3, 1, 2] = odd
+    activation[1, 4] = float("-inf")
+    activation[2, 5, 0, 0], activation[2, 5, 0, 1] = float("nan"), 7
+    outs = {how: torch.empty(activation.shape[:2], dtype=torch.float64) for how in ("sum", "max")}
+    assert read_positions(activation, axes, outs)
+    torch.testing.assert_close(outs["sum"], activation.sum(axes), equal_nan=True)
+    torch.testing.assert_close(outs["max"], activation.amax(axes), equal_nan=True)
+
+
+def test_long_sums_of_single_precision_are_exact_enough():
+    """Ten million equal values, added one after another, would stop growing at 2**24."""
+    for activation, axes in ((torch.ones(1, 1, 1, 2**25), (2, 3)), (torch.ones(1, 2**23, 3), (1,))):
+        out = torch.empty(1, activation.numel() // 2**23 if axes == (1,) else 1)
+        assert read_positions(activation, axes, {"sum": out})
+        assert out.unique().tolist() == [2**25 if axes == (2, 3) else 2**23]
+
+
+@pytest.mark.parametrize(
+    ("activation", "axes"),
+    [
+        (torch.zeros(2, 3, 4, 5)[..., ::2], (2, 3)),
+        (torch.zeros(2, 3, 4, 5), (1, 3)),
+        (torch.zeros(2, 3, 4, 5), (2,)),
+        (torch.zeros(2, 3, 4, 5, dtype=torch.int32), (2, 3)),
+        (torch.zeros(2, 3, 4, 5, dtype=torch.bfloat16), (2, 3)),
+        (torch.zeros(2, 3, 4, 5, dtype=torch.complex64).conj().imag, (2, 3)),
+        (torch.zeros(2, 3, 0, 5), (2, 3)),
+    ],
+)
+def test_what_it_does_not_read_is_left_to_operations(activation, axes):
+    assert not read_positions(activation, axes, {"sum": torch.empty(2, 3)})
+
+
+def test_the_type_of_the_memory_decides_too():
+    assert not read_positions(torch.zeros(2, 3, 4, 5), (2, 3), {"sum": torch.empty(2, 3, dtype=torch.float64)})
