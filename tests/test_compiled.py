@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from pytorch.variance.definition import variances
-from pytorch.variance.fast import c_library
+from pytorch.variance.fast import c_library, reader
 from pytorch.variance.fast.compiled_block import CompiledUnitBlock
 from pytorch.variance.fast.compiled_reading import read_positions
+from pytorch.variance.recording.recorder import ActivationRecorder
 from pytorch.variance.statistics import accumulator as accumulator_module
 from pytorch.variance.statistics import block
 from pytorch.variance.statistics.accumulator import VarianceAccumulator
@@ -202,6 +204,25 @@ def test_long_sums_of_single_precision_are_exact_enough():
 )
 def test_what_it_does_not_read_is_left_to_operations(activation, axes):
     assert not read_positions(activation, axes, {"sum": torch.empty(2, 3)})
+
+
+@pytest.mark.parametrize("aggregation", ["mean", "max", "mean,max", "sum", "max,none"])
+def test_layers_are_read_as_by_operations(monkeypatch, aggregation):
+    """In either order of memory; the mean of the batch norm follows from another, its maximum is read."""
+    read = []
+    monkeypatch.setattr(reader, "read_positions", lambda *given: read.append(read_positions(*given)) or read[-1])
+    network = nn.Sequential(nn.Conv2d(1, 9, 3), nn.BatchNorm2d(9), nn.SiLU()).double().eval()
+    network[1].weight.data, network[1].bias.data = table(2, 9)
+    for form in (torch.contiguous_format, torch.channels_last):
+        images = table(2, 1, 40, 40)
+        found = []
+        for compiled in (True, False):
+            monkeypatch.setattr(reader, "is_compiled", lambda compiled=compiled: compiled)
+            with ActivationRecorder(network.to(memory_format=form), aggregation) as recorder:
+                found += [recorder(images).clone(), recorder(images + 1).clone()]
+        torch.testing.assert_close(found[:2], found[2:], rtol=1e-13, atol=1e-13)
+    assert len(read) >= 8
+    assert all(read)
 
 
 def test_the_type_of_the_memory_decides_too():

@@ -32,7 +32,9 @@ def read_positions(activation: Tensor, axes: tuple[int, ...], outs: Mapping[str,
         Whether it could. The activation must be float32 or float64, as the memory, and contiguous. In memory, positions
         must be the first or the last axes of a sample.
     """
-    fits = activation.dtype in REALS and all(out.dtype == activation.dtype for out in outs.values())
+    fits = (
+        activation.is_cpu and activation.dtype in REALS and all(out.dtype == activation.dtype for out in outs.values())
+    )
     channels_last = _order(activation, axes) if fits and activation.numel() and not activation.is_neg() else None
     if channels_last is None:
         return False
@@ -54,6 +56,6 @@ def _order(activation: Tensor, axes: tuple[int, ...]) -> bool | None:
     """Whether the positions come before the channels in memory; None: neither do they come after them."""
     if axes == (2, 3) and activation.is_contiguous(memory_format=torch.channels_last):
         return True
-    if axes != (*range(axes[0], axes[-1] + 1),) or not activation.is_contiguous():
+    if not axes or axes != (*range(axes[0], axes[-1] + 1),) or not activation.is_contiguous():
         return None
     return True if axes[0] == 1 else False if axes[-1] == activation.ndim - 1 else None

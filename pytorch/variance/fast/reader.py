@@ -19,6 +19,9 @@ from pytorch.variance.fast.derived_units import DerivedUnits
 from pytorch.variance.fast.triton_import import kernels_for
 from pytorch.variance.recording.places import Place, Places
 
+MANY = 2**14
+"""Values from which a function in C is faster than one or two PyTorch operations (measured)."""
+
 
 class Reader:
     """Writes the units of all activations, one forward pass at a time.
@@ -88,6 +91,8 @@ class Reader:
             if not adjacent or self._kernels is None or not self._kernels.reading.can_read(activation):
                 return []  # kernels need adjacent axes of positions and one axis of channels
             self._kernels.reading.reduce_positions(activation, axes, place.kind, together)
-        elif not (self._is_compiled and activation.is_cpu and read_positions(activation, place.axes, together)):
+        elif not (
+            self._is_compiled and activation.numel() >= MANY and read_positions(activation, place.axes, together)
+        ):
             return []
         return [*together]

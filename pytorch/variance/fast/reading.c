@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #define CHANNELS 256    /* at once: their sums stay in the nearest cache */
-#define IN_SEQUENCE 128 /* values to add in their own type: in a longer sum, rounding errors would grow */
+#define IN_SEQUENCE 128 /* rows or values to add in their own type: in a longer sum, rounding errors would grow */
 #define MUCH 32768      /* values that are worth several threads */
 
 typedef struct {
@@ -16,35 +16,50 @@ typedef struct {
     int32_t channels_last, threads;
 } Reading;
 
-/* Positions of one sample for adjacent channels. */
-static void read_rows(const Reading *reading, int64_t sample, int64_t start, int width) {
-    const REAL *row = reading->values + sample * reading->positions * reading->channels + start;
-    double total[CHANNELS] = {0};
-    REAL most[CHANNELS];
-    bool odd[CHANNELS] = {0}; /* whether a value is NaN, which comparisons hide */
-    for (int channel = 0; channel < width; channel++) most[channel] = -INFINITY;
-    for (int64_t begin = 0; begin < reading->positions; begin += IN_SEQUENCE) {
-        int64_t end = begin + IN_SEQUENCE < reading->positions ? begin + IN_SEQUENCE : reading->positions;
+/* Add ``count`` rows of ``width`` values, ``stride`` apart, to sums and maxima. */
+static void add_rows(const REAL *row, int64_t count, int64_t stride, int width, double *total, REAL *most) {
+    for (int64_t begin = 0; begin < count; begin += IN_SEQUENCE) {
+        int64_t end = begin + IN_SEQUENCE < count ? begin + IN_SEQUENCE : count;
         REAL sum[CHANNELS] = {0};
-        if (reading->maxima)
-            for (int64_t place = begin; place < end; place++, row += reading->channels)
-                for (int channel = 0; channel < width; channel++) {
-                    REAL value = row[channel];
-                    sum[channel] += value;
-                    most[channel] = value > most[channel] ? value : most[channel];
-                    odd[channel] |= value != value;
-                }
-        else
-            for (int64_t place = begin; place < end; place++, row += reading->channels)
-                for (int channel = 0; channel < width; channel++) sum[channel] += row[channel];
-        for (int channel = 0; channel < width; channel++) total[channel] += sum[channel];
+        for (int64_t index = begin; index < end; index++, row += stride) {
+            for (int place = 0; place < width; place++) sum[place] += row[place];
+            if (most)
+                for (int place = 0; place < width; place++) most[place] = row[place] > most[place] ? row[place] : most[place];
+        }
+        for (int place = 0; place < width; place++) total[place] += sum[place];
     }
-    if (reading->totals)
-        for (int channel = 0; channel < width; channel++)
-            reading->totals[sample * reading->totals_stride + start + channel] = total[channel];
-    if (reading->maxima)
-        for (int channel = 0; channel < width; channel++)
-            reading->maxima[sample * reading->maxima_stride + start + channel] = odd[channel] ? NAN : most[channel];
+}
+
+/* Whether one of ``count`` values, ``stride`` apart, is NaN, which comparisons hide. */
+static bool is_odd(const REAL *value, int64_t count, int64_t stride) {
+    for (; count > 0; count--, value += stride)
+        if (*value != *value) return true;
+    return false;
+}
+
+/* Positions of one sample for adjacent channels. Positions of few channels are read side by side, as wider rows. */
+static void read_rows(const Reading *reading, int64_t sample, int64_t start, int width) {
+    const REAL *values = reading->values + sample * reading->positions * reading->channels + start;
+    int64_t stride = reading->channels, beside = width == stride ? CHANNELS / width : 1;
+    if (beside > reading->positions) beside = reading->positions;
+    int64_t rows = reading->positions / beside, rest = reading->positions % beside * width;
+    double total[CHANNELS] = {0};
+    REAL maxima[CHANNELS], *most = reading->maxima ? maxima : 0;
+    for (int place = 0; place < beside * width; place++) maxima[place] = -INFINITY;
+    add_rows(values, rows, beside * stride, beside * width, total, most);
+    add_rows(values + rows * beside * stride, rest > 0, 0, rest, total, most);
+    for (int first = width; first < beside * width; first += width)
+        for (int channel = 0; channel < width; channel++) {
+            total[channel] += total[first + channel];
+            maxima[channel] = maxima[first + channel] > maxima[channel] ? maxima[first + channel] : maxima[channel];
+        }
+    for (int channel = 0; channel < width; channel++) {
+        int64_t place = start + channel;
+        if (reading->totals) reading->totals[sample * reading->totals_stride + place] = total[channel];
+        if (most)
+            reading->maxima[sample * reading->maxima_stride + place] =
+                total[channel] != total[channel] && is_odd(values + channel, reading->positions, stride) ? NAN : most[channel];
+    }
 }
 
 /* Adjacent positions of one sample and channel. */
@@ -52,20 +67,19 @@ static void read_column(const Reading *reading, int64_t sample, int64_t channel)
     const REAL *values = reading->values + (sample * reading->channels + channel) * reading->positions;
     double total = 0;
     REAL most = -INFINITY;
-    int odd = 0;
     for (int64_t begin = 0; begin < reading->positions; begin += IN_SEQUENCE) {
         int64_t end = begin + IN_SEQUENCE < reading->positions ? begin + IN_SEQUENCE : reading->positions;
         REAL sum = 0;
-#pragma omp simd reduction(+ : sum) reduction(max : most) reduction(| : odd)
+#pragma omp simd reduction(+ : sum) reduction(max : most)
         for (int64_t place = begin; place < end; place++) {
             sum += values[place];
             most = values[place] > most ? values[place] : most;
-            odd |= values[place] != values[place];
         }
         total += sum;
     }
+    if (total != total && is_odd(values, reading->positions, 1)) most = NAN;
     if (reading->totals) reading->totals[sample * reading->totals_stride + channel] = total;
-    if (reading->maxima) reading->maxima[sample * reading->maxima_stride + channel] = odd ? NAN : most;
+    if (reading->maxima) reading->maxima[sample * reading->maxima_stride + channel] = most;
 }
 
 void read_positions(const Reading *reading) {
