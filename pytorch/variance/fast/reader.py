@@ -36,7 +36,7 @@ class Reader:
         self._derived = DerivedUnits()
         self._kernels = kernels_for(device)
         self._divides = device.type == "cpu" and self._kernels is None
-        self._is_compiled = device.type == "cpu" and is_compiled()
+        self._in_c = device.type == "cpu" and is_compiled()
         self._chains = Chains(self._derived, places, self._kernels) if self._kernels else None
         self._to_finish: list[Callable[[], None]] = []
 
@@ -60,7 +60,9 @@ class Reader:
             activation = activation.detach()
         if self._chains is None or not self._is_in_chain(place, activation, module, inputs):
             derived = self._derived.derivations(module, inputs, activation, place)
-            done = {*derived, *self._read_together(place, activation, but=derived)}
+            done = derived
+            if activation.is_cuda or (self._in_c and activation.numel() >= MANY):
+                done = {*derived, *self._read_together(place, activation, but=derived)}
             place.fill(activation, but=done)
             if self._kernels is not None and activation.is_cpu:  # beside interpreted kernels, which write means
                 place.divide()
@@ -91,8 +93,6 @@ class Reader:
             if not adjacent or self._kernels is None or not self._kernels.reading.can_read(activation):
                 return []  # kernels need adjacent axes of positions and one axis of channels
             self._kernels.reading.reduce_positions(activation, axes, place.kind, together)
-        elif not (
-            self._is_compiled and activation.numel() >= MANY and read_positions(activation, place.axes, together)
-        ):
+        elif not read_positions(activation, place.axes, together):
             return []
         return [*together]
