@@ -70,6 +70,18 @@ def test_they_equal_the_definition(accumulated, kind):
         np.testing.assert_allclose(np.transpose(found), expected, rtol=1e-10)
 
 
+def test_a_class_without_samples_is_no_reference():
+    """Its means are 0: the weighted mean of the others, taken from there, would be rounded."""
+    found = VarianceAccumulator(2, [50], labels=[77])
+    found.begin(torch.arange(40) % 7)
+    for _ in range(2):
+        found.add(table(1, 50).expand(40, 50).contiguous())
+    dispersion = found._blocks[0]._of_all.dispersion
+    found.end()
+    assert not dispersion.any()
+    assert not found.sample_variance()[0].any()
+
+
 def test_constant_units_are_constant_exactly(accumulated):
     values, labels = table(50, 2, sum(LAYERS)).float() + 1000, torch.arange(50) % 4
     values[..., 5], values[..., 7], values[:, :, 9] = 0.1, values[:, :1, 7], values[:1, :, 9]
@@ -143,7 +155,7 @@ def test_blocks_for_it_are_wide():
 
 
 LAYOUTS = {
-    "channels last": lambda: (table(3, 300, 5, 41).to(memory_format=torch.channels_last), (2, 3)),
+    "channels last": lambda: (table(3, 301, 5, 41).to(memory_format=torch.channels_last), (2, 3)),
     "channels first": lambda: (table(3, 70, 15, 29), (2, 3)),
     "one position": lambda: (table(3, 70, 1, 1), (2, 3)),
     "one channel": lambda: (table(3, 1, 200, 50), (2, 3)),
@@ -182,12 +194,13 @@ def test_readings_hide_nothing_that_is_not_finite(layout, odd):
     torch.testing.assert_close(outs["max"], activation.amax(axes), equal_nan=True)
 
 
-def test_long_sums_of_single_precision_are_exact_enough():
-    """Ten million equal values, added one after another, would stop growing at 2**24."""
-    for activation, axes in ((torch.ones(1, 1, 1, 2**25), (2, 3)), (torch.ones(1, 2**23, 3), (1,))):
-        out = torch.empty(1, activation.numel() // 2**23 if axes == (1,) else 1)
-        assert read_positions(activation, axes, {"sum": out})
-        assert out.unique().tolist() == [2**25 if axes == (2, 3) else 2**23]
+@pytest.mark.parametrize(("shape", "axes"), [((1, 1, 2**22), (2,)), ((1, 2**22, 3), (1,))])
+def test_long_sums_of_single_precision_are_exact_enough(shape, axes):
+    """Added one after another, even in 16 rows at once, they would be off by 1e-4."""
+    activation = torch.full(shape, 0.1)
+    out = torch.empty(1, activation.numel() // 2**22)
+    assert read_positions(activation, axes, {"sum": out})
+    np.testing.assert_allclose(out.double(), activation.double().sum(axes), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +211,6 @@ def test_long_sums_of_single_precision_are_exact_enough():
         (torch.zeros(2, 3, 4, 5), (2,)),
         (torch.zeros(2, 3, 4, 5, dtype=torch.int32), (2, 3)),
         (torch.zeros(2, 3, 4, 5, dtype=torch.bfloat16), (2, 3)),
-        (torch.zeros(2, 3, 4, 5, dtype=torch.complex64).conj().imag, (2, 3)),
         (torch.zeros(2, 3, 0, 5), (2, 3)),
     ],
 )

@@ -35,7 +35,7 @@ def read_positions(activation: Tensor, axes: tuple[int, ...], outs: Mapping[str,
     fits = (
         activation.is_cpu and activation.dtype in REALS and all(out.dtype == activation.dtype for out in outs.values())
     )
-    channels_last = _order(activation, axes) if fits and activation.numel() and not activation.is_neg() else None
+    channels_last = _order(activation, axes) if fits and activation.numel() else None
     if channels_last is None:
         return False
     positions = prod(activation.shape[axis] for axis in axes)

@@ -26,9 +26,6 @@ typedef struct {
     int32_t is_first, is_std, threads;
 } Batch;
 
-/* 1 / (count - 1), or NaN for one sample. */
-static double inverse_freedom(double count) { return count > 1 ? 1 / (count - 1) : NAN; }
-
 static void add_over_transformations(const Batch *batch, int64_t step, int64_t start, int width) {
     for (int64_t sample = 0; sample < batch->samples; sample++) {
         const REAL *value = batch->values + sample * batch->stride + step * batch->units + start;
@@ -68,8 +65,8 @@ static double add_over_samples(const Batch *batch, int64_t group, int64_t step, 
         }
     }
     for (int unit = 0; unit < width; unit++) {
-        double shift = sum[unit] * part, more = square[unit] - shift * shift * count * share;
-        m2[unit] += more < 0 ? 0 : more;
+        double shift = sum[unit] * part;
+        m2[unit] += square[unit] - shift * shift * count * share;
         mean[unit] += shift * share;
     }
     return before + count;
@@ -111,9 +108,9 @@ static void pool(const Batch *batch, const double *counts, int64_t step, int64_t
 static void add_about(const Batch *batch, int64_t begin, int64_t end, int64_t step, int64_t start, int width,
                       const double *mean, const double *m2, double count, float *about, double *sv, float *fourth) {
     float scales[TILE], fourths[TILE] = {0};
-    double of_unit[TILE], freedom = inverse_freedom(count), share = 1.0 / batch->steps;
+    double of_unit[TILE], freedom = 1 / (count - 1), share = 1.0 / batch->steps;
     bool is_opened = batch->is_first && step == 0;
-    for (int unit = 0; unit < width; unit++) of_unit[unit] = m2[unit] * freedom;
+    for (int unit = 0; unit < width; unit++) of_unit[unit] = m2[unit] * freedom; /* of one sample NaN: 0 times inf */
     if (batch->is_std)
         for (int unit = 0; unit < width; unit++) of_unit[unit] = sqrt(of_unit[unit]);
     for (int unit = 0; unit < width; unit++) {
@@ -166,12 +163,12 @@ void dispersions(const Batch *batch, double *of_groups) {
     for (int64_t start = 0; start < batch->units; start += TILE) {
         int width = batch->units - start < TILE ? batch->units - start : TILE;
         for (int64_t group = 0; group < batch->groups; group++) {
-            double total[TILE] = {0}, part = 1.0 / batch->steps, freedom = inverse_freedom(batch->steps);
+            double total[TILE] = {0}, part = 1.0 / batch->steps, freedom = 1.0 / (batch->steps - 1);
             for (int64_t index = batch->starts[group]; index < batch->starts[group + 1]; index++) {
                 double *sum = batch->sums + batch->order[index] * batch->units + start;
                 const double *square = batch->squares + batch->order[index] * batch->units + start;
                 for (int unit = 0; unit < width; unit++) {
-                    double m2 = square[unit] - sum[unit] * sum[unit] * part, variance = (m2 < 0 ? 0 : m2) * freedom;
+                    double variance = (square[unit] - sum[unit] * sum[unit] * part) * freedom;
                     sum[unit] = batch->is_std ? sqrt(variance) : variance;
                     total[unit] += sum[unit];
                 }
@@ -203,7 +200,7 @@ static void add_influences(const double *dispersion, const float *square, Point 
         on_sv += second;
         on_nv += third;
         in_strata += in_every && in_every[unit] ? third : 0;
-        products[unit] += known[unit] ? relative * third : 0;
+        products[unit] += relative * third;
     }
     totals[0] = on_tv;
     totals[apart] = on_sv;
