@@ -1,9 +1,12 @@
 """The scripts as a user runs them: each in a process and a home of its own, no network, every warning an error."""
 
+import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from matplotlib import get_cachedir
@@ -62,3 +65,16 @@ def assert_one_line(process, code, *parts):
     assert len(process.stderr.splitlines()) == 1, process.stderr
     for part in parts:
         assert part in process.stderr
+
+
+def outcomes_of(work, folder, count):
+    """Run a function of a rank and a folder in new processes; return what each has left in its file, rank<n>.json."""
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=work, args=(rank, folder)) for rank in range(count)]
+    for process in processes:
+        process.start()
+    end = time.monotonic() + 120
+    for process in processes:
+        process.join(max(0.0, end - time.monotonic()))
+        process.kill()
+    return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(count)]

@@ -1,5 +1,7 @@
 """Statistics and reading in C: what they make is what PyTorch operations make, and what the definition says."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -132,11 +134,14 @@ def test_a_library_is_compiled_once(monkeypatch, tmp_path):
     assert c_library.c_library.__wrapped__(torch.float32)
 
 
-@pytest.mark.parametrize("missing", ["compiler", "working compiler", "folder", "wish"])
+@pytest.mark.parametrize("missing", ["compiler", "working compiler", "folder", "home", "wish"])
 def test_without_it_operations_do(monkeypatch, tmp_path, missing):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     if missing == "wish":
         monkeypatch.setenv(c_library.SWITCH, "0")
+    elif missing == "home":
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     elif missing == "folder":
         (tmp_path / "variance-experiments").write_text("a file")
     else:

@@ -1,15 +1,13 @@
 """Several processes of one measurement: in a process group of one's own, and started by torchrun."""
 
 import json
-import multiprocessing
 import os
-import time
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from commands import run, torchrun
+from commands import outcomes_of, run, torchrun
 from torch import nn
 
 from pytorch.errors import ReportedError
@@ -81,15 +79,7 @@ def work(rank, folder):
 def told(tmp_path_factory):
     """The outcomes of each rank, and the folder of the results."""
     folder = tmp_path_factory.mktemp("ranks")
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=work, args=(rank, folder)) for rank in range(RANKS)]
-    for process in processes:
-        process.start()
-    end = time.monotonic() + 120
-    for process in processes:
-        process.join(max(0.0, end - time.monotonic()))
-        process.kill()
-    return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(RANKS)], folder
+    return outcomes_of(work, folder, RANKS), folder
 
 
 def bits(result):

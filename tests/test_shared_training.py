@@ -1,10 +1,8 @@
 """A training whose batches are shared among processes: in a process group, and started by torchrun."""
 
 import json
-import multiprocessing
 import os
 import re
-import time
 from dataclasses import replace
 from functools import partial
 from itertools import chain, pairwise
@@ -12,7 +10,7 @@ from itertools import chain, pairwise
 import pytest
 import torch
 import torch.distributed as dist
-from commands import torchrun
+from commands import outcomes_of, torchrun
 from torch import nn
 
 from pytorch.datasets import load_dataset
@@ -124,15 +122,7 @@ def work(rank, folder):
 def told(tmp_path_factory):
     """The outcomes of both processes, and their folder."""
     folder = tmp_path_factory.mktemp("shared")
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=work, args=(rank, folder)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    end = time.monotonic() + 120
-    for process in processes:
-        process.join(max(0.0, end - time.monotonic()))
-        process.kill()
-    return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)], folder
+    return outcomes_of(work, folder, 2), folder
 
 
 def content(told, name, rank=0):

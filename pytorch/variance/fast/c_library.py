@@ -40,13 +40,13 @@ def c_library(kind: torch.dtype) -> ctypes.CDLL | None:
     options = [*FLAGS, *INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability(), []), f"-DREAL={REALS[kind]}"]
     sources = [source.read_bytes() for source in SOURCES]
     name = hashlib.sha256(repr((sources, options, compiler, sys.platform)).encode()).hexdigest()[:20]
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "variance-experiments"
-    library = folder / f"{name}.so"
     try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "variance-experiments"
+        library = folder / f"{name}.so"
         if not library.exists():
             _compile(compiler, options, library)
         return ctypes.CDLL(str(library))
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, RuntimeError, subprocess.SubprocessError):  # RuntimeError: the user has no home
         return None
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pytorch.variance.fast.c_library import c_library
-from pytorch.variance.statistics.block import LayerSums, UnitBlock
+from pytorch.variance.statistics.block import LayerSums, UnitBlock, starts_of
 from pytorch.variance.statistics.influence import Expansion
 from pytorch.variance.statistics.moments import Groups
 
@@ -55,12 +55,12 @@ class CompiledUnitBlock(UnitBlock):
             if size
         ]
         layers, lengths = (torch.tensor(values) for values in zip(*sizes, strict=True))
-        return _starts(lengths), layers
+        return starts_of(lengths), layers
 
     def begin(self, groups: Groups, everyone: Groups) -> None:
         """Start a batch, as in ``UnitBlock``."""
         super().begin(groups, everyone)
-        self._order, self._group_starts = groups.members.argsort(stable=True), _starts(groups.sizes)
+        self._order, self._group_starts = groups.members.argsort(stable=True), starts_of(groups.sizes)
 
     def add(self, activations: Tensor) -> None:
         """Add the activations of the batch under the next transformation, (B, U)."""
@@ -148,8 +148,3 @@ class CompiledUnitBlock(UnitBlock):
 
 def _pointer(values: Tensor) -> ctypes.c_void_p:
     return ctypes.c_void_p(values.data_ptr())
-
-
-def _starts(sizes: Tensor) -> Tensor:
-    """Start of each of several consecutive parts, and end of the last."""
-    return torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])

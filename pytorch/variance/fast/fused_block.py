@@ -7,7 +7,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from pytorch.variance.statistics.block import UnitBlock
+from pytorch.variance.statistics.block import UnitBlock, starts_of
 from pytorch.variance.statistics.influence import Expansion
 from pytorch.variance.statistics.moments import Groups, Moments
 
@@ -21,13 +21,13 @@ class FusedUnitBlock(UnitBlock):
 
     @cached_property
     def _layer_starts(self) -> Tensor:
-        return _starts(torch.tensor(self._widths), self.dispersion_sum.device)
+        return starts_of(torch.tensor(self._widths), self.dispersion_sum.device)
 
     def begin(self, groups: Groups, everyone: Groups) -> None:
         """Start a batch, as in ``UnitBlock``."""
         super().begin(groups, everyone)
         self._order = groups.members.argsort(stable=True)
-        self._group_starts = _starts(groups.sizes, self._order.device)
+        self._group_starts = starts_of(groups.sizes, self._order.device)
 
     def _take(self) -> None:
         values, self._waiting = self._waiting, None
@@ -87,8 +87,3 @@ class FusedUnitBlock(UnitBlock):
 def kernels() -> ModuleType:
     """Import the kernels late, as Triton may be missing."""
     return importlib.import_module("pytorch.variance.fast.kernels")
-
-
-def _starts(sizes: Tensor, device: torch.device | str) -> Tensor:
-    """Start of each of several consecutive parts, and end of the last."""
-    return torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]).to(device, non_blocking=True)
