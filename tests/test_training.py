@@ -296,7 +296,9 @@ def test_out_of_memory_names_a_smaller_batch(split):
 
 
 def test_recipes():
-    assert recipe_for("resnet", "folder-pets") == recipe_for("resnet50", "cifar10")
+    assert recipe_for("resnet", "folder-pets") == recipe_for("resnet50", "folder-flowers")
+    assert recipe_for("resnet", "folder-cifar10-jpeg") == recipe_for("resnet50", "cifar10")
+    assert recipe_for("resnet", "cifar10").epochs < recipe_for("resnet", "folder-pets").epochs
     recipe = recipe_for("simple_conv", "mnist")
     assert recipe.with_options(None, None, None) == recipe
     assert recipe.with_options(1, 5, 32).rotated_epochs == 5

@@ -20,6 +20,10 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from pytorch.errors import InputError
 from pytorch.experiments.protocol import Setting
+from pytorch.experiments.published import published_dataset
+
+ANY = "any"
+"""Stands for image folders that no recipe names."""
 
 OPTIMIZERS = ("adamw", "sgd")
 
@@ -128,14 +132,18 @@ RECIPES = {
     ("all_convolutional", "fashion_mnist"): Recipe(6, 12, batch_size=64),
     ("vgg16", "fashion_mnist"): Recipe(6, 12, **GENTLE),
     ("resnet", "fashion_mnist"): Recipe(6, 12),
-    ("simple_conv", "cifar10"): Recipe(20, 40, label_smoothing=0.1),
+    ("simple_conv", "cifar10"): Recipe(8, 32, label_smoothing=0.1),
     ("all_convolutional", "cifar10"): Recipe(40, 80, batch_size=64, label_smoothing=0.1),
-    ("vgg16", "cifar10"): Recipe(30, 60, **NORMALIZED),
-    ("resnet", "cifar10"): Recipe(30, 60, **NORMALIZED),
+    ("vgg16", "cifar10"): Recipe(4, 10, **NORMALIZED),
+    ("resnet", "cifar10"): Recipe(2, 6, **NORMALIZED),
+    ("simple_conv", ANY): Recipe(20, 40, label_smoothing=0.1),
+    ("all_convolutional", ANY): Recipe(40, 80, batch_size=64, label_smoothing=0.1),
+    ("vgg16", ANY): Recipe(30, 60, **NORMALIZED),
+    ("resnet", ANY): Recipe(30, 60, **NORMALIZED),
 }
 
 
 def recipe_for(model: str, dataset: str) -> Recipe:
-    """Return the recipe for a model and a data set by name; image folders use the recipes for CIFAR-10."""
+    """Return the recipe for a model and a data set by name; a copy of a data set has the recipe of the original."""
     family = "resnet" if model.startswith("resnet") else model
-    return RECIPES.get((family, dataset)) or RECIPES[family, "cifar10"]
+    return RECIPES.get((family, published_dataset(dataset))) or RECIPES[family, ANY]
