@@ -270,6 +270,10 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
         [("pytorch.variance.fast.derived_units.DerivedUnits.is_altered",
           "hooked = module._forward_pre_hooks or len(module._forward_hooks) > 1", "hooked = False")],
     ),
+    "a 1 x 1 convolution with strides is taken for a linear map of every position": (
+        "tests/test_derived_units.py",
+        [("pytorch.variance.fast.derived_units._is_pointwise", "*module.stride, ", "")],
+    ),
     "the maximum of a pooling that leaves positions out is that of its input": (
         "tests/test_derived_units.py",
         [("pytorch.variance.fast.derived_units._covers.covered", " and reached >= inputs[axis + 2]", "")],

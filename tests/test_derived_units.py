@@ -1,5 +1,8 @@
 """Units that are not read from their activations: the same as those that are, and only where they may be."""
 
+import warnings
+from collections import OrderedDict
+
 import pytest
 import torch
 from torch import nn
@@ -90,6 +93,87 @@ MODELS = {
     "hooked before": (hooked("before"), False),
     "hooked after": (hooked("after"), False),
 }
+
+
+class Tokens(nn.Module):
+    """A layer that is applied to each position of a map, channels last."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.LayerNorm(2)
+        self.last = nn.Linear(2, 3)
+
+    def forward(self, x):
+        return self.last(self.first(x.permute(0, 2, 3, 1)))
+
+
+def pointwise(between=None, last=None):
+    return nn.Sequential(OrderedDict(first=between or nn.Tanh(), last=last or nn.Conv2d(2, 3, 1)))
+
+
+def normalised(last):
+    """A layer whose weights a hook computes before each call."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the function is deprecated, and still much used
+        return nn.utils.weight_norm(last)
+
+
+class Twice(nn.Parameter):
+    """Weights of a kind of their own, with which a convolution is twice as large."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        with torch._C.DisableTorchFunctionSubclass():
+            found = function(*args, **(kwargs or {}))
+        return 2 * found if function is torch.conv2d else found
+
+
+def twice():
+    model = pointwise().double()
+    model.last.weight = Twice(model.last.weight.detach())
+    return model
+
+
+POINTWISE = {
+    "convolution": (pointwise(), True),
+    "without bias": (pointwise(last=nn.Conv2d(2, 3, 1, bias=False, padding="same")), True),
+    "linear": (Tokens(), True),
+    "of the input": (pointwise(between=nn.Identity(), last=nn.Conv2d(2, 3, 1)), True),
+    "strides": (pointwise(last=nn.Conv2d(2, 3, 1, stride=(1, 2))), False),
+    "padding": (pointwise(last=nn.Conv2d(2, 3, 1, padding=1)), False),
+    "groups": (pointwise(last=nn.Conv2d(2, 4, 1, groups=2)), False),
+    "a larger window": (pointwise(last=nn.Conv2d(2, 3, (1, 3))), False),
+    "weights from a hook": (pointwise(last=normalised(nn.Conv2d(2, 3, 1))), False),
+    "weights of another kind": (twice(), False),
+    "few positions": (pointwise(between=nn.AdaptiveAvgPool2d(7)), False),
+}
+
+
+@pytest.mark.parametrize(("model", "follows"), POINTWISE.values(), ids=POINTWISE.keys())
+def test_the_means_of_a_linear_map_of_each_position_are_those_of_its_output(derived, model, follows):
+    model, images = prepared(model), torch.rand(5, 2, 12, 12, dtype=torch.float64)
+    output = model(images).detach()
+    expected = output.mean((1, 2) if isinstance(model, Tokens) else (2, 3))
+    with torch.no_grad(), ActivationRecorder(model, "mean", layers=["first", "last"]) as recorder:
+        for _ in range(2):
+            torch.testing.assert_close(recorder(images)[:, 2:], expected, rtol=1e-12, atol=1e-12)
+    assert ("mean" in derived) == follows
+
+
+def test_a_linear_map_is_read_where_positions_hold_units(derived):
+    model, images = prepared(pointwise()), torch.rand(5, 2, 3, 80, dtype=torch.float64)
+    output = model(images).detach()
+    with torch.no_grad(), ActivationRecorder(model, "mean", channel_axis=lambda name, module: (1, 2)) as recorder:
+        torch.testing.assert_close(recorder(images)[:, 6:], output.mean(3).flatten(1))
+    assert not any(derived)
+
+
+def test_a_linear_map_in_a_shorter_type_is_read(derived):
+    """Its weights are rounded, too, so that the mean before rounding the output would be that of other weights."""
+    model, images = prepared(pointwise()).float(), torch.rand(5, 2, 12, 12)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), ActivationRecorder(model, "mean") as recorder:
+        torch.testing.assert_close(recorder(images)[:, 2:], model(images).float().mean((2, 3)))
+    assert not any(derived)
 
 
 @pytest.mark.parametrize("aggregation", ["mean", "mean,max", "sum"])

@@ -3,7 +3,8 @@
 In evaluation mode a batch norm is y = s·x + b for each channel. Over the positions of a sample,
 mean(y) = s·mean(x) + b, and max(y) = s·max(x) + b if s is positive and b finite. (With s = 0, an infinite x would
 become NaN, which the maximum of x does not reveal.) ReLU is monotonic, so max(relu(x)) = relu(max(x)). Max pooling
-keeps the maximum of its input if its windows cover every position.
+keeps the maximum of its input if its windows cover every position. A convolution of 1 × 1 without stride, and a linear
+layer on tokens, compute y = W x + b at each position, so mean(y) = W mean(x) + b.
 
 At lower precision a batch norm rounds its output. Derived means are those before rounding. Maxima must be those of
 rounded values, so they are read.
@@ -23,6 +24,9 @@ from pytorch.variance.recording.places import Place
 
 Derivation = Callable[[], None]
 BatchNorm = nn.BatchNorm2d | nn.BatchNorm3d
+
+FEWEST_POSITIONS = 64
+"""Positions from which multiplying means by weights takes less time than reading the output."""
 
 
 class DerivedUnits:
@@ -164,6 +168,25 @@ def _max_pooling(
     return {"max": lambda: place.units["max"].copy_(before.units["max"])}
 
 
+def _pointwise(
+    derived: DerivedUnits, module: nn.Conv2d | nn.Linear, output: Tensor, before: Place, place: Place
+) -> dict[str, Derivation]:
+    weight = module.weight
+    positions = range(2, output.ndim) if weight.ndim == 4 else range(1, output.ndim - 1)
+    same = type(weight) is nn.Parameter and weight.dtype == output.dtype == place.kind and _is_pointwise(module)
+    if not same or place.axes != (*positions,) or place.positions < FEWEST_POSITIONS:
+        return {}
+    return {"mean": lambda: place.units["mean"].copy_(F.linear(before.units["mean"], weight.flatten(1), module.bias))}
+
+
+def _is_pointwise(module: nn.Conv2d | nn.Linear) -> bool:
+    """Whether each position of the output follows from all channels of one position of the input."""
+    if isinstance(module, nn.Linear):
+        return True
+    window = {*module.kernel_size, *module.stride, module.groups}
+    return window == {1} and module.padding in ((0, 0), "same", "valid")
+
+
 def _covers(module: nn.MaxPool2d, inputs: torch.Size, output: torch.Size) -> bool:
     """Whether the windows of a pooling cover every position of its input."""
 
@@ -186,8 +209,10 @@ Rule = Callable[[DerivedUnits, nn.Module, Tensor, Place, Place], dict[str, Deriv
 RULES: dict[type[nn.Module], tuple[tuple[str, ...], Rule]] = {
     nn.BatchNorm2d: (("mean", "max"), _batch_norm),
     nn.BatchNorm3d: (("mean", "max"), _batch_norm),
+    nn.Conv2d: (("mean",), _pointwise),
+    nn.Linear: (("mean",), _pointwise),
     nn.ReLU: (("max",), _relu),
     nn.MaxPool2d: (("max",), _max_pooling),
 }
 """For each module type, the aggregations whose units may follow, and the function that derives them. Subclasses may
-compute anything, so they are read like other modules; so are tokens, whose positions come first."""
+compute anything, so they are read like other modules."""
