@@ -36,18 +36,23 @@ def test_a_path_has_the_means_of_both_measures_and_profiles_have_them_by_depth(t
     save_figure(figure, tmp_path / "figure.png")
     assert pickle.dumps([side.to_dict() for both in found.values() for side in both.values()]) == before
     path, invariance, equivariance = figure.axes
-    lines = [line for line in path.get_lines() if len(line.get_xdata()) == 3]
+    lines = [line for line in path.get_lines() if len(line.get_xdata()) == 4]
     assert len(lines) == 2
     for line, profile, other, both in zip(
         lines, invariance.get_lines(), equivariance.get_lines(), found.values(), strict=False
     ):
         assert both["equivariance"].layer_names == ["0", "1", "4"]
-        np.testing.assert_array_equal(line.get_xdata(), [*both["equivariance"].layer_means().values()])
-        means = both["invariance"].layer_means()
-        np.testing.assert_array_equal(line.get_ydata(), [means[name] for name in ("0", "1", "4")])
-        np.testing.assert_array_equal(profile.get_ydata(), [*means.values()])
+        one, two, last = both["equivariance"].layer_means().values()
+        np.testing.assert_array_equal(line.get_xdata(), [one, two, np.nan, last])  # a gap for layer 2
+        np.testing.assert_array_equal(line.get_ydata(), [*both["invariance"].layer_means().values()])
+        np.testing.assert_array_equal(profile.get_ydata(), line.get_ydata())
         np.testing.assert_array_equal(other.get_ydata(), line.get_xdata())
-        np.testing.assert_allclose(other.get_xdata(), [0, 1 / 3, 1])
+        np.testing.assert_allclose(other.get_xdata(), [0, 1 / 3, 2 / 3, 1])
+    dotted = [
+        line.get_xdata() for line in path.get_lines() if line.get_linestyle() == ":" and len(line.get_xdata()) == 3
+    ]
+    np.testing.assert_array_equal(dotted, [[*both["equivariance"].layer_means().values()] for both in found.values()])
+    assert [np.isnan(end.get_xdata()).any() for end in path.get_lines() if len(end.get_xdata()) == 1] == 4 * [False]
     floor = found["network 0"]["equivariance"].floor
     assert any(np.all(np.asarray(line.get_xdata()) == floor) for line in path.get_lines())
     assert {"first layer", "last layer", "interpolation floor"} <= {text.get_text() for text in figure.legends[0].texts}

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from pytorch.errors import InputError
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.figures.arguments import check_pair
-from pytorch.figures.layer_plots import draw_means
+from pytorch.figures.layer_plots import draw_means, means_along
 from pytorch.figures.networks import (
     Networks,
     check_networks,
@@ -136,9 +136,9 @@ def _drawn(
         _draw_path(path, one, other, group, varying, colour, marker)
     for axes, networks, title in zip(profiles, (invariance, equivariance), MEASURES, strict=True):
         for (name, result), (_, whole), (colour, marker, line) in zip(networks, invariance, styles, strict=True):
-            places = _depths(result, whole)
-            draw_means(axes, result, group, colour, network_label(name), places=places, marker=marker, line=line,
-                       varying=varying)  # fmt: skip
+            layers = whole.layer_names
+            draw_means(axes, result, group, colour, network_label(name), layers=layers, places=_depths(layers),
+                       marker=marker, line=line, varying=varying)  # fmt: skip
         axes.axhline(1, **REFERENCE)
         axes.set_ylabel(f"{title} NV, layer mean", fontsize=8)
         axes.set_ylim(bottom=0)
@@ -178,18 +178,17 @@ def _checked(
 def _draw_path(
     axes: Axes, one: VarianceResult, other: VarianceResult, group: str, varying: bool, colour: str, marker: str
 ) -> None:
-    """Draw layers that have both measures at their means, with their intervals, joined in order."""
-    names = [name for name in one.layer_names if name in set(other.layer_names)]
-    points, intervals = [], []
-    for result in (other, one):
-        means, ranges = (found(group, varying=varying) for found in (result.layer_means, result.layer_intervals))
-        points.append([means[name] for name in names])
-        intervals.append(np.transpose([ranges[name] for name in names]))
-    (x, y), (of_x, of_y) = points, intervals
+    """Draw layers that have both measures at their means, with their intervals, joined in order.
+
+    The line is dotted where layers in between have no equivariance.
+    """
+    (x, of_x), (y, of_y) = (means_along(result, one.layer_names, group, varying=varying) for result in (other, one))
     axes.hlines(y, *of_x, color=colour, lw=0.8, alpha=0.5)
     axes.vlines(x, *of_y, color=colour, lw=0.8, alpha=0.5)
     axes.plot(x, y, color=colour, lw=1, alpha=0.8, marker=marker, markersize=3)
-    for end, (inside, size) in zip((0, -1), ENDS.values(), strict=True):
+    shown = np.flatnonzero(np.isfinite(x + y))
+    axes.plot(x[shown], y[shown], ":", color=colour, lw=1, alpha=0.8)
+    for end, (inside, size) in zip((shown[:1], shown[-1:]), ENDS.values(), strict=True):
         axes.plot(x[end], y[end], marker=marker, color=colour, markerfacecolor=inside or colour, markersize=size,
                   clip_on=False, zorder=3)  # fmt: skip
 
@@ -218,8 +217,6 @@ def _explained(axes: Axes, has_floor: bool) -> list:
     return handles
 
 
-def _depths(result: VarianceResult, invariance: VarianceResult) -> np.ndarray:
-    """Depth of each layer among those whose invariance was measured, from 0 to 1."""
-    last = max(len(invariance.layer_names) - 1, 1)
-    places = {name: place / last for place, name in enumerate(invariance.layer_names)}
-    return np.array([places[name] for name in result.layer_names])
+def _depths(layers: Sequence[str]) -> np.ndarray:
+    """Relative depth of each layer, from 0 to 1."""
+    return np.arange(len(layers)) / max(len(layers) - 1, 1)

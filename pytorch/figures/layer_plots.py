@@ -162,6 +162,7 @@ def draw_means(
     *,
     quantity: str = "normalized",
     line: str = "-",
+    layers: Sequence[str] | None = None,
     places: Sequence[float] | None = None,
     marker: str = "o",
     varying: bool = False,
@@ -176,17 +177,29 @@ def draw_means(
         label: Label in the legend.
         quantity: Quantity, as in ``VarianceResult.layer_means``.
         line: Style of the line.
+        layers: Layers in order, with a gap for each that the result lacks; None: those of the result.
         places: Places of the layers; None: 0, 1, ...
         marker: Marker of a layer.
         varying: Whether to leave out units that are constant or vary only by rounding.
     """
-    means = list(result.layer_means(group, quantity, varying=varying).values())
-    low, high = np.transpose([*result.layer_intervals(group, quantity, varying=varying).values()])
+    means, (low, high) = means_along(result, layers or result.layer_names, group, quantity, varying=varying)
     if quantity != "normalized":
         low = np.where(low > 0, low, np.nan)  # a logarithmic axis would cut a band that reaches 0 askew
     places = range(len(means)) if places is None else places
     axes.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.plot(places, means, line, color=colour, marker=marker, markersize=2.5, linewidth=1.2, label=label)
+
+
+def means_along(
+    result: VarianceResult, layers: Sequence[str], group: str, quantity: str = "normalized", *, varying: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the means of layers, (L,), and their confidence intervals, (2, L); NaN for those the result lacks."""
+    means = result.layer_means(group, quantity, varying=varying)
+    intervals = result.layer_intervals(group, quantity, varying=varying)
+    return (
+        np.array([means.get(name, np.nan) for name in layers]),
+        np.transpose([intervals.get(name, (np.nan, np.nan)) for name in layers]),
+    )
 
 
 def hollow_markers(
