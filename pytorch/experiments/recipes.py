@@ -132,10 +132,10 @@ RECIPES = {
     ("all_convolutional", "fashion_mnist"): Recipe(6, 12, batch_size=64),
     ("vgg16", "fashion_mnist"): Recipe(6, 12, **GENTLE),
     ("resnet", "fashion_mnist"): Recipe(6, 12),
-    ("simple_conv", "cifar10"): Recipe(8, 32, label_smoothing=0.1),
+    ("simple_conv", "cifar10"): Recipe(8, 32, label_smoothing=0.1),  # 77.6, 67.8 / 69.1; 20 minutes (JPEG copy)
     ("all_convolutional", "cifar10"): Recipe(40, 80, batch_size=64, label_smoothing=0.1),
     ("vgg16", "cifar10"): Recipe(4, 10, **NORMALIZED),
-    ("resnet", "cifar10"): Recipe(2, 6, **NORMALIZED),
+    ("resnet", "cifar10"): Recipe(2, 6, **NORMALIZED),  # 78.6, 64.8 / 67.3; an hour (JPEG copy)
     ("simple_conv", ANY): Recipe(20, 40, label_smoothing=0.1),
     ("all_convolutional", ANY): Recipe(40, 80, batch_size=64, label_smoothing=0.1),
     ("vgg16", ANY): Recipe(30, 60, **NORMALIZED),
