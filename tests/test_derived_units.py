@@ -160,6 +160,24 @@ def test_the_means_of_a_linear_map_of_each_position_are_those_of_its_output(deri
     assert ("mean" in derived) == follows
 
 
+def test_a_linear_map_that_keeps_its_type_is_derived_in_that_type(derived):
+    class Exact(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = pointwise().double().float()
+
+        def forward(self, x):
+            with torch.autocast("cpu", enabled=False):
+                return self.inner(x)
+
+    model, images = Exact().eval(), torch.rand(5, 2, 12, 12)
+    expected = model(images).detach().mean((2, 3))
+    layers = ["inner.first", "inner.last"]
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), ActivationRecorder(model, "mean", layers) as recorder:
+        torch.testing.assert_close(recorder(images)[:, 2:], expected, rtol=1e-5, atol=1e-6)
+    assert "mean" in derived
+
+
 def test_a_linear_map_is_read_where_positions_hold_units(derived):
     model, images = prepared(pointwise()), torch.rand(5, 2, 3, 80, dtype=torch.float64)
     output = model(images).detach()

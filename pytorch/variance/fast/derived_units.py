@@ -176,7 +176,12 @@ def _pointwise(
     same = type(weight) is nn.Parameter and weight.dtype == output.dtype == place.kind and _is_pointwise(module)
     if not same or place.axes != (*positions,) or place.positions < FEWEST_POSITIONS:
         return {}
-    return {"mean": lambda: place.units["mean"].copy_(F.linear(before.units["mean"], weight.flatten(1), module.bias))}
+    return {"mean": partial(_derive_linearly, weight.flatten(1), module.bias, before, place)}
+
+
+def _derive_linearly(weight: Tensor, bias: Tensor | None, before: Place, place: Place) -> None:
+    with torch.autocast("cpu", enabled=False):  # which the layer itself may have switched off
+        place.units["mean"].copy_(F.linear(before.units["mean"], weight, bias))
 
 
 def _is_pointwise(module: nn.Conv2d | nn.Linear) -> bool:
