@@ -187,7 +187,8 @@ def _draw_path(
     axes.vlines(x, *of_y, color=colour, lw=0.8, alpha=0.5)
     axes.plot(x, y, color=colour, lw=1, alpha=0.8, marker=marker, markersize=3)
     shown = np.flatnonzero(np.isfinite(x + y))
-    axes.plot(x[shown], y[shown], ":", color=colour, lw=1, alpha=0.8)
+    for gap in shown[np.flatnonzero(np.diff(shown) > 1)[:, None] + [0, 1]]:
+        axes.plot(x[gap], y[gap], ":", color=colour, lw=1, alpha=0.8)
     for end, (inside, size) in zip((shown[:1], shown[-1:]), ENDS.values(), strict=True):
         axes.plot(x[end], y[end], marker=marker, color=colour, markerfacecolor=inside or colour, markersize=size,
                   clip_on=False, zorder=3)  # fmt: skip
