@@ -272,7 +272,7 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
     ),
     "a 1 x 1 convolution with strides is taken for a linear map of every position": (
         "tests/test_derived_units.py",
-        [("pytorch.variance.fast.derived_units._is_pointwise", "*module.stride, ", "")],
+        [("pytorch.variance.fast.derived_units._same_positions", "*module.stride, ", "")],
     ),
     "the maximum of a pooling that leaves positions out is that of its input": (
         "tests/test_derived_units.py",

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from pytorch.variance.fast import derived_units
 from pytorch.variance.fast.derived_units import DerivedUnits
 from pytorch.variance.recording.recorder import ActivationRecorder
 
@@ -55,6 +56,7 @@ def derived(monkeypatch):
         return answer
 
     monkeypatch.setattr(DerivedUnits, "derivations", derivations)
+    monkeypatch.setattr(derived_units, "FEWEST_VALUES", 0)  # the outputs of these tests are small
     return answers
 
 
@@ -157,6 +159,16 @@ def test_the_means_of_a_linear_map_of_each_position_are_those_of_its_output(deri
     with torch.no_grad(), ActivationRecorder(model, "mean", layers=["first", "last"]) as recorder:
         for _ in range(2):
             torch.testing.assert_close(recorder(images)[:, 2:], expected, rtol=1e-12, atol=1e-12)
+    assert ("mean" in derived) == follows
+
+
+@pytest.mark.parametrize("follows", [False, True])
+def test_the_mean_of_a_small_output_is_read(derived, monkeypatch, follows):
+    model, images = prepared(pointwise()), torch.rand(5, 2, 12, 12, dtype=torch.float64)
+    output = model(images).detach()
+    monkeypatch.setattr(derived_units, "FEWEST_VALUES", output.numel() + (not follows))
+    with torch.no_grad(), ActivationRecorder(model, "mean") as recorder:
+        torch.testing.assert_close(recorder(images)[:, 2:], output.mean((2, 3)), rtol=1e-12, atol=1e-12)
     assert ("mean" in derived) == follows
 
 

@@ -25,8 +25,8 @@ from pytorch.variance.recording.places import Place
 Derivation = Callable[[], None]
 BatchNorm = nn.BatchNorm2d | nn.BatchNorm3d
 
-FEWEST_POSITIONS = 64
-"""Positions from which multiplying means by weights takes less time than reading the output."""
+FEWEST_POSITIONS, FEWEST_VALUES = 64, 2**18
+"""Positions and values of an output from which multiplying means by weights takes less time than reading it."""
 
 
 class DerivedUnits:
@@ -171,10 +171,11 @@ def _max_pooling(
 def _pointwise(
     derived: DerivedUnits, module: nn.Conv2d | nn.Linear, output: Tensor, before: Place, place: Place
 ) -> dict[str, Derivation]:
+    if place.positions < FEWEST_POSITIONS or output.numel() < FEWEST_VALUES:
+        return {}
     weight = module.weight
-    positions = range(2, output.ndim) if weight.ndim == 4 else range(1, output.ndim - 1)
-    same = type(weight) is nn.Parameter and weight.dtype == output.dtype == place.kind and _is_pointwise(module)
-    if not same or place.axes != (*positions,) or place.positions < FEWEST_POSITIONS:
+    is_plain = type(weight) is nn.Parameter and weight.dtype == output.dtype == place.kind
+    if not is_plain or place.axes != _same_positions(module, output):
         return {}
     return {"mean": partial(_derive_linearly, weight.flatten(1), module.bias, before, place)}
 
@@ -184,12 +185,12 @@ def _derive_linearly(weight: Tensor, bias: Tensor | None, before: Place, place: 
         place.units["mean"].copy_(F.linear(before.units["mean"], weight, bias))
 
 
-def _is_pointwise(module: nn.Conv2d | nn.Linear) -> bool:
-    """Whether each position of the output follows from all channels of one position of the input."""
+def _same_positions(module: nn.Conv2d | nn.Linear, output: Tensor) -> tuple[int, ...] | None:
+    """Axes of the positions, if each follows from all channels of the same position of the input; None: it does not."""
     if isinstance(module, nn.Linear):
-        return True
+        return (*range(1, output.ndim - 1),)
     window = {*module.kernel_size, *module.stride, module.groups}
-    return window == {1} and module.padding in ((0, 0), "same", "valid")
+    return (2, 3) if window == {1} and module.padding in ((0, 0), "same", "valid") else None
 
 
 def _covers(module: nn.MaxPool2d, inputs: torch.Size, output: torch.Size) -> bool:
