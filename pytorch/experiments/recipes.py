@@ -23,7 +23,7 @@ from pytorch.experiments.protocol import Setting
 from pytorch.experiments.published import published_dataset
 
 ANY = "any"
-"""Stands for image folders that no recipe names."""
+"""Stands for data sets without a recipe of their own."""
 
 OPTIMIZERS = ("adamw", "sgd")
 
@@ -133,7 +133,6 @@ RECIPES = {
     ("vgg16", "fashion_mnist"): Recipe(6, 12, **GENTLE),
     ("resnet", "fashion_mnist"): Recipe(6, 12),
     ("simple_conv", "cifar10"): Recipe(8, 32, label_smoothing=0.1),  # 77.6, 67.8 / 69.1; 20 minutes (JPEG copy)
-    ("all_convolutional", "cifar10"): Recipe(40, 80, batch_size=64, label_smoothing=0.1),
     ("vgg16", "cifar10"): Recipe(4, 10, **NORMALIZED),
     ("resnet", "cifar10"): Recipe(2, 6, **NORMALIZED),  # 78.6, 64.8 / 67.3; an hour (JPEG copy)
     ("simple_conv", ANY): Recipe(20, 40, label_smoothing=0.1),

@@ -137,8 +137,8 @@ def _drawn(
     for axes, networks, title in zip(profiles, (invariance, equivariance), MEASURES, strict=True):
         for (name, result), (_, whole), (colour, marker, line) in zip(networks, invariance, styles, strict=True):
             layers = whole.layer_names
-            draw_means(axes, result, group, colour, network_label(name), layers=layers, places=_depths(layers),
-                       marker=marker, line=line, varying=varying)  # fmt: skip
+            draw_means(axes, result, group, colour, network_label(name), layers=layers,
+                       places=np.linspace(0, 1, len(layers)), marker=marker, line=line, varying=varying)  # fmt: skip
         axes.axhline(1, **REFERENCE)
         axes.set_ylabel(f"{title} NV, layer mean", fontsize=8)
         axes.set_ylim(bottom=0)
@@ -216,8 +216,3 @@ def _explained(axes: Axes, has_floor: bool) -> list:
     if has_floor:
         handles.append(axes.plot([], [], label="interpolation floor", **FLOOR)[0])
     return handles
-
-
-def _depths(layers: Sequence[str]) -> np.ndarray:
-    """Relative depth of each layer, from 0 to 1."""
-    return np.arange(len(layers)) / max(len(layers) - 1, 1)
