@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from pytorch.variance.definition import variances
+from pytorch.variance.equivariance.map_accumulator import MapAccumulator
 from pytorch.variance.fast import c_library, reader
 from pytorch.variance.fast.compiled_block import CompiledUnitBlock
 from pytorch.variance.fast.compiled_reading import read_positions
@@ -61,6 +62,25 @@ def test_they_equal_operations(accumulated, dispersion, classes, at_once, width)
     values, labels = table(40, 3, sum(LAYERS)), torch.arange(40) ** 2 % classes
     options = {"dispersion": dispersion, "at_once": at_once, "width": width}
     assert_alike(accumulated(True, values, labels, **options), accumulated(False, values, labels, **options))
+
+
+@pytest.mark.parametrize("dispersion", ["std", "variance"])
+@pytest.mark.parametrize("classes", [1, 3])
+def test_those_of_turned_back_maps_equal_operations(monkeypatch, dispersion, classes):
+    values, labels = table(40, 3, 2 * 4 + 5), torch.arange(40) ** 2 % classes
+    found = {}
+    for kind in (CompiledUnitBlock, UnitBlock):
+        monkeypatch.setattr(accumulator_module, "is_compiled", lambda kind=kind: kind is CompiledUnitBlock)
+        sums = MapAccumulator(3, [2, 5], [4, 1], dispersion=dispersion)
+        assert all(isinstance(block, CompiledUnitBlock) == (kind is CompiledUnitBlock) for block in sums._blocks)
+        for part, some in zip(values.split(30), labels.split(30), strict=True):
+            sums.begin(some)
+            for step in range(3):
+                sums.add(part[:, step].split([8, 5], dim=1))
+            sums.end()
+        exact = *sums.transformation_variance(), *sums.sample_variance(), sums.relative_errors(), sums.largest_means()
+        found[kind] = exact, vars(sums.errors()).values()
+    assert_alike(*found.values())
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64])

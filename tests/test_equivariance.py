@@ -401,7 +401,7 @@ def test_parts_merge_into_the_whole():
 
 
 def test_a_mean_far_from_zero_is_not_rounded():
-    """Batches in float32 are taken from a rounded mean; what it was rounded by is not lost."""
+    """Of activations in float32, the sums are float64."""
     values = (10_000 + torch.rand(50, 2, 6, generator=torch.Generator().manual_seed(0))).float()
     accumulator = MapAccumulator(2, [3], [2])
     for batch in values.split(7):

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytorch.variance.equivariance.channel_block import ChannelBlock
-from pytorch.variance.statistics.accumulator import VarianceAccumulator
+from pytorch.variance.equivariance.channel_block import ChannelBlock, CompiledChannelBlock
+from pytorch.variance.fast.compiled_block import CompiledUnitBlock
+from pytorch.variance.statistics.accumulator import VarianceAccumulator, kind_of_blocks
 from pytorch.variance.statistics.block import UnitBlock
 
 
@@ -33,16 +34,14 @@ class MapAccumulator(VarianceAccumulator):
         self.squares = torch.zeros(len(channels), dtype=torch.float64, device=self._device)
 
     def _blocks_of(self, dispersion: str, width: int, at_once: int) -> list[UnitBlock]:
+        kind = CompiledChannelBlock if kind_of_blocks(self._device) is CompiledUnitBlock else ChannelBlock
         return [
-            ChannelBlock(self._transformations, layer, positions, channels, dispersion, self._device)
+            kind(self._transformations, layer, positions, channels, dispersion, self._device)
             for layer, (channels, positions) in enumerate(zip(self.layers, self._positions, strict=True))
         ]
 
     def add(self, activations: Sequence[Tensor]) -> None:
-        """Add the values of each layer for the batch under the next transformation, (B, P·C).
-
-        They must not change before ``end``.
-        """
+        """Add the values of each layer for the batch under the next transformation, (B, P·C)."""
         self._steps += 1
         for block, values in zip(self._blocks, activations, strict=True):
             block.add(values)

@@ -81,7 +81,7 @@ class VarianceAccumulator:
 
     def _blocks_of(self, dispersion: str, width: int, at_once: int) -> list[UnitBlock]:
         """Split the unit axis into blocks."""
-        kind, parts = _kind_of_blocks(self._device), blocks(self.layers, width)
+        kind, parts = kind_of_blocks(self._device), blocks(self.layers, width)
         return [kind(self._transformations, part, dispersion, self._device, at_once) for part in parts]
 
     def begin(self, labels: Tensor) -> None:
@@ -288,7 +288,8 @@ class VarianceAccumulator:
         return self.counts.double().unsqueeze(1).to(self._device, non_blocking=True)
 
 
-def _kind_of_blocks(device: torch.device | str) -> type[UnitBlock]:
+def kind_of_blocks(device: torch.device | str) -> type[UnitBlock]:
+    """Return the fastest kind of block on a device."""
     if kernels_for(device):
         return FusedUnitBlock
     return CompiledUnitBlock if torch.device(device).type == "cpu" and is_compiled() else UnitBlock

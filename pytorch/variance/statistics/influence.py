@@ -23,6 +23,7 @@ Source:
     B. Efron (1982), The Jackknife, the Bootstrap and Other Resampling Plans, chapters 2 and 6.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -96,6 +97,12 @@ class SquaredDeviations:
         """
         self.sum = total
         self.fourth += fourth
+
+    def average(self, mean: Callable[[Tensor], Tensor]) -> None:
+        """Replace units by their means over parts of them, (R, U) by (R, V); nothing can be added afterwards."""
+        self.sum, self.dispersion = mean(self.sum), mean(self.dispersion)
+        if self._kind == "std":
+            self.fourth = mean(self.fourth)
 
     def curvature(self) -> Tensor:
         """Sum of w(x) over the samples of each group, (G, U).
