@@ -89,7 +89,6 @@ from pytorch.experiments.torchrun import (
     from_first,
     group,
     is_first,
-    refuse,
     sum_of_ranks,
     torchrun_group,
 )
@@ -107,8 +106,6 @@ UNREADABLE = "unreadable images"
 def main(arguments: list[str] | None = None) -> None:
     """Run the measurement with the given command line."""
     options = parse(_parser(), arguments)
-    if options.measure != "invariance" and group() is not None:
-        refuse("equivariance is measured in one process: run the script without torchrun, or with --measure invariance")
     check_writable(values_folder(options.results_dir))
     elsewhere = is_library_name(options.model)
     what = options.name or file_name(options.model) if elsewhere else options.model, dataset_name(options.dataset)
@@ -224,7 +221,7 @@ def _measure_networks(
         measure="both" if turned and aggregations else "equivariance" if turned else "invariance",
         positions=options.positions,
     )
-    if not turned:
+    if not turned or not is_first():  # other ranks have no results
         return measured
     if not aggregations:
         return {network: {EQUIVARIANCE: result} for network, result in measured.items()}

@@ -424,7 +424,7 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
     ),
     "positions outside a map are read from a file": (
         "tests/test_equivariance_files.py::test_results_that_cannot_be_are_refused",
-        [("pytorch.variance.equivariance.equivariance_result._fits", "(read < size)", "(read < max(size))")],
+        [("pytorch.variance.equivariance.equivariance_result.fits", "(read < size)", "(read < max(size))")],
     ),
     "shards overlap": (
         "tests/test_shards.py::test_every_sample_is_in_one_shard",

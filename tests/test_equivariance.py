@@ -1,7 +1,5 @@
 """Same-equivariance equals its definition; quarter turns are exact; closed forms; what has no inverse is refused."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -26,7 +24,7 @@ from pytorch.variance.definition import variances
 from pytorch.variance.equivariance import EquivarianceResult
 from pytorch.variance.equivariance.definition import inside_map, same_equivariance, turned_back
 from pytorch.variance.equivariance.map_accumulator import MapAccumulator
-from pytorch.variance.equivariance.maps import MapLayer
+from pytorch.variance.equivariance.map_layers import MapLayer
 from pytorch.variance.equivariance.position_choice import spread_out
 from pytorch.variance.equivariance.position_errors import with_positions
 from pytorch.variance.equivariance.turning import Turning
@@ -262,8 +260,7 @@ def test_errors_include_the_choice_of_positions():
         found = np.stack(of_layers, axis=-1).swapaxes(0, 1)  # (1 + K, 3, L + 1)
         return np.concatenate([found, found[1:].mean(axis=0, keepdims=True)])
 
-    layers = [MapLayer(str(count), (count,), SimpleNamespace(kept=kept, positions=np.zeros((read, 2))), (9, 9))
-              for count in channels]  # fmt: skip
+    layers = [MapLayer(str(count), (count,), [9, 9], np.zeros((read, 2)), kept) for count in channels]
     errors = LayerErrors(np.full((3, 3), 0.1), np.zeros((2, 3, 3)), np.zeros(3), *(np.zeros(shape) for shape in
                          ((3,), (2, 3), (3,))))  # fmt: skip
     draws = [random.permutation(kept)[:read] for _ in range(2000)]
@@ -307,7 +304,7 @@ def test_intervals_of_some_positions_cover_the_mean_of_all(digits):
         for seed in range(300):
             places = places_of(spread_out(positions, 64, seed), positions)
             some = [values[None, :, places] for values in (tv, sv)]
-            layer = MapLayer("", (6,), SimpleNamespace(kept=len(positions), positions=places), (32, 32))
+            layer = MapLayer("", (6,), [32, 32], places, len(positions))
             errors.append(with_positions(NO_ERRORS, [layer], [some]).all[2, 0])
             off.append(np.mean(some[0].mean(axis=-1) / some[1].mean(axis=-1)) - truth)
         assert np.mean(np.abs(off) < 1.96 * np.array(errors)) >= 0.93
@@ -327,7 +324,7 @@ def test_channels_that_are_active_at_few_positions_have_wide_intervals():
     covered = []
     for seed in range(300):
         places = places_of(spread_out(positions, 64, seed), positions)
-        layer = MapLayer("", (16,), SimpleNamespace(kept=len(positions), positions=places), (27, 27))
+        layer = MapLayer("", (16,), [27, 27], places, len(positions))
         some = [values[..., places] for values in (tv, sv)]
         found, truth = ((tv.mean(axis=-1), sv.mean(axis=-1)) for tv, sv in (some, (tv, sv)))
         off = np.divide(*found, out=np.ones((1, 16)), where=found[1] > 0).mean() - np.divide(*truth).mean()

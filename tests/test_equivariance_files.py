@@ -147,10 +147,6 @@ def test_what_cannot_be_measured_is_told_before_anything_is(values, script, monk
     assert (code, len(told.splitlines())) == (1, 1)
     assert "abs" in told
     assert "has no inverse, which equivariance needs" in told
-    monkeypatch.setattr(experiment_variance, "group", object)
-    code, told, _ = script("measure", *SMALL, "--measure", "both")
-    assert (code, len(told.splitlines())) == (1, 1)
-    assert "equivariance is measured in one process: run the script without torchrun, or with --measure" in told
     assert [path.name for path in values.iterdir() if not path.name.startswith(".")] == [
         "simple_conv_digits_rotation_mean.pickle"
     ]

@@ -14,6 +14,7 @@ from pytorch.errors import ReportedError
 from pytorch.experiments.storage import load_values
 from pytorch.transformations import rotations
 from pytorch.variance import VarianceResult, measure_variance, merge_results
+from pytorch.variance.equivariance import EquivarianceResult
 
 RANKS = 3
 GENERATOR = torch.Generator().manual_seed(0)
@@ -47,8 +48,8 @@ def work(rank, folder):
             outcomes[name] = f"{type(error).__name__}: {error}"
         else:
             outcomes[name] = "None" if result is None else type(result).__name__
-            if result is not None:
-                result.save(folder / name)
+            for suffix, each in result.items() if isinstance(result, dict) else [("", result)] if result else []:
+                each.save(folder / (name + suffix))
         (folder / f"rank{rank}.json").write_text(json.dumps(outcomes))
 
     tell("three", lambda: measured(world, 23))
@@ -64,6 +65,7 @@ def work(rank, folder):
     odd[:, 0, 0, 0] = torch.nan if rank == 1 else 0.5
     tell("odd", lambda: measured(world, images=odd))
     tell("after", lambda: measured(world, 23))
+    tell("both ", lambda: measured(world, 23, measure="both", positions=4))
 
     def die(module, inputs):
         os._exit(1)
@@ -99,6 +101,17 @@ def test_processes_equal_one(told, name, count):
     for group in whole.groups:
         for layer, values in whole.normalized_variance(group).items():
             np.testing.assert_allclose(found.normalized_variance(group)[layer], values, rtol=1e-12)
+
+
+def test_processes_measure_the_equivariance_that_one_does(told):
+    outcomes, folder = told
+    assert [each["both "] for each in outcomes] == ["dict", "None", "None"]
+    whole = measured(count=23, measure="both", positions=4)
+    assert bits(VarianceResult.load(folder / "both invariance")) == bits(VarianceResult.load(folder / "three"))
+    found, expected = EquivarianceResult.load(folder / "both equivariance"), whole["equivariance"]
+    for name in ("tv_all", "sv_all", "relative_errors", "floor", "samples"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-12)
+    assert all(map(np.array_equal, found.positions, expected.positions))
 
 
 def test_errors_are_those_of_merged_shards_and_near_those_of_one_process(told):
@@ -156,13 +169,6 @@ def test_a_rank_that_dies_stops_the_others(told):
     assert not (folder / "dead").exists()
 
 
-def test_torchrun_refuses_equivariance_once(tmp_path):
-    process = torchrun(tmp_path, "experiment_variance.py", "simple_conv", "digits", "--measure", "both")
-    assert process.returncode == 1
-    assert process.stderr.count("error: equivariance is measured in one process: run the script without torchrun") == 1
-    assert "rank 1 stops" not in process.stderr
-
-
 def test_torchrun_measures_what_the_script_alone_does(home, tmp_path):
     """One file, written and told of once, with the values of the plain run."""
     (tmp_path / "variance_results").mkdir()
@@ -181,3 +187,15 @@ def test_torchrun_measures_what_the_script_alone_does(home, tmp_path):
         np.testing.assert_allclose(result.sv_classes, other.sv_classes, rtol=1e-3)
     again = run(tmp_path, "experiment_variance.py", *options)
     assert again.stdout.count("already measured: ") == 1
+
+
+def test_torchrun_measures_equivariance(home, tmp_path):
+    """Beside the invariance, one file, which needs no other run."""
+    (tmp_path / "variance_results").mkdir()
+    (tmp_path / "variance_results" / "models").symlink_to(home / "variance_results" / "models")
+    options = ("simple_conv", "digits", "--samples", "30", "--steps", "4", "--measure", "both", "--positions", "8")
+    process = torchrun(tmp_path, "experiment_variance.py", *options)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.count("values: ") == 2
+    again = run(tmp_path, "experiment_variance.py", *options)
+    assert again.stdout.count("already measured: ") == 2

@@ -16,7 +16,8 @@ from pytorch.files.sealed_file import write_sealed
 from pytorch.transformations import rotations
 from pytorch.variance import PartialResult, VarianceResult, measure_variance, merge_results
 from pytorch.variance.batches import in_batches
-from pytorch.variance.partial_result import PARTIAL_FORMAT
+from pytorch.variance.equivariance.map_accumulator import MapAccumulator
+from pytorch.variance.partial_file import PARTIAL_FORMAT
 from pytorch.variance.statistics import block
 from pytorch.variance.statistics.accumulator import VarianceAccumulator, state_shapes
 
@@ -35,6 +36,8 @@ def assert_same_bits(found, expected):
         one, other = getattr(found, field.name), getattr(expected, field.name)
         if field.name == "errors":
             assert all(np.array_equal(getattr(one, name), part, equal_nan=True) for name, part in vars(other).items())
+        elif isinstance(other, list):  # of several lengths
+            assert all(map(np.array_equal, one, other)), field.name
         else:
             np.testing.assert_array_equal(one, other, err_msg=field.name)
 
@@ -134,6 +137,40 @@ def test_missing_and_double_shards_are_named(reusing_model, images, labels, choo
         merge_results(choose(shards_of(reusing_model, images, labels, 3)))
 
 
+@pytest.mark.parametrize("count", [1, 2, 7, 30])
+@pytest.mark.parametrize("measure", ["equivariance", "both"])
+def test_merged_shards_have_the_equivariance_of_the_whole(tmp_path, images, labels, count, measure):
+    """Through files; of 30 shards, seven are empty."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).double()
+    options = {"measure": measure, "positions": 5, "by_class": True}
+    whole = measure_variance(model, images, labels, TRANSFORMATIONS, batch_size=4, **options)
+    shards = shards_of(model, images, labels, count, **options)
+    for shard in shards:
+        shard.save(tmp_path / str(shard.shard))
+    assert [shard.samples for shard in shards] == [len(range(shard, 23, count)) for shard in range(count)]
+    merged = merge_results([tmp_path / str(shard) for shard in range(count)])
+    if measure == "both":
+        assert list(merged) == list(whole) == ["invariance", "equivariance"]
+        np.testing.assert_allclose(merged["invariance"].tv_classes, whole["invariance"].tv_classes, rtol=1e-12)
+        merged, whole = merged["equivariance"], whole["equivariance"]
+    for name in ("tv_all", "sv_all", "tv_classes", "sv_classes", "class_counts", "relative_errors", "floor"):
+        np.testing.assert_allclose(getattr(merged, name), getattr(whole, name), rtol=1e-12, err_msg=name)
+    assert (merged.layers, merged.groups, merged.samples) == (whole.layers, whole.groups, 23)
+    assert all(map(np.array_equal, merged.positions, whole.positions))
+    assert (merged.map_sizes, merged.positions_kept) == (whole.map_sizes, whole.positions_kept)
+    if count == 1:
+        assert_same_bits(merged, whole)
+
+
+def test_shards_of_other_positions_are_not_merged(images):
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU()).double()
+    options = {"measure": "equivariance", "positions": 5}
+    first, other = (shards_of(model, images, None, 2, **{**options, "positions": count}) for count in (5, 6))
+    with pytest.raises(InputError, match="shard 1 differs from shard 0 in its positions"):
+        merge_results([first[0], other[1]])
+
+
 def test_a_double_file_is_named_with_its_path(tmp_path, reusing_model, images, labels):
     shards = shards_of(reusing_model, images, labels, 2)
     for name, shard in (("a", shards[0]), ("b", shards[1]), ("copy", shards[1])):
@@ -156,6 +193,8 @@ def test_a_double_file_is_named_with_its_path(tmp_path, reusing_model, images, l
         ({"class_statistics": False}, "classes"),
         ({"classes": ["ant", "bee", "cow"]}, "classes"),
         ({"batch_size": 1000}, "batch_size, kind of device or C compiler"),
+        ({"measure": "equivariance"}, "measure"),
+        ({"measure": "both"}, "measure"),
     ],
     ids=str,
 )
@@ -223,7 +262,7 @@ def test_a_memory_map_is_sharded(tmp_path, reusing_model, images, labels):
     np.save(tmp_path / "images.npy", images.numpy())
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r+")
     found, expected = (shards_of(reusing_model, each, labels, 2)[1] for each in (mapped, images))
-    assert all(map(np.array_equal, found.sums, expected.sums))
+    assert all(map(np.array_equal, found.arrays(), expected.arrays()))
 
 
 @pytest.mark.parametrize("count", [2, 9])
@@ -250,36 +289,61 @@ def test_the_images_of_a_folder_are_sharded(image_folder, count):
 
 
 def _reduced(content):
-    content["sums"][1] = content["sums"][1][:, :, :-1].copy()
+    arrays = content["sums"]["invariance"]["arrays"]
+    arrays[1] = arrays[1][:, :, :-1].copy()
 
 
 def _huge(content):
     content["setup"]["layers"][0]["shape"] = (2**50,)
-    content["arguments"]["layers"][0] = 2**50
+    content["sums"]["invariance"]["arguments"]["layers"][0] = 2**50
+
+
+def _huge_maps(content):
+    content["maps"]["layers"][1]["shape"] = (2**50,)
+    content["sums"]["equivariance"]["arguments"]["layers"][1] = 2**50
+
+
+def _changed(measure, **changes):
+    return lambda content: content["sums"][measure].update(changes)
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         (lambda content: content.update(shard=3), "there is no such shard"),
-        (lambda content: content["sums"].pop(), "its sums have other shapes"),
+        (lambda content: content["sums"]["invariance"]["arrays"].pop(), "its sums have other shapes"),
+        (lambda content: content["sums"]["equivariance"]["arrays"].pop(), "its sums have other shapes"),
+        (lambda content: content["sums"].pop("equivariance"), "its sums are of other measures"),
+        (lambda content: content["sums"].clear(), "its sums are of other measures"),
+        (lambda content: content.update(maps=None), "its sums are of other measures"),
+        (_huge_maps, "its sums are of fewer units"),
+        (lambda content: content["maps"]["layers"][1].update(name="other"), "its maps are of no layers"),
+        (lambda content: content["maps"]["layers"][1].update(name=""), "a name of 0 letters"),
+        (lambda content: content["maps"]["layers"][1].update(shape=(-1,)), "its maps have impossible shapes"),
+        (lambda content: content["maps"]["layers"][1].update(kept=0), "its positions are not those of its maps"),
+        (lambda content: content["maps"]["not_turned"].update(other="x" * 1001), "a name of 1001 letters"),
+        (lambda content: content["maps"].update(epsilon="x"), "its epsilon: str is neither float or int"),
         (_reduced, "its sums have other shapes"),
         (_huge, "its sums are of fewer units"),
-        (lambda content: content.update(labels=[0, 1]), "its sums have other shapes"),
-        (lambda content: content.update(labels=[*range(10**4)]), "its sums have other shapes"),
-        (lambda content: content.update(labels=[2, 1, 0]), "its labels are impossible"),
+        (_changed("invariance", labels=[0, 1]), "its sums have other shapes"),
+        (_changed("invariance", labels=[*range(10**4)]), "its sums have other shapes"),
+        (_changed("invariance", labels=[2, 1, 0]), "its labels are impossible"),
         (lambda content: content.update(setup=None), "sums of an unknown network"),
-        (lambda content: content["arguments"].update(shape=(0, 1)), "its blocks are impossible"),
-        (lambda content: content["arguments"].update(device="cuda"), "its sums are not those of its layers"),
+        (lambda content: content["sums"]["invariance"]["arguments"].update(shape=(0, 1)), "its blocks are impossible"),
+        (lambda content: content["sums"]["invariance"]["arguments"].update(device="cuda"),
+         "its sums are not those of its layers"),
+        (lambda content: content["sums"]["equivariance"]["arguments"].pop("positions"),
+         "its sums are not those of its layers"),
         (lambda content: content["setup"]["columns"].update(mean=[77]), "its aggregations lack layers"),
         (lambda content: content["setup"].update(dispersion="x"), "its sums are not those of its layers"),
         (lambda content: content.update(weights=5), "its weights: int is not an instance of str"),
-        (lambda content: content["sums"][0].__setitem__(0, -1), "its numbers of samples are impossible"),
+        (lambda content: content["sums"]["invariance"]["arrays"][0].__setitem__(0, -1),
+         "its numbers of samples are impossible"),
     ],
-)
+)  # fmt: skip
 def test_what_no_measurement_gives_is_not_read(tmp_path, images, labels, change, reason):
     model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU()).double()
-    (shard,) = shards_of(model, images, labels, 1)
+    (shard,) = shards_of(model, images, labels, 1, measure="both")
     shard.save(tmp_path / "file")
     content = pickle.loads((tmp_path / "file").read_bytes())
     change(content["content"])
@@ -289,9 +353,13 @@ def test_what_no_measurement_gives_is_not_read(tmp_path, images, labels, change,
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3), (3, 2), (100, 1), (100, 100)])
-def test_the_shapes_of_a_state_are_known_without_it(shape):
+@pytest.mark.parametrize("positions", [None, [2, 5, 1]])
+def test_the_shapes_of_a_state_are_known_without_it(shape, positions):
     arguments = {"transformations": 4, "layers": [3, 0, 4], "wholes": [[0], [1, 2]]}
-    accumulator = VarianceAccumulator(**arguments, labels=[1, 2, 5], shape=shape)
+    if positions is not None:
+        arguments["positions"] = positions
+    kind = VarianceAccumulator if positions is None else MapAccumulator
+    accumulator = kind(**arguments, labels=[1, 2, 5], shape=shape)
     assert [tensor.shape for tensor in accumulator.tensors()] == [*state_shapes(**arguments, shape=shape, classes=3)]
 
 

@@ -23,11 +23,11 @@ from pytorch.names import MEASURES, POSITIONS, PRECISIONS, aggregation_names
 from pytorch.progress_bar import progress_bar
 from pytorch.variance.batches import Samples, Shard, in_batches
 from pytorch.variance.equivariance.maps import TurnedBackMaps
-from pytorch.variance.equivariance.outcome import equivariance_result
+from pytorch.variance.equivariance.outcome import whole_result
 from pytorch.variance.equivariance.turning import inverse_of
 from pytorch.variance.first_batch import epsilon_of
-from pytorch.variance.outcome import Setup, check_count, results
-from pytorch.variance.partial_result import PartialResult, state_digest
+from pytorch.variance.outcome import Setup, check_count
+from pytorch.variance.partial_result import PartialResult, Sums, state_digest
 from pytorch.variance.ranks import Ranks, SharedStopping
 from pytorch.variance.recording.layers import ChannelAxis, LayerChoice, named_modules
 from pytorch.variance.recording.left_as_found import Keeper, left_as_found
@@ -228,8 +228,6 @@ def measure_variances(
     )
     _check(options, batch_size)
     _check_measure(measure, positions, options)
-    if measure != "invariance" and shard is not None:
-        raise InputError("equivariance is measured in one process: omit shard and process_group, or measure invariance")
     if reset is not None and not _takes(reset):
         raise InputError(f"reset is {reset!r}: it must be a function without arguments, or None")
     if not (channel_axis is None or isinstance(channel_axis, Mapping) or _takes(channel_axis, "name", "module")):
@@ -244,6 +242,7 @@ def measure_variances(
         _check_weights(model)
         if precision != "fp32" and any(values.dtype == torch.float64 for values in model.parameters()):
             raise InputError(f"precision {precision} leaves a model in float64 as it is: use fp32, or model.float()")
+    kinds = ["invariance", "equivariance"] if measure == "both" else [measure]
     names = aggregation_names(aggregation)
     single = isinstance(aggregation, str) and len(names) == 1
 
@@ -266,8 +265,7 @@ def measure_variances(
             ]
             if measure != "invariance":
                 for recorder in recorders:
-                    recorder.maps = TurnedBackMaps(options.transformations, dispersion, positions, by_class,
-                                                   options.class_count, seed)  # fmt: skip
+                    recorder.maps = TurnedBackMaps(options.transformations, dispersion, positions, by_class, seed)
             bar = stack.enter_context(progress_bar(title=progress, total=samples.here, unit=" images"))
             accumulators = single_pass(recorders, samples, options, device_of(some[0]), bar, lambda: stopping(samples))
         if accumulators:
@@ -275,24 +273,23 @@ def measure_variances(
                 _tell_assumed(recorder)
         offered = None if samples.here is None else samples.here - len(getattr(images, "unreadable", ()))
         setups = [Setup.of(recorder, classes, options, offered) for recorder in recorders[: len(accumulators)]]
+        maps = [recorder.maps and recorder.maps.setup(epsilon_of(recorder.modules)) for recorder in recorders]
+        sums = [
+            {kind: recorder.maps.accumulator if kind == "equivariance" else accumulator for kind in kinds}
+            for recorder, accumulator in zip(recorders, accumulators, strict=False)
+        ]
         if shard:
             parts = [PartialResult(*shard, samples.digest, digest, single) for digest in digests]
             if accumulators:
-                parts = [*map(PartialResult.with_sums, parts, accumulators, setups)]
+                states = ({kind: Sums.of(each) for kind, each in by_kind.items()} for by_kind in sums)
+                parts = [
+                    replace(part, setup=setup, maps=turned, sums=state)
+                    for part, setup, turned, state in zip(parts, setups, maps, states, strict=True)
+                ]
             return [*map(merge, parts)]
         if not accumulators:
             check_count(0)
-        found = [*map(results, accumulators, setups)]
-        wanted = [by_name[names[0]] if single else by_name for by_name in found]
-        if measure == "invariance":
-            return wanted
-        turned = [
-            equivariance_result(recorder.maps, setup, epsilon_of(recorder.modules))
-            for recorder, setup in zip(recorders, setups, strict=True)
-        ]
-        if measure == "equivariance":
-            return turned
-        return [{"invariance": one, "equivariance": other} for one, other in zip(wanted, turned, strict=True)]
+        return [whole_result(*each, single=single) for each in zip(sums, setups, maps, strict=True)]
 
     def measure_all(*how: Any) -> dict[str, Measured]:
         with suppress(TooLargeTogetherError):

@@ -120,11 +120,7 @@ def results(accumulator: VarianceAccumulator, setup: Setup) -> dict[str, Varianc
 
     Returns:
         A result for each aggregation, by name.
-
-    Raises:
-        InputError: There are fewer than two samples.
     """
-    check_count(int(accumulator.counts.sum()))
     rows = class_rows(accumulator)
     tv_all, tv_classes = accumulator.transformation_variance()
     sv_all, sv_classes = accumulator.sample_variance()

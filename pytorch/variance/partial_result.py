@@ -1,13 +1,13 @@
 """Shards of a measurement, measured apart and merged: in files, in memory, or between processes."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -15,20 +15,43 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from pytorch.errors import InputError
-from pytorch.files import safe_pickle
-from pytorch.files.checked_fields import check_fields, check_lengths, demand
-from pytorch.files.container import load, save
-from pytorch.files.sealed_file import Format
-from pytorch.variance.outcome import Setup, results
+from pytorch.variance.equivariance.map_accumulator import MapAccumulator
+from pytorch.variance.equivariance.map_layers import MapSetup
+from pytorch.variance.equivariance.outcome import whole_result
+from pytorch.variance.outcome import Setup, check_count
+from pytorch.variance.partial_file import load_partial, save_partial
 from pytorch.variance.result import VarianceResult
-from pytorch.variance.statistics.accumulator import VarianceAccumulator, state_shapes
+from pytorch.variance.statistics.accumulator import VarianceAccumulator
 from pytorch.variance.statistics.influence import FEWEST_OF_SHARD
-from pytorch.variance.statistics.moments import DISPERSIONS
 
 OF_SHARD = ("samples_offered", "rounding")
 """Attributes of a setup that each shard has of its own."""
 
-PARTIAL_FORMAT = Format("variance-experiments partial result", version=1)
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """State of an accumulator, as arrays.
+
+    Attributes:
+        arguments: Its arguments.
+        labels: Labels of its rows.
+        arrays: Its tensors, float64 and int64.
+    """
+
+    arguments: dict[str, Any]
+    labels: list[int]
+    arrays: list[np.ndarray]
+
+    @classmethod
+    def of(cls, accumulator: VarianceAccumulator) -> Self:
+        """Return the state, which shares memory with an accumulator on the CPU."""
+        arrays = [tensor.cpu().numpy() for tensor in accumulator.tensors()]
+        return cls(accumulator.arguments, list(accumulator.labels), arrays)
+
+    def accumulator(self) -> VarianceAccumulator:
+        """Return an accumulator with the same arguments, without samples."""
+        kind = MapAccumulator if "positions" in self.arguments else VarianceAccumulator
+        return kind(**self.arguments, labels=self.labels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +65,8 @@ class PartialResult:
         weights: Digest of the state of the model.
         single: Whether the result is of a single aggregation, instead of a dict.
         setup: What was measured; None for an empty shard, which ran no network.
-        arguments: Arguments of the ``VarianceAccumulator``.
-        labels: Labels of its rows.
-        sums: Its state, float64 and int64.
+        maps: What was turned back; None: nothing.
+        sums: Sums for each measure, ``"invariance"`` and ``"equivariance"``.
     """
 
     shard: int
@@ -53,9 +75,8 @@ class PartialResult:
     weights: str
     single: bool
     setup: Setup | None = None
-    arguments: dict[str, Any] = field(default_factory=dict)
-    labels: list[int] = field(default_factory=list)
-    sums: list[np.ndarray] = field(default_factory=list)
+    maps: MapSetup | None = None
+    sums: dict[str, Sums] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"PartialResult(shard {self.shard} of {self.shards}, {self.samples} samples)"
@@ -63,17 +84,15 @@ class PartialResult:
     @property
     def samples(self) -> int:
         """Number of samples in the shard."""
-        return int(self.sums[0].sum()) if self.sums else 0
+        return next((int(sums.arrays[0].sum()) for sums in self.sums.values()), 0)
 
-    def with_sums(self, accumulator: VarianceAccumulator, setup: Setup) -> "PartialResult":
-        """Return the shard with its sums, which share memory with an accumulator on the CPU."""
-        sums = [tensor.cpu().numpy() for tensor in accumulator.tensors()]
-        labels = list(accumulator.labels)
-        return replace(self, setup=setup, arguments=accumulator.arguments, labels=labels, sums=sums)
+    def arrays(self) -> Iterator[np.ndarray]:
+        """The arrays of all sums, in order."""
+        return chain.from_iterable(sums.arrays for sums in self.sums.values())
 
-    def without_sums(self) -> "PartialResult":
-        """Return the shard without its sums."""
-        return replace(self, sums=[])
+    def without_arrays(self) -> "PartialResult":
+        """Return the shard without its arrays."""
+        return replace(self, sums={measure: replace(sums, arrays=[]) for measure, sums in self.sums.items()})
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the shard to a file, whole or not at all.
@@ -82,9 +101,7 @@ class PartialResult:
             FileError: The file cannot be written.
             ValueError: ``load`` would refuse the shard, such as one with a layer name of 301 letters.
         """
-        _checked(self)
-        setup = None if self.setup is None else self.setup.to_dict()
-        save(Path(path), PARTIAL_FORMAT, {**vars(self), "setup": setup}, safe_pickle.dumps)
+        save_partial(Path(path), self)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "PartialResult":
@@ -94,18 +111,31 @@ class PartialResult:
             FileError: ``save`` did not write the file, or it is damaged or of another version.
             FileNotFoundError: There is no file.
         """
+        return load_partial(Path(path), cls.from_dict)
 
-        def rebuild(content: dict[str, Any]) -> PartialResult:
-            setup = None if content["setup"] is None else Setup.from_dict(content["setup"])
-            return _checked(cls(**{**content, "setup": setup}))
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain containers and numpy arrays."""
+        setup, maps = (None if each is None else each.to_dict() for each in (self.setup, self.maps))
+        sums = {measure: vars(each) for measure, each in self.sums.items()}
+        return {**vars(self), "setup": setup, "maps": maps, "sums": sums}
 
-        return load(Path(path), PARTIAL_FORMAT, "a partial result", safe_pickle.loads, rebuild)
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Self:
+        """Rebuild a shard from the output of ``to_dict``.
+
+        Raises:
+            TypeError, KeyError, AttributeError: The content does not describe a shard.
+        """
+        setup = None if content["setup"] is None else Setup.from_dict(content["setup"])
+        maps = None if content["maps"] is None else MapSetup.from_dict(content["maps"])
+        sums = {measure: Sums(**each) for measure, each in content["sums"].items()}
+        return cls(**{**content, "setup": setup, "maps": maps, "sums": sums})
 
 
 Part = PartialResult | str | PathLike[str]
 
 
-def merge_results(parts: Iterable[Part]) -> VarianceResult | dict[str, VarianceResult]:
+def merge_results(parts: Iterable[Part]) -> VarianceResult | dict[str, Any]:
     """Merge all shards of a measurement.
 
     Shards are merged in the order of their numbers, so the result has the same bits in whatever order they are given.
@@ -127,7 +157,7 @@ def merge_results(parts: Iterable[Part]) -> VarianceResult | dict[str, VarianceR
     first: PartialResult | None = None
     for part in parts:
         loaded = _loaded(part)
-        first = first or loaded.without_sums()
+        first = first or loaded.without_arrays()
         if loaded.shards != first.shards:
             raise InputError(f"{_name(part, loaded)} is one of {loaded.shards} shards, not of {first.shards}")
         if loaded.shard in found:
@@ -142,7 +172,7 @@ def merge_results(parts: Iterable[Part]) -> VarianceResult | dict[str, VarianceR
     merging = Merging()
     for shard in sorted(found):
         loaded = _loaded(found[shard])
-        merging.add(loaded, filler(loaded.sums), _name(found[shard], loaded))
+        merging.add(loaded, filler(loaded.arrays()), _name(found[shard], loaded))
     return merging.results()
 
 
@@ -152,14 +182,14 @@ class Merging:
     def __init__(self) -> None:
         self._first: PartialResult | None = None
         self._name = ""
-        self._accumulator: VarianceAccumulator | None = None
+        self._accumulators: dict[str, VarianceAccumulator] = {}
 
     def add(self, part: PartialResult, fill: Callable[[Tensor], Any], name: str) -> None:
         """Add a shard.
 
         Args:
-            part: The shard; its sums are not used.
-            fill: Function that fills a tensor with the next of its sums.
+            part: The shard; its arrays are not used.
+            fill: Function that fills a tensor with the next of its arrays.
             name: Name of the shard in messages.
 
         Raises:
@@ -171,29 +201,29 @@ class Merging:
             if its.get(what, mine[what]) != mine[what]:
                 raise InputError(f"{name} differs from {self._name} in its {what}: measure all alike")
         if first.setup is None or self._first is None:
-            self._first, self._name = part.without_sums(), name
+            self._first, self._name = part.without_arrays(), name
         if part.setup is None:
             return
-        if self._accumulator is None:
-            self._accumulator = VarianceAccumulator(**part.arguments, labels=part.labels)
+        if not self._accumulators:
+            self._accumulators = {measure: sums.accumulator() for measure, sums in part.sums.items()}
         else:
             setup = self._first.setup
             changes: dict[str, Any] = {"samples_offered": setup.samples_offered + part.setup.samples_offered}
             if setup.rounding is not None and part.setup.rounding is not None:
                 changes["rounding"] = np.maximum(setup.rounding, part.setup.rounding)
             self._first = replace(self._first, setup=replace(setup, **changes))
-        self._accumulator.merge_shard(fill, fewest(part.shards))
+        for accumulator in self._accumulators.values():
+            accumulator.merge_shard(fill, fewest(part.shards))
 
-    def results(self) -> VarianceResult | dict[str, VarianceResult]:
+    def results(self) -> VarianceResult | dict[str, Any]:
         """The result of all shards.
 
         Raises:
             InputError: There are fewer than two samples.
         """
-        if self._accumulator is None:
-            raise InputError("0 samples: at least two are needed, the sample variance of fewer is undefined")
-        found = results(self._accumulator, self._first.setup)
-        return next(iter(found.values())) if self._first.single else found
+        if not self._accumulators:
+            check_count(0)
+        return whole_result(self._accumulators, self._first.setup, self._first.maps, single=self._first.single)
 
 
 def fewest(shards: int) -> int:
@@ -221,55 +251,23 @@ def state_digest(model: nn.Module) -> str:
     return content.hexdigest()[:16]
 
 
-def _checked(part: PartialResult) -> PartialResult:
-    """Check a shard from or for a file, and return it.
-
-    Raises:
-        ValueError: No measurement gives such a shard; the message says why.
-    """
-    check_fields(part)
-    demand(0 <= part.shard < part.shards, "there is no such shard")
-    setup, arguments = part.setup, part.arguments
-    if setup is None:
-        demand(not (part.sums or part.labels or arguments), "it has sums of an unknown network")
-        return part
-    check_lengths([layer.name for layer in setup.layers] + setup.transformations + (setup.classes or []))
-    demand(all(size >= 0 for layer in setup.layers for size in layer.shape), "its layers have impossible shapes")
-    sizes = [layer.units for layer in setup.layers]
-    wholes = [*setup.columns.values()]
-    demand(all(0 <= column < len(sizes) for whole in wholes for column in whole), "its aggregations lack layers")
-    demand(part.labels == sorted({*part.labels}) != [], "its labels are impossible")
-    demand(setup.classes is None or part.labels[-1] < len(setup.classes), "its labels have no names")
-    shape = arguments.get("shape")
-    demand(isinstance(shape, tuple) and [type(size) for size in shape] == [int, int] and min(shape) > 0,
-           "its blocks are impossible")  # fmt: skip
-    expected = {"transformations": len(setup.transformations), "layers": sizes, "dispersion": setup.dispersion,
-                "wholes": wholes, "shape": shape}  # fmt: skip
-    demand(arguments == expected and setup.dispersion in DISPERSIONS, "its sums are not those of its layers")
-    # Checked first, so that no work or memory exceeds what the size of the file accounts for.
-    demand(sum(sizes) <= sum(array.size for array in part.sums), "its sums are of fewer units")
-    shapes = [*state_shapes(len(setup.transformations), sizes, wholes, shape, len(part.labels))]
-    kinds = "i" + 2 * "fii" + "f" * (len(shapes) - 7)
-    found = [(array.shape, array.dtype.kind) for array in part.sums]
-    demand(found == [*zip(shapes, kinds, strict=True)], "its sums have other shapes")
-    demand(setup.samples_offered is not None, "its number of samples is unknown")
-    demand(bool((part.sums[0] >= 0).all()), "its numbers of samples are impossible")
-    demand(setup.rounding is None or setup.rounding.shape == (sum(sizes),), "its rounding bounds are impossible")
-    return part
-
-
 def _in_common(part: PartialResult) -> dict[str, Any]:
     """What all shards of a measurement share, in the words of a caller; of an empty shard, less is known."""
     known = {"number of shards": part.shards, "samples, labels or seed": part.order, "weights": part.weights}
     if part.setup is None:
         return known
     setup = part.setup.to_dict()
-    return known | {
+    found = known | {
+        "measure": [*part.sums],
         "aggregation": (part.single, [*setup.pop("columns")]),
-        "classes": (part.labels, setup.pop("classes")),
+        "classes": ([sums.labels for sums in part.sums.values()], setup.pop("classes")),
         **{name.replace("_", " "): value for name, value in setup.items() if name not in OF_SHARD},
-        "batch_size, kind of device or C compiler": part.arguments["shape"],
     }
+    if part.maps is not None:
+        found["positions"] = [(layer.name, layer.kept, layer.places.tolist()) for layer in part.maps.layers]
+        found["by_class"] = part.maps.by_class
+    shapes = [sums.arguments["shape"] for sums in part.sums.values()]
+    return found | {"batch_size, kind of device or C compiler": shapes}
 
 
 def _loaded(part: Part) -> PartialResult:

@@ -67,7 +67,7 @@ class Ranks:
             dist.all_reduce(values, dist.ReduceOp.MIN, self._gloo)
         return values.item()
 
-    def merged(self, part: PartialResult) -> VarianceResult | dict[str, VarianceResult] | None:
+    def merged(self, part: PartialResult) -> VarianceResult | dict[str, Any] | None:
         """Merge the shards of all ranks.
 
         Returns:
@@ -79,12 +79,12 @@ class Ranks:
         """
         if self.rank > 0:
             with self._connected(0):
-                dist.send_object_list([part.without_sums()], 0, self._gloo)
-            self._send(map(torch.from_numpy, part.sums))
+                dist.send_object_list([part.without_arrays()], 0, self._gloo)
+            self._send(map(torch.from_numpy, part.arrays()))
             self._hear()
             return None
         merging = Merging()
-        merging.add(part, filler(part.sums), "rank 0")
+        merging.add(part, filler(part.arrays()), "rank 0")
         for rank in range(1, self.size):
             head: list[Any] = [None]
             with self._connected(rank):

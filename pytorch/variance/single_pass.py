@@ -181,7 +181,9 @@ def _accumulators(
     labels = sorted({*named, *(samples.labels or [])})
     known = len(labels) or len(batch.labels.unique())
     copies = 1 if options.memory is None else 2  # rank 0 holds its own sums, and those of all
-    beside = [recorder.maps.settle(recorder.layers, known) for recorder in recorders if recorder.maps is not None]
+    beside = [
+        recorder.maps.settle(recorder.layers, labels, known) for recorder in recorders if recorder.maps is not None
+    ]
     units = [row.shape[1] for row in rows]
     fits = check_memory(units, steps, known, size, device, options.memory, copies, beside, options.tells)
     if not fits and len(recorders) > 1 and samples.total is not None:  # else, they can be gone through once

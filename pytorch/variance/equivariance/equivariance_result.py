@@ -58,7 +58,7 @@ class EquivarianceResult(VarianceResult):
             raise ValueError("every layer needs positions and an error")
         places = [read_only("positions", each, (len(each), 2), np.int64) for each in self.positions]
         object.__setattr__(self, "positions", places)
-        fit = all(map(_fits, self.map_sizes, self.positions, self.positions_kept))
+        fit = all(map(fits, self.map_sizes, self.positions, self.positions_kept))
         demand(fit, "its positions are not those of its maps")
         errors = *self.relative_errors, self.floor, self.floor_error
         demand(not any(error < 0 for error in errors), "its errors or its floor are below 0")  # they may be NaN
@@ -113,8 +113,8 @@ class EquivarianceResult(VarianceResult):
         return load_result(Path(path), cls.from_dict, EQUIVARIANCE_FORMAT)
 
 
-def _fits(size: list[int], read: np.ndarray, kept: int) -> bool:
-    """Whether positions can be those that are read of a map of this size; of no map, none is."""
+def fits(size: list[int], read: np.ndarray, kept: int) -> bool:
+    """Return whether positions can be those that are read of a map of this size; of no map, none is."""
     if not size:
         return len(read) == 0 and kept == 1
     height, width = size

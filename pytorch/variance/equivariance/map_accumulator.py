@@ -1,6 +1,7 @@
 """Sums of turned-back feature maps, whose units are channels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,15 +24,16 @@ class MapAccumulator(VarianceAccumulator):
 
     Args:
         transformations: Number of transformations, T.
-        channels: Number of channels of each layer.
+        layers: Number of channels of each layer.
         positions: Number of positions of each layer.
         options: Other arguments of ``VarianceAccumulator``.
     """
 
-    def __init__(self, transformations: int, channels: list[int], positions: list[int], **options: object) -> None:
+    def __init__(self, transformations: int, layers: list[int], positions: list[int], **options: object) -> None:
         self._positions = positions
-        super().__init__(transformations, channels, **options)
-        self.squares = torch.zeros(len(channels), dtype=torch.float64, device=self._device)
+        super().__init__(transformations, layers, **options)
+        self.arguments["positions"] = positions
+        self.squares = torch.zeros(len(layers), dtype=torch.float64, device=self._device)
 
     def _blocks_of(self, dispersion: str, width: int, at_once: int) -> list[UnitBlock]:
         kind = CompiledChannelBlock if kind_of_blocks(self._device) is CompiledUnitBlock else ChannelBlock
@@ -75,12 +77,18 @@ class MapAccumulator(VarianceAccumulator):
         return found
 
     def merge(self, other: "MapAccumulator") -> None:
-        """Add all samples of ``other``, as in ``VarianceAccumulator``.
-
-        Raises:
-            ValueError: Layers, positions, transformations or dispersion differ.
-        """
-        if other._positions != self._positions:
-            raise ValueError("accumulators of different positions cannot be merged")
+        """Add all samples of ``other``, as in ``VarianceAccumulator``."""
         super().merge(other)
         self.squares += other.squares
+
+    def tensors(self) -> Iterator[Tensor]:
+        """The state, as in ``VarianceAccumulator``."""
+        yield from super().tensors()
+        yield self.squares
+
+    def merge_shard(self, fill: Callable[[Tensor], Any], fewest: int) -> None:
+        """Add the samples of another accumulator, as in ``VarianceAccumulator``."""
+        super().merge_shard(fill, fewest)
+        squares = torch.empty_like(self.squares)
+        fill(squares)
+        self.squares += squares

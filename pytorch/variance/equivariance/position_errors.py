@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pytorch.variance.equivariance.maps import MapLayer
+from pytorch.variance.equivariance.map_layers import MapLayer
 from pytorch.variance.standard_errors import LayerErrors
 
 Table = tuple[np.ndarray, np.ndarray]
@@ -31,8 +31,8 @@ def with_positions(errors: LayerErrors, layers: Sequence[MapLayer], tables: Sequ
         influences = _influences(tv, sv)
         found.append(_variance(influences, layer))
         share = influences * tv.shape[1] / channels
-        before, _ = together.get(layer.size, (0.0, None))
-        together[layer.size] = before + share, layer
+        before, _ = together.get(tuple(layer.size), (0.0, None))
+        together[tuple(layer.size)] = before + share, layer
     added = np.stack([*found, sum(_variance(*each) for each in together.values())], axis=2)  # (2 + K, 3, L + 1)
     return LayerErrors(
         all=np.sqrt(errors.all**2 + added[0]),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import starmap
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -182,10 +183,11 @@ class VarianceAccumulator:
         ``batch`` and ``classes`` may also differ if they result in the same blocks.
 
         Raises:
-            ValueError: Layers, transformations, dispersion or blocks differ.
+            ValueError: The arguments differ, or the blocks.
         """
         if other.arguments != self.arguments:
-            raise ValueError("accumulators with different layers, transformations or blocks cannot be merged")
+            differ = [name for name, value in self.arguments.items() if other.arguments.get(name) != value]
+            raise ValueError(f"accumulators of different {', '.join(differ)} cannot be merged")
         self._reserve(other.labels)
         rows = [self.labels.index(label) for label in other.labels]
         for mine, its in zip(self._blocks, other._blocks, strict=True):
@@ -296,18 +298,29 @@ def kind_of_blocks(device: torch.device | str) -> type[UnitBlock]:
 
 
 def state_shapes(
-    transformations: int, layers: list[int], wholes: list[list[int]], shape: tuple[int, int], classes: int
+    transformations: int,
+    layers: list[int],
+    wholes: list[list[int]],
+    shape: tuple[int, int],
+    classes: int,
+    positions: list[int] | None = None,
 ) -> Iterator[tuple[int, ...]]:
     """Shapes of the ``tensors`` of an accumulator made with these arguments, in order, without allocating any."""
     yield (classes,)
     columns = len(layers) + len(wholes)
     for rows, width in ((1, 4 * columns), (classes, 6 * columns)):
         yield from ((2, rows, width), (2, rows), (rows,))
-    for block in blocks(layers, shape[0]):
-        units = sum(count for _, count in block)
-        for size in part_sizes(transformations, shape[1]):
+    if positions is None:
+        widths = [sum(count for _, count in block) for block in blocks(layers, shape[0])]
+        sizes = part_sizes(transformations, shape[1])
+    else:
+        widths, sizes = [*map(mul, layers, positions)], [1] * transformations
+    for units in widths:
+        for size in sizes:
             yield from ((classes, 1), (classes, size * units), (classes, size * units))
         yield (classes, units)
+    if positions is not None:
+        yield (len(layers),)
 
 
 def _side_by_side(parts: Iterable[tuple[Tensor, Tensor]]) -> tuple[np.ndarray, np.ndarray]:

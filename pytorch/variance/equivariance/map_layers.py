@@ -1,0 +1,66 @@
+"""What was turned back: all of an equivariance result but its numbers."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class MapLayer:
+    """A layer whose maps are turned back, or which has none.
+
+    Attributes:
+        name: Name of the layer.
+        shape: Shape of its channels, of one sample.
+        size: Height and width of its maps; empty if it has no positions.
+        places: Row and column of the positions that are read, (P, 2) int64; (0, 2) if there are none.
+        kept: Number of positions that all transformations keep; 1 if there are none.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    size: list[int]
+    places: np.ndarray
+    kept: int
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return math.prod(self.shape)
+
+    @property
+    def positions(self) -> int:
+        """Number of positions that are read; 1 if there are none."""
+        return len(self.places) if self.size else 1
+
+
+@dataclass(frozen=True, eq=False)
+class MapSetup:
+    """What was turned back of a model.
+
+    Attributes:
+        layers: The images, then the layers, in order of execution.
+        not_turned: Reason why a layer is not turned back, by name.
+        by_class: Whether each class was measured, too.
+        epsilon: Machine epsilon of the network.
+    """
+
+    layers: list[MapLayer]
+    not_turned: dict[str, str]
+    by_class: bool
+    epsilon: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain containers and numpy arrays."""
+        return {**vars(self), "layers": [vars(layer) for layer in self.layers]}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Self:
+        """Rebuild a setup from the output of ``to_dict``.
+
+        Raises:
+            TypeError, KeyError: The content does not describe a setup.
+        """
+        return cls(**{**content, "layers": [MapLayer(**layer) for layer in content["layers"]]})
