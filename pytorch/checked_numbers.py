@@ -7,18 +7,19 @@ from numbers import Integral, Real
 from pytorch.errors import InputError
 
 
-def whole_number(name: str, value: object) -> int:
+def whole_number(name: str, value: object, least: int | None = None) -> int:
     """Return a whole number of any type as an int.
 
     Raises:
-        InputError: It is no whole number; the message calls it by ``name``.
+        InputError: It is no whole number, or below ``least``; the message calls it by ``name``.
 
     >>> whole_number("steps", 2.5)
     Traceback (most recent call last):
     pytorch.errors.InputError: steps is 2.5: it must be a whole number
     """
-    if not isinstance(value, Integral):
-        raise InputError(f"{name} is {value!r}: it must be a whole number")
+    if not isinstance(value, Integral) or (least is not None and value < least):
+        bounds = "" if least is None else f", at least {least}"
+        raise InputError(f"{name} is {value!r}: it must be a whole number{bounds}")
     return int(value)
 
 

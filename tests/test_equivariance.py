@@ -476,7 +476,7 @@ def test_transformations_without_an_inverse_are_refused(model, images):
         run(lambda maps: (_ for _ in ()).throw(ValueError("no")))
     with pytest.raises(InputError, match="unknown measure 'variance': choose one of invariance, equivariance, both"):
         run(measure="variance")
-    with pytest.raises(InputError, match="positions is 0: it must be at least 1, or None for all"):
+    with pytest.raises(InputError, match="positions is 0: it must be a whole number, at least 1"):
         run(lambda maps: maps, positions=0)
 
 

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from copy import copy
 from functools import cached_property
 from multiprocessing.util import Finalize
-from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from pytorch.checked_numbers import whole_number
 from pytorch.datasets.dataset import balanced_subset
 from pytorch.datasets.image_files import SUFFIXES, ImageFiles, fingerprint_of, list_images, open_image, tell_hidden
 from pytorch.errors import InputError, ReportedError, one_line
@@ -71,12 +71,13 @@ def folder_batches(
         InputError: The folder has no images, has both classes and images without one, or an argument is invalid.
     """
     folder = Path(folder)
-    numbers = {"image_size": (image_size, 1), "batch_size": (batch_size, 1), "seed": (seed, 0)}
-    numbers |= {} if samples is None else {"samples": (samples, 1)}
-    numbers |= {} if workers is None else {"workers": (workers, 0)}
-    for name, (value, least) in numbers.items():
-        if not isinstance(value, Integral) or value < least:
-            raise InputError(f"{name} is {value!r}: it must be a whole number, at least {least}")
+    whole_number("image_size", image_size, least=1)
+    whole_number("batch_size", batch_size, least=1)
+    whole_number("seed", seed, least=0)
+    if samples is not None:
+        whole_number("samples", samples, least=1)
+    if workers is not None:
+        whole_number("workers", workers, least=0)
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder: give one with images")
     if (folder / "train").is_dir() and (folder / "test").is_dir():

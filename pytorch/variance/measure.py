@@ -351,8 +351,7 @@ def _check(options: PassOptions, batch_size: int) -> None:
             raise InputError(f"transformation {transformation!r} is no function of a batch; those of rotations(4) are")
     if options.preprocess is not None and not _takes(options.preprocess, "batch"):
         raise InputError(f"preprocess is {options.preprocess!r}: it must be a function of a batch, or None")
-    if whole_number("batch_size", batch_size) < 1:
-        raise InputError(f"batch_size is {batch_size}: it must be at least 1")
+    whole_number("batch_size", batch_size, least=1)
     if not -(2**63) <= whole_number("seed", options.seed) < 2**63:
         raise InputError(f"seed is {options.seed}: it must fit in 64 bits")
     for what, known in (("dispersion", DISPERSIONS), ("precision", PRECISIONS)):
@@ -369,8 +368,8 @@ def _check_measure(measure: str, positions: int | None, options: PassOptions) ->
         raise InputError(f"unknown measure {measure!r}: choose one of {', '.join(MEASURES)}")
     if measure == "invariance":
         return
-    if positions is not None and whole_number("positions", positions) < 1:
-        raise InputError(f"positions is {positions}: it must be at least 1, or None for all")
+    if positions is not None:
+        whole_number("positions", positions, least=1)
     for transformation in options.transformations:
         inverse_of(transformation)
 
