@@ -324,11 +324,14 @@ def _is_measured(
     Raises:
         InputError: The file has other samples, classes, steps or precision, or is of another network, and would be
             lost.
-        FileError: The file contains a different measurement.
+        FileError: The file contains a different measurement, or cannot be read.
     """
     if not path.exists():
         return False
-    old = load_values(path)
+    try:
+        old = load_values(path)
+    except FileError as error:
+        raise FileError(f"{error}; --overwrite makes it again") from error
     what = {"model": subject.model, "dataset": subject.dataset, "aggregation": aggregation}
     what |= {name: getattr(options, name) for name in ("transformation", "control")}
     if old.protocol.differences(Protocol(what)):

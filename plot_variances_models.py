@@ -166,7 +166,7 @@ def chosen(figures: list[Plot], only: list[str] | None) -> list[Plot]:
 
 
 def _match(name: str, known: list[str]) -> str:
-    return name if name in known else find_name(name, known, "figure")
+    return name if name in known else find_name(name, known, "figure of these results")
 
 
 def _command(options: argparse.Namespace) -> Callable[[Plot], str]:

@@ -468,6 +468,7 @@ def test_batches_of_an_iterable_that_are_no_images(shape, message):
     [
         ("images", 3, "images is 3: it must be a tensor"),
         ("labels", None, "classes names labels, but labels is None: give labels, or omit classes"),
+        ("labels", rotations(2), "labels is a list of functions: pass None as labels"),
         ("transformations", [lambda: None] * 2, "is no function of a batch"),
         ("preprocess", lambda: None, "it must be a function of a batch, or None"),
         ("aggregation", None, "aggregation is None: choose from mean, max"),

@@ -491,6 +491,25 @@ def test_layers_that_are_no_maps_are_named(images):
                          measure="equivariance")  # fmt: skip
 
 
+def test_maps_without_an_axis_of_channels_have_one_channel(images):
+    """As weights of attention, (B, H, W)."""
+
+    class Mean(nn.Module):
+        def forward(self, maps):
+            return maps.mean(dim=1)
+
+    class Kept(nn.Module):
+        def forward(self, maps):
+            return maps.mean(dim=1, keepdim=True)
+
+    found = [
+        measure_variance(nn.Sequential(nn.Identity(), kind()), images, None, rotations(3), measure="equivariance",
+                         channel_axis={"1": axis}).normalized_variance()["1"]
+        for kind, axis in ((Mean, ()), (Kept, 1))
+    ]  # fmt: skip
+    np.testing.assert_array_equal(found[0].flatten(), found[1].flatten())
+
+
 def test_networks_and_images_that_cannot_be_turned_back_are_refused(images):
     tokens = nn.Sequential(nn.Flatten(2), nn.ReLU()).double()
     with pytest.raises(InputError, match=r"no layer can be turned back; layer 1: its 1 axes of positions are no map"):

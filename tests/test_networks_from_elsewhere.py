@@ -50,6 +50,13 @@ def head():
     network[0].weight.data[0] = 0.2
     return network
 
+class Strict(nn.Module):
+    image_size = 24
+
+    def forward(self, images):
+        assert images.shape[2] == 24, f"images are {images.shape[2]} pixels high"
+        return images + 1
+
 def no_network():
     return 3
 
@@ -213,7 +220,8 @@ def test_everything_is_drawn_without_a_trained_pair(tmp_path, nets, photographs)
         (["nets.py:grey", "photographs"], 1, ["--image-size"]),
         (["nets.py:lazy", "digits"], 1, ["lazy modules", "one batch"]),
         (["nets.py:build", "digits", "--weights", "none.pt"], 1, ["no file of weights at none.pt"]),
-        (["nets.py:build", "digits", "--weights", "nets.py"], 1, ["cannot be read as weights"]),
+        (["nets.py:build", "digits", "--weights", "nets.py"], 1,
+         ["nets.py cannot be read as weights (torch.save did not write it)"]),
         (["nets.py:build", "digits", "--pretrained"], 2, ["--pretrained is for libraries"]),
         (["nets.py:build", "digits", "--seeds", "2"], 2, ["--name each time"]),
         (["nets.py:build", "digits", "--control", "random-weights"], 2, ["measured along"]),
@@ -223,9 +231,24 @@ def test_everything_is_drawn_without_a_trained_pair(tmp_path, nets, photographs)
         (["simple_conv", "digits", "--image-size", "64"], 2, ["--image-size is for networks from elsewhere"]),
         (["nets.py:build", "nowhere"], 2, ["unknown data set (and no folder)"]),
     ],
-)
+)  # fmt: skip
 def test_mistakes_get_one_line(tmp_path, nets, photographs, arguments, code, parts, capsys):
     assert_one_line(run(tmp_path, "experiment_variance.py", *arguments, "--samples", "20"), code, *parts)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["nets.py:Strict", "digits", "--image-size", "28"], "AssertionError: images are 28 pixels high"),
+        (["nets.py:build", "photographs", "--mean", "0.5,0.5", "--std", "1,1"],
+         "images have 3 channels, and the normalisation has 2"),
+    ],
+)  # fmt: skip
+def test_inputs_that_do_not_fit_get_one_line_after_the_notes(tmp_path, nets, photographs, arguments, reason):
+    process = run(tmp_path, "experiment_variance.py", *arguments, "--samples", "20", "--steps", "2")
+    assert process.returncode == 1
+    assert reason in process.stderr.splitlines()[-1]
+    assert "Traceback" not in process.stderr
 
 
 @pytest.mark.parametrize(("library", "package"), [("timm:convnext_tiny", "timm"), ("hf:vit", "transformers")])

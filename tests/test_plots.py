@@ -187,7 +187,7 @@ def test_words_choose_figures(pair):
     assert kinds == {"class-layers", "heatmap"}
     (one,) = plot_variances_models.chosen(figures, ["heatmap", "ant"])
     assert one.of["group"] == "ant"
-    with pytest.raises(InputError, match="unknown figure 'heatmaps': did you mean heatmap"):
+    with pytest.raises(InputError, match="unknown figure of these results 'heatmaps': did you mean heatmap"):
         plot_variances_models.chosen(figures, ["heatmaps"])
 
 

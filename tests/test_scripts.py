@@ -369,6 +369,23 @@ def test_a_bad_file_does_not_stop_the_others(home, tmp_path, script):
     assert (tmp_path / "plots" / "simple_conv_digits" / "rotation_mean_heatmap_all.png").exists()
 
 
+def test_damaged_files_are_made_again_by_overwrite(home, tmp_path, script):
+    folder = tmp_path / "variance_results"
+    shutil.copytree(home / "variance_results", folder)
+    measuring = "measure", "simple_conv", "digits", "--samples", "30", "--steps", "4"
+    (values,) = (folder / "values").glob("*.pickle")
+    values.write_bytes(values.read_bytes()[:-100])
+    code, told, _ = script(*measuring)
+    assert (code, len(told.splitlines())) == (1, 1)
+    assert told.endswith("; --overwrite makes it again\n")
+    assert script(*measuring, "--overwrite")[0] == 0
+    assert script(*measuring)[0] == 0
+    (folder / "models" / "simple_conv_digits" / "unrotated.pt").write_bytes(b"")
+    code, told, _ = script("train", "simple_conv", "digits")
+    assert (code, len(told.splitlines())) == (1, 1)
+    assert told.endswith("; --overwrite makes it again\n")
+
+
 SCRIPTS = ["experiment_rotation.py", "experiment_variance.py", "plot_variances_models.py", "reproduce_paper.py"]
 
 

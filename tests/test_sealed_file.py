@@ -53,15 +53,15 @@ def test_every_length_of_a_file_that_was_cut_off_is_noticed(tmp_path, pair):
         with pytest.raises(FileError) as info:
             load_values(path)
         reasons.add(re.search(r"\((.*)\)", str(info.value))[1])
-    assert reasons == {"it is a file of something else", "it is cut off, or very old: its checksum is missing"}
+    assert reasons == {"this program did not write it", "it is cut off, or very old: its checksum is missing"}
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "it is a file of something else"),
-        (b"no pickle", "it is a file of something else"),
-        (pickle.dumps({"format": "other"}), "it is a file of something else"),
+        (b"", "this program did not write it"),
+        (b"no pickle", "this program did not write it"),
+        (pickle.dumps({"format": "other"}), "this program did not write it"),
         (pickle.dumps("variance-experiments values"), "it is cut off, or very old"),
     ],
 )

@@ -31,6 +31,10 @@ def shards_of(model, images, labels, count, **options):
     ]
 
 
+def flipping(*axes):
+    return lambda batch: batch.flip(axes)
+
+
 def assert_same_bits(found, expected):
     for field in dataclasses.fields(expected):
         one, other = getattr(found, field.name), getattr(expected, field.name)
@@ -161,6 +165,33 @@ def test_merged_shards_have_the_equivariance_of_the_whole(tmp_path, images, labe
     assert (merged.map_sizes, merged.positions_kept) == (whole.map_sizes, whole.positions_kept)
     if count == 1:
         assert_same_bits(merged, whole)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"images": lambda images: images * 1.01}, "images"),
+        ({"images": lambda images: images.flip(3)}, "images"),
+        ({"preprocess": lambda batch: batch / 2}, "transformations or preprocess"),
+        ({"transformations": [flipping(), flipping(2)]}, "transformations or preprocess"),
+    ],
+)
+@pytest.mark.parametrize("count", [2, 30])
+def test_shards_of_other_images_or_functions_are_not_merged(images, changes, what, count):
+    """Names of functions do not tell; of 30 shards, the last one is empty."""
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU()).double()
+    usual = {"images": images, "transformations": [flipping(), flipping(3)], "batch_size": 4}
+    change = changes.get("images", lambda images: images)
+    first = [measure_variance(model, **usual, shard=(shard, count)) for shard in range(count - 1)]
+    other = measure_variance(model, **{**usual, **changes, "images": change(images)}, shard=(count - 1, count))
+    with pytest.raises(InputError, match=f"shard {count - 1} differs from shard 0 in its {what}: measure all alike"):
+        merge_results([*first, other])
+
+
+def test_rounding_in_other_places_makes_no_difference(images):
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU()).double()
+    first, other = (shards_of(model, each, None, 2) for each in (images, images * (1 + 1e-6)))
+    assert merge_results([first[0], other[1]]).samples == 23
 
 
 def test_shards_of_other_positions_are_not_merged(images):
@@ -311,6 +342,8 @@ def _changed(measure, **changes):
     ("change", "reason"),
     [
         (lambda content: content.update(shard=3), "there is no such shard"),
+        (lambda content: content.update(probe=np.zeros((4, 3))), "its probe is impossible"),
+        (lambda content: content.update(probe=np.zeros((3, 2))), "its probe is impossible"),
         (lambda content: content["sums"]["invariance"]["arrays"].pop(), "its sums have other shapes"),
         (lambda content: content["sums"]["equivariance"]["arrays"].pop(), "its sums have other shapes"),
         (lambda content: content["sums"].pop("equivariance"), "its sums are of other measures"),

@@ -234,4 +234,4 @@ def test_torchrun_continues_after_a_process_has_died(told, tmp_path):
         assert weights_digest(found.weights) == weights_digest(expected.weights)
         assert [epoch.loss for epoch in found.history] == [epoch.loss for epoch in expected.history]
         assert found.accuracy == expected.accuracy
-        assert found.machine.endswith(", 1 threads, 2 processes")
+        assert found.machine.endswith(", 1 thread, 2 processes")

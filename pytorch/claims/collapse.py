@@ -9,7 +9,7 @@ from scipy import special
 
 from pytorch.claims.claim import NO, UNCLEAR, YES, Case, Claim, range_text
 from pytorch.claims.learning import AT_CHANCE, chance, has_learned, proportion_error
-from pytorch.claims.trainings import epochs_text
+from pytorch.claims.trainings import epochs_text, training_counts
 from pytorch.experiments.trained_model import TrainedModel
 from pytorch.experiments.vocabulary import PAIR, ROTATED, UNROTATED
 from pytorch.report.findings import Findings, Trained
@@ -86,8 +86,7 @@ def collapse(found: Findings) -> tuple[Claim | None, Table]:
     counted = [row for row in rows if row["as claimed"] != AT_CHANCE]
     lost = {name: range_text([row[f"{name} model, loss"] for row in counted]) for name in PAIR}
     numbers = sorted({row["trainings"] for row in counted})
-    counts = f"trainings of each pair: {', '.join(map(str, numbers))}"
-    sizes = f"lost {lost[UNROTATED]} without rotation, {lost[ROTATED]} with it; {counts}"
+    sizes = f"lost {lost[UNROTATED]} without rotation, {lost[ROTATED]} with it; {training_counts(numbers)}"
     return Claim(STATEMENT, "95 % intervals, not adjusted for their number", sizes, cases), table
 
 

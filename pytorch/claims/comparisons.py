@@ -8,7 +8,14 @@ import numpy as np
 from pytorch.claims.claim import Case, Claim, answer, range_text
 from pytorch.claims.learning import AT_CHANCE
 from pytorch.claims.significance import holm, t_test, z_test
-from pytorch.claims.trainings import all_trainings, first_pair, learned, rotation_pairs, training_text
+from pytorch.claims.trainings import (
+    all_trainings,
+    first_pair,
+    learned,
+    rotation_pairs,
+    training_counts,
+    training_text,
+)
 from pytorch.experiments.published import AGGREGATIONS, DATASETS, NETWORKS, notes, published_global_mean
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.experiments.vocabulary import PAIR, ROTATED, UNROTATED
@@ -82,10 +89,7 @@ def _judged(
     tests = " or ".join(dict.fromkeys("z" if number == 1 else "Student's t" for number in numbers))
     differences = range_text([measured[key][0]["difference"] for key in judged])
     networks = len({key[:2] for key in judged})
-    sizes = (
-        f"differences {differences}; {networks} pair{'s' * (networks != 1)} of networks, trainings of each: "
-        f"{', '.join(map(str, numbers))}"
-    )
+    sizes = f"differences {differences}; {networks} pair{'s' * (networks != 1)} of networks, {training_counts(numbers)}"
     return Claim(statement, f"{tests}, Holm", sizes, cases, expected), rows
 
 

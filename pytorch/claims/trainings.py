@@ -37,6 +37,17 @@ def all_trainings(found: Findings, pair: VariancePair) -> list[VariancePair]:
     return trainings
 
 
+def training_counts(numbers: Sequence[int]) -> str:
+    """Say how often each pair was trained, from the different numbers in increasing order.
+
+    >>> training_counts([1]), training_counts([1, 3])
+    ('each trained once', 'each trained 1 to 3 times')
+    """
+    if [*numbers] == [1]:
+        return "each trained once"
+    return f"each trained {' to '.join(map(str, dict.fromkeys([numbers[0], numbers[-1]])))} times"
+
+
 def uncounted(found: Findings) -> list[VariancePair]:
     """Return measurements of further seeds that count in no claim: they differ in more than the seed."""
     counted = {id(each) for pair in found.pairs for each in all_trainings(found, pair)}

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pytorch.datasets.normalization import Normalization
+from pytorch.errors import InputError
 from pytorch.transformations.warping import as_floating
 
 
@@ -22,10 +23,17 @@ class NetworkInput:
     normalization: Normalization
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Prepare images on the scale 0 to 255, (B, C, H, W); returns (B, C', size, size), floating point."""
-        images = as_floating(images)
+        """Prepare images on the scale 0 to 255, (B, C, H, W); returns (B, C', size, size), floating point.
+
+        Raises:
+            InputError: The normalisation is of another number of channels.
+        """
+        images, channels = as_floating(images), len(self.normalization.mean)
+        if images.shape[1] != channels and 1 not in (images.shape[1], channels):
+            raise InputError(f"images have {images.shape[1]} channels, and the normalisation has {channels}: give mean "
+                             "and standard deviation of each channel, or one for all")  # fmt: skip
         if images.shape[2:] != (self.size, self.size):
             images = F.interpolate(images, size=(self.size, self.size), mode="bilinear", antialias=True)
-        if images.shape[1] == 1 < len(self.normalization.mean):
-            images = images.expand(-1, len(self.normalization.mean), -1, -1)
+        if images.shape[1] == 1 < channels:
+            images = images.expand(-1, channels, -1, -1)
         return self.normalization(images)

@@ -226,9 +226,9 @@ class PairTraining:
         with suppress(FileNotFoundError):
             try:
                 return load_model(path)
-            except FileError:
+            except FileError as error:
                 if not self.overwrite:
-                    raise
+                    raise FileError(f"{error}; --overwrite makes it again") from error
         return None
 
     def _found_precision(self) -> str | None:

@@ -84,7 +84,8 @@ def machine(device: "torch.device") -> str:
     processes = f", {os.environ['WORLD_SIZE']} processes" if "TORCHELASTIC_RUN_ID" in os.environ else ""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device) + processes
-    return f"{_processor()}, {torch.get_num_threads()} threads{processes}"
+    threads = torch.get_num_threads()
+    return f"{_processor()}, {threads} thread{'s' * (threads != 1)}{processes}"
 
 
 def now() -> str:

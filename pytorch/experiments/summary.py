@@ -55,8 +55,9 @@ def print_summary(pair: VariancePair) -> None:
         print(f"  {name + ' model':<57}{'   '.join(f'{mean:>17}' for mean in means)}")
     print(f"  {samples_used(pair)}, {len(result.transformations)} transformations; ± one standard error")
     if isinstance(result, EquivarianceResult):
-        print(f"  up to {result.most_positions} positions of a map; floor, of the images turned and turned back: "
-              f"{result.floor:.4f} ± {result.floor_error:.4f}")  # fmt: skip
+        floor = f"{result.floor:.4f} ± {result.floor_error:.4f}"
+        print(f"  up to {result.most_positions} positions of a map")
+        print(f"  floor, of the images transformed and transformed back: {floor}")
     if any(np.isnan(found.global_error(group)) for found in pair.results.values() for group in shown):
         print("  a standard error that is nan is unknown: there are too few samples, in a class or in a process")
     print("  of the units, 0/0 count as 1, and those that are not finite are left out of the means:")

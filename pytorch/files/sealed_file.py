@@ -82,7 +82,7 @@ def read_sealed(path: Path, form: Format) -> bytes:
     seal = SEAL.search(content, max(0, len(content) - LONGEST_SEAL))
     if seal is None:
         if form.name.encode() not in content[:BEGINNING]:
-            raise ValueError("it is a file of something else")
+            raise ValueError("this program did not write it")
         raise ValueError("it is cut off, or very old: its checksum is missing")
     name, version, digest = seal[1].decode(), int(seal[2]), seal[3].decode()
     if hashlib.sha256(memoryview(content)[: seal.start(3)]).hexdigest() != digest:

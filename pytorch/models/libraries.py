@@ -109,7 +109,7 @@ def build_network(name: str, seed: int, *, pretrained: bool = False) -> "tuple[n
             hint = "; without internet, load the weights from a file with --weights" if pretrained else ""
             raise InputError(f"{name} cannot be {state} ({one_line(_reason(error), longest=300)}){hint}") from error
     if not isinstance(network, nn.Module):
-        raise InputError(f"{name} gives a {type(network).__name__}: it must be a torch.nn.Module")
+        raise InputError(f"{name} gives an object of type {type(network).__name__}: it must be a torch.nn.Module")
     if any(isinstance(values, UninitializedTensorMixin) for values in network.parameters()):
         raise InputError(f"{name} has lazy modules, whose shapes are not known yet: run one batch through it first")
     return network.eval(), settings

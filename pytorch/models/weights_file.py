@@ -69,7 +69,9 @@ def _read(file: Path) -> Any:
                 f"{file} contains more than weights, and loading it could execute code: save the state dict alone, "
                 "as torch.save(network.state_dict(), file)"
             ) from error
-        raise InputError(f"{file} cannot be read as weights ({one_line(error, longest=200)})") from error
+        # PyTorch's own message would advise to execute what the file contains.
+        reason = "torch.save did not write it" if "Weights only" in str(error) else one_line(error, longest=200)
+        raise InputError(f"{file} cannot be read as weights ({reason})") from error
 
 
 def _weights(content: Any, file: Path) -> dict[str, Tensor]:

@@ -1,9 +1,10 @@
 """Split samples into batches, in a balanced order and with checked labels."""
 
 import hashlib
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from numbers import Integral
 from typing import Any, Protocol, runtime_checkable
 
@@ -50,6 +51,7 @@ class Samples:
         batch: Number of samples in the largest batch of any shard, if known.
         batch_count: Number of batches of the largest shard, if known; others have as many, or one less.
         digest: Hexadecimal digits that depend on all labels and on the order of all samples.
+        first: Function that returns the first sample of the order of all shards, (1, ...), if there are any.
     """
 
     batches: Generator[Batch, None, None]
@@ -59,6 +61,7 @@ class Samples:
     batch: int | None = None
     batch_count: int | None = None
     digest: str = ""
+    first: Callable[[], Tensor | None] = lambda: None
 
 
 @runtime_checkable
@@ -128,7 +131,7 @@ def in_batches(
         if class_count is None:
             given = _without_labels(given)
         labels = None if kept is None else [UNLABELLED]
-        return Samples(given, images.samples, here, labels, batch, digest=images.digest)
+        return Samples(given, images.samples, here, labels, batch, digest=images.digest, first=partial(_first, images))
     images = _as_tensor(images)
     _check_axes(images)
     if labels is not None and np.ndim(labels) == 1 and len(labels) != len(images):
@@ -141,12 +144,22 @@ def in_batches(
     total, labels = len(order), with_statistics(labels, kept)
     first, count = shard or (0, 1)
     batch_count, batch = _largest(total, batch_size, shard)
+    sample = images[order[:1].to(images.device)] if total else None
     order = order[first::count]
     parts = order.tensor_split(-(-len(order) // batch_size) or 1)
     batches = (
         _finite(Batch(images[part.to(images.device, non_blocking=True)], labels[part])) for part in parts if len(part)
     )
-    return Samples(batches, total, len(order), labels.unique().tolist(), batch, batch_count, digest)
+    kinds = labels.unique().tolist()
+    return Samples(batches, total, len(order), kinds, batch, batch_count, digest, lambda: sample)
+
+
+def _first(batches: Shardable) -> Tensor | None:
+    """First sample of an iterable: all of the first of as many shards as samples."""
+    if batches.samples == 0:
+        return None
+    with closing(_checked(batches.shard(0, batches.samples), None, None, [])) as only:
+        return next(only).images
 
 
 def _largest(total: int, batch_size: int, shard: Shard | None) -> tuple[int, int]:
@@ -281,7 +294,8 @@ def checked_labels(labels: Tensor | None, count: int, class_count: int | None) -
     labels = labels.long()
     highest = labels.max() if class_count is None else class_count - 1
     if labels.min() < 0 or labels.max() > highest:
-        raise InputError(f"labels range from {labels.min()} to {labels.max()}: they must be in [0, {highest}]")
+        allowed = "0 or above" if class_count is None else f"in [0, {highest}]"
+        raise InputError(f"labels range from {labels.min()} to {labels.max()}: they must be {allowed}")
     return labels
 
 

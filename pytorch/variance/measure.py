@@ -28,6 +28,7 @@ from pytorch.variance.equivariance.turning import inverse_of
 from pytorch.variance.first_batch import epsilon_of
 from pytorch.variance.outcome import Setup, check_count
 from pytorch.variance.partial_result import PartialResult, Sums, state_digest
+from pytorch.variance.probe import probe
 from pytorch.variance.ranks import Ranks, SharedStopping
 from pytorch.variance.recording.layers import ChannelAxis, LayerChoice, named_modules
 from pytorch.variance.recording.left_as_found import Keeper, left_as_found
@@ -199,6 +200,8 @@ def measure_variances(
         raise InputError(f"images is {images!r}: it must be a tensor, an array, or an iterable of batches")
     if not (layers is None or isinstance(layers, Iterable) or _takes(layers, "name", "module")):
         raise InputError(f"layers is {layers!r}: it must be names of layers, or a function of a name and a module")
+    if isinstance(labels, Sequence) and any(map(callable, labels)):
+        raise InputError("labels is a list of functions: pass None as labels, and then the transformations")
     if not isinstance(transformations, Iterable):
         raise InputError(f"transformations is {transformations!r}: it must be a sequence of functions, as rotations(4)")
     kept = _kept_labels(class_statistics, classes)
@@ -259,6 +262,7 @@ def measure_variances(
                 keepers.append(stack.enter_context(left_as_found(model)))
             # Not inference_mode: a tensor that the model caches could not take part in training afterwards.
             stack.enter_context(torch.no_grad())
+            seen = probe(samples.first(), options, device_of(some[0])) if shard else None
             recorders = [
                 stack.enter_context(ActivationRecorder(model, names, layers, channel_axis, reset, keeper.keep))
                 for model, keeper in zip(some, keepers, strict=True)
@@ -279,7 +283,7 @@ def measure_variances(
             for recorder, accumulator in zip(recorders, accumulators, strict=False)
         ]
         if shard:
-            parts = [PartialResult(*shard, samples.digest, digest, single) for digest in digests]
+            parts = [PartialResult(*shard, samples.digest, digest, seen, single) for digest in digests]
             if accumulators:
                 states = ({kind: Sums.of(each) for kind, each in by_kind.items()} for by_kind in sums)
                 parts = [

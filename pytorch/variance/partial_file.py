@@ -6,6 +6,8 @@ from operator import mul
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pytorch.files import safe_pickle
 from pytorch.files.checked_fields import check_fields, check_lengths, demand
 from pytorch.files.container import load, save
@@ -46,10 +48,12 @@ def _checked(part: "PartialResult") -> "PartialResult":
     """
     check_fields(part)
     demand(0 <= part.shard < part.shards, "there is no such shard")
+    demand(part.probe.dtype == np.float64 and part.probe.shape[1:] == (2,), "its probe is impossible")
     setup, maps = part.setup, part.maps
     if setup is None:
         demand(not (part.sums or maps), "it has sums of an unknown network")
         return part
+    demand(part.probe.shape == (1 + len(setup.transformations), 2), "its probe is impossible")
     check_lengths([layer.name for layer in setup.layers] + setup.transformations + (setup.classes or []))
     demand(all(size >= 0 for layer in setup.layers for size in layer.shape), "its layers have impossible shapes")
     sizes = [layer.units for layer in setup.layers]

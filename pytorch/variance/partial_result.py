@@ -20,6 +20,7 @@ from pytorch.variance.equivariance.map_layers import MapSetup
 from pytorch.variance.equivariance.outcome import whole_result
 from pytorch.variance.outcome import Setup, check_count
 from pytorch.variance.partial_file import load_partial, save_partial
+from pytorch.variance.probe import differing
 from pytorch.variance.result import VarianceResult
 from pytorch.variance.statistics.accumulator import VarianceAccumulator
 from pytorch.variance.statistics.influence import FEWEST_OF_SHARD
@@ -63,6 +64,7 @@ class PartialResult:
         shards: Number of shards.
         order: Digest of the labels and of the order of all samples.
         weights: Digest of the state of the model.
+        probe: Description of the first of all samples and of the inputs made of it; see ``pytorch.variance.probe``.
         single: Whether the result is of a single aggregation, instead of a dict.
         setup: What was measured; None for an empty shard, which ran no network.
         maps: What was turned back; None: nothing.
@@ -73,6 +75,7 @@ class PartialResult:
     shards: int
     order: str
     weights: str
+    probe: np.ndarray
     single: bool
     setup: Setup | None = None
     maps: MapSetup | None = None
@@ -200,6 +203,8 @@ class Merging:
         for what in mine:
             if its.get(what, mine[what]) != mine[what]:
                 raise InputError(f"{name} differs from {self._name} in its {what}: measure all alike")
+        if what := differing(first.probe, part.probe):
+            raise InputError(f"{name} differs from {self._name} in its {what}: measure all alike")
         if first.setup is None or self._first is None:
             self._first, self._name = part.without_arrays(), name
         if part.setup is None:

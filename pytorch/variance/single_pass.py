@@ -24,6 +24,10 @@ FEWEST_TO_SHUFFLE = 16
 """Smallest batch to shuffle: in a smaller one, too many samples keep their place."""
 
 
+MODEL_ERRORS = (RuntimeError, TypeError, ValueError, AssertionError, LookupError)
+"""Errors of models that cannot take a batch."""
+
+
 class TooLargeTogetherError(Exception):
     """The statistics of all models together take too much memory; the models must be measured one after another."""
 
@@ -154,13 +158,14 @@ def _rows(calls: list[Callable[[Tensor], Tensor]], inputs: Tensor) -> list[Tenso
     """Activations of each model for a batch, (B, U)."""
     try:
         return [call(inputs) for call in calls]
-    except (RuntimeError, TypeError) as error:
+    except MODEL_ERRORS as error:
         if isinstance(error, (ReportedError, torch.OutOfMemoryError)) or "out of memory" in str(error):
             raise
         kind = f"batches of shape {tuple(inputs.shape)}"
         if not inputs.is_floating_point():
             kind = f"images of type {inputs.dtype}: a transformation or preprocess must make them floating point"
-        raise InputError(f"the model cannot take {kind} ({one_line(error, longest=300)}){advice(inputs)}") from error
+        reason = f"{type(error).__name__}: {one_line(error, longest=300)}"
+        raise InputError(f"the model cannot take {kind} ({reason}){advice(inputs)}") from error
 
 
 def _shuffle(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -85,8 +85,8 @@ class TurnedBackMaps:
             return
         if layer.size:
             maps = activation.movedim(axes, (-2, -1))
-            turning = self._turning(*layer.size)
-            self._units[name] = turning.read(maps if maps.ndim == 4 else maps.flatten(1, -3), self._step)
+            maps = maps.reshape(len(maps), layer.channels, *layer.size)
+            self._units[name] = self._turning(*layer.size).read(maps, self._step)
         else:
             self._units[name] = activation.reshape(len(activation), 1, -1).to(unit_type(activation), copy=True)
 

@@ -1,0 +1,44 @@
+"""What tells shards of different images or transformations apart: the network inputs of one sample."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pytorch.variance.single_pass import PassOptions
+from pytorch.variance.transforming import CLOSE, transformed
+
+
+def probe(sample: Tensor | None, options: PassOptions, device: torch.device) -> np.ndarray:
+    """Describe a sample, and the input of the network under each transformation.
+
+    Args:
+        sample: The same sample in every shard, (1, ...); None: there are no samples.
+        options: Transformations and preprocessing.
+        device: Device to compute on.
+
+    Returns:
+        (1 + T, 2) float64: root mean square, and the product with fixed pseudo-random numbers of unit variance, divided
+        by the root of their number. A small change of a sample changes both by about its size. (0, 2) without samples.
+    """
+    if sample is None:
+        return np.zeros((0, 2))
+    sample = sample.to(device)
+    inputs = [transformed(sample, each, options.preprocess, None) for each in options.transformations]
+    return np.array([_described(values) for values in (sample, *inputs)])
+
+
+def differing(one: np.ndarray, other: np.ndarray) -> str | None:
+    """Return what differs between the probes of two shards by more than rounding can; None: nothing."""
+    if len(one) == 0 or len(other) == 0:  # there are no samples
+        return None
+    if len(one) != len(other):
+        return "transformations or preprocess"
+    scale = np.maximum(one[:, :1], other[:, :1])
+    alike = (np.abs(one - other) <= CLOSE * scale).all(axis=1)
+    return None if alike.all() else "transformations or preprocess" if alike[0] else "images"
+
+
+def _described(values: Tensor) -> tuple[float, float]:
+    values = values.detach().cpu().double().flatten()
+    numbers = torch.randn(len(values), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return values.square().mean().sqrt().item(), (values @ numbers).item() / len(values) ** 0.5
