@@ -55,6 +55,10 @@ def test_a_path_has_the_means_of_both_measures_and_profiles_have_them_by_depth(t
     floor = found["network 0"]["equivariance"].floor
     assert any(np.all(np.asarray(line.get_xdata()) == floor) for line in path.get_lines())
     assert {"first layer", "last layer", "interpolation floor"} <= {text.get_text() for text in figure.legends[0].texts}
+    exact = {name: {**both, "equivariance": replace(both["equivariance"], floor=0.0)} for name, both in found.items()}
+    texts = {text.get_text() for text in equivariance_figure(exact).legends[0].texts}
+    assert "last layer" in texts
+    assert "interpolation floor" not in texts  # it would lie on the axis
     title = "2 networks: invariance against equivariance with 95 % intervals, all samples\n3 rotations, "
     assert figure.get_suptitle().startswith(title)
     assert "aggregation mean, 30 samples" in figure.get_suptitle()

@@ -35,7 +35,7 @@ from pytorch.figures import (
     units_figure,
 )
 from pytorch.figures.cells import MARKS, pair_scales
-from pytorch.figures.layer_axis import name_blocks
+from pytorch.figures.layer_axis import name_blocks, name_layers
 from pytorch.figures.saving import write_png
 from pytorch.figures.style import class_colour
 from pytorch.report.findings import Findings, Measured
@@ -364,7 +364,11 @@ def test_no_band_is_drawn_where_a_logarithmic_axis_has_no_place_for_it(pair):
 
 
 def test_layer_plots_draw_the_layer_means(pair):
-    ratio, tv, sv, last = layers_figure(pair).axes
+    figure = layers_figure(pair)
+    ratio, tv, sv, last = figure.axes
+    figure.draw_without_rendering()
+    ends = [axes.yaxis.label.get_window_extent().x1 for axes in figure.axes]
+    assert max(ends) - min(ends) < 1  # one column of labels
     lines = {line.get_label(): line.get_ydata() for line in ratio.get_lines()}
     np.testing.assert_allclose(lines["unrotated model, all samples"], [0.75, 3])
     np.testing.assert_allclose(lines["unrotated model, stratified by class"], [1.5, 2.25])
@@ -670,6 +674,16 @@ def test_names_of_blocks_do_not_run_into_each_other():
     axes = Figure(figsize=(6, 3)).subplots()
     assert name_blocks(axes, [f"a_long_name_{place}.conv" for place in range(4)], pitch=0.12)
     assert [text.get_text() for text in axes.texts] == ["a_long_name_0"]
+
+
+def test_layers_below_an_unnamed_block_have_whole_names():
+    layers = [f"features.{block}.{place}" for block, count in ((0, 2), (1, 9)) for place in range(count)]
+    axes = Figure(figsize=(3, 3)).subplots()
+    name_blocks(axes, layers, pitch=0.1)
+    name_layers(axes, layers, pitch=0.1)
+    assert [text.get_text() for text in axes.texts] == ["features.1"]
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert labels == ["features.0.0", "features.0.1", *map(str, range(9))]
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def _drawn(
         figure = Figure(figsize=(width, 0.5 * width + 0.6), layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=[1.1, 1])
         path, profiles = left.subplots(), right.subplots(2, 1, sharex=True)
-    floors = sorted({result.floor for _, result in equivariance if np.isfinite(result.floor)})
+    floors = sorted({result.floor for _, result in equivariance if result.floor > 0})
     for (_, one), (_, other), (colour, marker, _) in zip(invariance, equivariance, styles, strict=True):
         _draw_path(path, one, other, group, varying, colour, marker)
     for axes, networks, title in zip(profiles, (invariance, equivariance), MEASURES, strict=True):

@@ -12,6 +12,9 @@ from pytorch.figures.style import POINTS_PER_INCH, both_ends, plain
 LARGEST_NAME, SMALLEST_NAME = 7.0, 4.0
 """Font sizes of layer names in points; where the smallest does not fit, only blocks are named."""
 
+BLOCK_NAME = 6.5
+"""Font size of the names of blocks in points."""
+
 GAP = 0.015
 """Space on each side of the bracket of a block, in inches."""
 
@@ -53,7 +56,7 @@ def named_blocks(layers: Sequence[str], parts: int | None = None) -> list[tuple[
 
 
 def name_layers(axes: Axes, layers: Sequence[str], pitch: float, suffixes: Sequence[str] | None = None) -> None:
-    """Put the names of layers, without their blocks, under the x axis.
+    """Put the names of layers under the x axis, without the blocks that ``name_blocks`` names.
 
     Args:
         axes: Axes with layers at 0, 1, ...
@@ -67,7 +70,7 @@ def name_layers(axes: Axes, layers: Sequence[str], pitch: float, suffixes: Seque
         axes.set_xticks([])
         axes.set_xlabel("layer, in order of execution", fontsize=8)
         return
-    names = [split_name(layer)[1] for layer in layers]
+    names = _names_beside_blocks(layers, pitch)
     labels = names if suffixes is None else [f"{n}  {s}" for n, s in zip(names, suffixes, strict=True)]
     axes.set_xticks(range(len(layers)), map(plain, labels), rotation=90, fontsize=size)
     axes.tick_params(axis="x", length=2, pad=1)
@@ -90,7 +93,7 @@ def name_rows(axes: Axes, layers: Sequence[str], pitch: float, room: float) -> N
     axes.tick_params(axis="y", length=2, pad=1)
 
 
-def name_blocks(axes: Axes, layers: Sequence[str], pitch: float, size: float = 6.5) -> bool:
+def name_blocks(axes: Axes, layers: Sequence[str], pitch: float) -> bool:
     """Put a bracket with a name above the layers of each block; return whether there is any.
 
     The blocks are the smallest whose names fit above most of their layers. Where none do, they are the largest, and as
@@ -100,27 +103,41 @@ def name_blocks(axes: Axes, layers: Sequence[str], pitch: float, size: float = 6
         axes: Axes with layers at 0, 1, ...
         layers: Names of the layers.
         pitch: Distance between two layers in inches.
-        size: Font size in points.
     """
-    found, names = _legible_blocks(layers, pitch * POINTS_PER_INCH / (WIDTH_OF_LETTER * size))
+    found, names = _legible_blocks(layers, pitch)
     above, gap = axes.get_xaxis_transform(), max(0.1, GAP / pitch)
     for (_, first, last), name in zip(found, names, strict=True):
         axes.plot(
             [first - 0.5 + gap, last + 0.5 - gap], [1.03, 1.03], transform=above, clip_on=False, color="#555555", lw=0.8
         )
         if name:
-            axes.text((first + last) / 2, 1.06, plain(name), transform=above, fontsize=size, ha="center", va="bottom",
+            middle = (first + last) / 2
+            axes.text(middle, 1.06, plain(name), transform=above, fontsize=BLOCK_NAME, ha="center", va="bottom",
                       color="#333333")  # fmt: skip
     return bool(found)
 
 
-def _legible_blocks(layers: Sequence[str], letters: float) -> tuple[list[tuple[str, int, int]], list[str | None]]:
+def _names_beside_blocks(layers: Sequence[str], pitch: float) -> list[str]:
+    """Names of layers without the blocks that are named above them; whole where none is.
+
+    >>> _names_beside_blocks(["conv", "block1.0.conv", "block1.0.relu", "block1.1.conv"], pitch=0.3)
+    ['conv', 'conv', 'relu', 'block1.1.conv']
+    """
+    names = list(layers)
+    for (block, first, last), name in zip(*_legible_blocks(layers, pitch), strict=True):
+        if name:
+            names[first : last + 1] = [layer.removeprefix(f"{block}.") for layer in layers[first : last + 1]]
+    return names
+
+
+def _legible_blocks(layers: Sequence[str], pitch: float) -> tuple[list[tuple[str, int, int]], list[str | None]]:
     """Return blocks as ``named_blocks`` does, and the names above them; None where a name has no room.
 
     Args:
         layers: Names of the layers.
-        letters: Number of letters that fit above a layer.
+        pitch: Distance between two layers in inches.
     """
+    letters = pitch * POINTS_PER_INCH / (WIDTH_OF_LETTER * BLOCK_NAME)  # that fit above a layer
     blocks = named_blocks(layers)
     most = max((1 + name.count(".") for name, _, _ in blocks), default=0)
     for parts in range(most, 0, -1):

@@ -115,6 +115,7 @@ def layers_figure(
         axes.grid(axis="x", color="#EEEEEE")
         axes.tick_params(axis="y", labelsize=7)
     _name(panels, pair, figure)
+    figure.align_ylabels(panels)
     legend_below(figure, ratio, most=2, size=7.5)
     set_title(figure, pair, of_units("layer means with 95 % intervals", varying), result.samples)
     return figure
