@@ -259,7 +259,7 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
     ),
     "weights that are no numbers are measured": (
         "tests/test_bad_input.py::test_weights_that_are_no_numbers",
-        [("pytorch.variance.measure.measure_variances", "        _check_weights(model)\n", "        pass\n")],
+        [("pytorch.variance.arguments.check_model", "    _check_weights(model)\n", "    pass\n")],
     ),
     "a batch norm's means are derived from an input that was changed": (
         "tests/test_derived_units.py",
