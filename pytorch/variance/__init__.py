@@ -1,11 +1,12 @@
 """The measure: transformation variance, sample variance and their ratio, for every activation of a network.
 
-In reading order: ``definition`` (TV, SV and NV), ``measure`` (what a caller sees), ``batches`` (the samples),
-``single_pass`` (every batch under every transformation), ``transforming``, ``first_batch`` (what is checked),
+In reading order: ``definition`` (TV, SV and NV), ``measure`` and ``arguments`` (what a caller sees), ``batches`` (the
+samples), ``single_pass`` (every batch under every transformation), ``transforming``, ``first_batch`` (what is checked),
 ``recording`` (activations), ``statistics`` (from activations to TV and SV), ``stopping``, ``memory``, ``precision``,
 ``standard_errors``, ``outcome``, ``result``, ``result_table``, ``result_html`` and ``result_file`` (what comes out),
-``partial_result`` and ``ranks`` (samples shared among several processes). ``equivariance`` is the same of feature maps
-that are turned back. ``fast`` exists for speed alone. Nothing here knows the project's models, datasets or figures.
+``partial_result``, ``partial_file``, ``probe`` and ``ranks`` (samples shared among several processes). ``equivariance``
+is the same of feature maps that are turned back. ``fast`` exists for speed alone. Nothing here knows the project's
+models, datasets or figures.
 """
 
 from pytorch.variance.equivariance import EquivarianceResult
