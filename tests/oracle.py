@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from pytorch.variance.definition import variances
+from pytorch.variance.partial_result import filler
 
 AGGREGATE = {
     "mean": lambda table, axes: table.mean(axis=axes),
@@ -15,6 +16,11 @@ AGGREGATE = {
 }
 POSITIONS = {5: (3, 4), 4: (2,)}
 """Axes of a table (N, T, C, H, W) or, of tokens, (N, T, L, D)."""
+
+
+def add_shard(accumulator, other):
+    """Add the samples of an accumulator with the same arguments and labels, as ``merge_results`` does."""
+    accumulator.merge_shard(filler(tensor.numpy() for tensor in other.tensors()), fewest=0)
 
 
 def activations(model, inputs):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from oracle import activations
+from oracle import activations, add_shard
 from torch import nn
 
 from pytorch.datasets import load_dataset
@@ -373,12 +373,12 @@ def test_the_error_of_a_single_batch_is_the_jackknife(model, images):
 
 
 def test_parts_merge_into_the_whole():
-    """Two accumulators, one with a class of its own, give what one gives; other positions are refused."""
+    """Two accumulators give what one gives."""
     values = torch.rand(30, 2, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     labels = torch.arange(30) % 3
 
     def summed(*members):
-        accumulator = MapAccumulator(2, [3], [2], batch=10, classes=3)
+        accumulator = MapAccumulator(2, [3], [2])
         for part in members:
             accumulator.begin(labels[part])
             for step in range(2):
@@ -387,18 +387,41 @@ def test_parts_merge_into_the_whole():
         return accumulator
 
     whole, first, second = summed(slice(0, 10), slice(10, 30)), summed(slice(0, 10)), summed(slice(10, 30))
-    first.merge(second)
+    add_shard(first, second)
     torch.testing.assert_close(first.squares, whole.squares)
     for one, other in zip((*first.transformation_variance(), *first.sample_variance()),
                           (*whole.transformation_variance(), *whole.sample_variance()), strict=True):  # fmt: skip
         np.testing.assert_allclose(one, other, rtol=1e-12)
     np.testing.assert_allclose(first.relative_errors(), whole.relative_errors())
-    with pytest.raises(ValueError, match="accumulators of different positions cannot be merged"):
-        first.merge(MapAccumulator(2, [3], [1], batch=10, classes=3))
+
+
+@pytest.mark.parametrize("kinds", [(torch.float32, torch.float64), (torch.float64, torch.float32)])
+def test_types_may_differ_between_transformations(kinds):
+    """Values that both types hold, so that their order makes no difference."""
+    values = torch.randint(-8, 8, (20, 2, 6), generator=torch.Generator().manual_seed(0))
+    found = []
+    for first, second in (kinds, (torch.float64, torch.float64)):
+        accumulator = MapAccumulator(2, [3], [2])
+        accumulator.begin(torch.zeros(20, dtype=torch.int64))
+        for step, kind in enumerate((first, second)):
+            accumulator.add([values[:, step].to(kind)])
+        accumulator.end()
+        found.append(np.concatenate([accumulator.transformation_variance()[0], accumulator.sample_variance()[0]]))
+    np.testing.assert_allclose(*found, rtol=1e-12)
+
+
+def test_bounds_of_rounding_are_those_of_the_precision(images):
+    network, images = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU()), images.float()
+    single, half = (
+        measure_variance(network, images, None, rotations(3), measure="equivariance", precision=precision)
+        for precision in ("fp32", "bf16")
+    )
+    ratio = torch.finfo(torch.bfloat16).eps / torch.finfo(torch.float32).eps
+    np.testing.assert_allclose(half.rounding, ratio * single.rounding, rtol=0.02)
 
 
 def test_a_mean_far_from_zero_is_not_rounded():
-    """Of activations in float32, the sums are float64."""
+    """Sums of float32 activations are float64."""
     values = (10_000 + torch.rand(50, 2, 6, generator=torch.Generator().manual_seed(0))).float()
     accumulator = MapAccumulator(2, [3], [2])
     for batch in values.split(7):

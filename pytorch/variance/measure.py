@@ -31,6 +31,7 @@ from pytorch.variance.equivariance.outcome import whole_result
 from pytorch.variance.first_batch import epsilon_of
 from pytorch.variance.outcome import Setup, check_count
 from pytorch.variance.partial_result import PartialResult, Sums, state_digest
+from pytorch.variance.precision import autocast
 from pytorch.variance.probe import probe
 from pytorch.variance.ranks import Ranks, SharedStopping
 from pytorch.variance.recording.layers import ChannelAxis, LayerChoice, named_modules
@@ -117,7 +118,8 @@ def measure_variance(
         replay: Whether to replay the model as a CUDA graph after two calls with batches of one size, where results are
             the same (see ``pytorch.variance.fast.replay``). Its Python code does not run during a replay.
         check: Whether to check, on the first batch, that transformations are deterministic and that the activations
-            of an image depend only on that image (see ``pytorch.variance.first_batch``).
+            of an image depend only on that image (see ``pytorch.variance.first_batch``); and whether shards can be
+            compared by their images and transformations.
         reset: Function called before each forward pass, to clear the state of a recurrent or spiking network.
         progress: Label of the progress bar; None: no bar.
         class_statistics: Classes that get statistics of their own, by name; True: all; False: none. Other samples
@@ -245,7 +247,7 @@ def measure_variances(
                 keepers.append(stack.enter_context(left_as_found(model)))
             # Not inference_mode: a tensor that the model caches could not take part in training afterwards.
             stack.enter_context(torch.no_grad())
-            seen = probe(samples.first(), options, device_of(some[0])) if shard else None
+            seen = probe(samples.first() if shard and check else None, options, device_of(some[0]))
             recorders = [
                 stack.enter_context(ActivationRecorder(model, names, layers, channel_axis, reset, keeper.keep))
                 for model, keeper in zip(some, keepers, strict=True)
@@ -255,12 +257,13 @@ def measure_variances(
                     recorder.maps = TurnedBackMaps(options.transformations, dispersion, positions, by_class, seed)
             bar = stack.enter_context(progress_bar(title=progress, total=samples.here, unit=" images"))
             accumulators = single_pass(recorders, samples, options, device_of(some[0]), bar, lambda: stopping(samples))
+            with autocast(precision, device_of(some[0])):
+                maps = [recorder.maps and recorder.maps.setup(epsilon_of(recorder.modules)) for recorder in recorders]
         if accumulators:
             for recorder in recorders:
                 _tell_assumed(recorder)
         offered = None if samples.here is None else samples.here - len(getattr(images, "unreadable", ()))
         setups = [Setup.of(recorder, classes, options, offered) for recorder in recorders[: len(accumulators)]]
-        maps = [recorder.maps and recorder.maps.setup(epsilon_of(recorder.modules)) for recorder in recorders]
         sums = [
             {kind: recorder.maps.accumulator if kind == "equivariance" else accumulator for kind in kinds}
             for recorder, accumulator in zip(recorders, accumulators, strict=False)

@@ -53,7 +53,8 @@ def _checked(part: "PartialResult") -> "PartialResult":
     if setup is None:
         demand(not (part.sums or maps), "it has sums of an unknown network")
         return part
-    demand(part.probe.shape == (1 + len(setup.transformations), 2), "its probe is impossible")
+    demand(len(setup.transformations) > 1, "it has too few transformations")
+    demand(len(part.probe) in (0, 1 + len(setup.transformations)), "its probe is impossible")
     check_lengths([layer.name for layer in setup.layers] + setup.transformations + (setup.classes or []))
     demand(all(size >= 0 for layer in setup.layers for size in layer.shape), "its layers have impossible shapes")
     sizes = [layer.units for layer in setup.layers]
@@ -72,24 +73,29 @@ def _checked(part: "PartialResult") -> "PartialResult":
     measures = [*part.sums]
     demand(measures == [*arguments] or measures == [*arguments][1:] != [], "its sums are of other measures")
     for measure, sums in part.sums.items():
-        _check_sums(sums, arguments[measure], setup)
-    demand(setup.rounding is None or setup.rounding.shape == (sum(sizes),), "its rounding bounds are impossible")
+        is_named = setup.classes is not None and (measure == "invariance" or maps.by_class)
+        _check_sums(sums, arguments[measure], setup, len(setup.classes) if is_named else None)
+    rounding = setup.rounding
+    fits_units = rounding is None or (rounding.dtype == np.float64 and rounding.shape == (sum(sizes),))
+    demand(fits_units, "its rounding bounds are impossible")
     return part
 
 
 def _check_maps(maps: MapSetup, names: set[str]) -> None:
     check_lengths([layer.name for layer in maps.layers] + [*maps.not_turned])
     check_lengths(maps.not_turned.values(), LONGEST_REASON)
-    demand(all(size >= 0 for layer in maps.layers for size in layer.shape), "its maps have impossible shapes")
-    demand(len(maps.layers) > 1 and {layer.name for layer in maps.layers[1:]} <= names, "its maps are of no layers")
-    fit = all(fits(layer.size, layer.places, layer.kept) for layer in maps.layers)
+    demand(all(size > 0 for layer in maps.layers for size in layer.shape), "its maps have impossible shapes")
+    own = [layer.name for layer in maps.layers[1:]]
+    demand(0 < len(own) == len({*own} & names), "its maps are not of its layers")
+    demand(0 < maps.epsilon < 1, "its machine epsilon is impossible")
+    fit = all(layer.places.dtype == np.int64 and fits(layer.size, layer.places, layer.kept) for layer in maps.layers)
     demand(fit, "its positions are not those of its maps")
 
 
-def _check_sums(sums: "Sums", expected: dict[str, Any], setup: Setup) -> None:
+def _check_sums(sums: "Sums", expected: dict[str, Any], setup: Setup, classes: int | None) -> None:
     labels, arguments, arrays = sums.labels, sums.arguments, sums.arrays
     demand(labels == sorted({*labels}) != [], "its labels are impossible")
-    demand(setup.classes is None or labels[-1] < len(setup.classes), "its labels have no names")
+    demand(classes is None or labels[-1] < classes, "its labels have no names")
     shape = arguments.get("shape")
     demand(isinstance(shape, tuple) and [type(size) for size in shape] == [int, int] and min(shape) > 0,
            "its blocks are impossible")  # fmt: skip

@@ -64,7 +64,7 @@ class PartialResult:
         shards: Number of shards.
         order: Digest of the labels and of the order of all samples.
         weights: Digest of the state of the model.
-        probe: Description of the first of all samples and of the inputs made of it; see ``pytorch.variance.probe``.
+        probe: Description of the first of all samples and of the inputs made of them, see ``pytorch.variance.probe``.
         single: Whether the result is of a single aggregation, instead of a dict.
         setup: What was measured; None for an empty shard, which ran no network.
         maps: What was turned back; None: nothing.
@@ -87,7 +87,7 @@ class PartialResult:
     @property
     def samples(self) -> int:
         """Number of samples in the shard."""
-        return next((int(sums.arrays[0].sum()) for sums in self.sums.values()), 0)
+        return next((int(sums.arrays[0].sum()) for sums in self.sums.values() if sums.arrays), 0)
 
     def arrays(self) -> Iterator[np.ndarray]:
         """The arrays of all sums, in order."""
@@ -269,7 +269,9 @@ def _in_common(part: PartialResult) -> dict[str, Any]:
         **{name.replace("_", " "): value for name, value in setup.items() if name not in OF_SHARD},
     }
     if part.maps is not None:
-        found["positions"] = [(layer.name, layer.kept, layer.places.tolist()) for layer in part.maps.layers]
+        found["positions"] = [
+            (layer.name, layer.shape, layer.kept, layer.places.tolist()) for layer in part.maps.layers
+        ]
         found["by_class"] = part.maps.by_class
     shapes = [sums.arguments["shape"] for sums in part.sums.values()]
     return found | {"batch_size, kind of device or C compiler": shapes}

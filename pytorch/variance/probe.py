@@ -1,4 +1,4 @@
-"""What tells shards of different images or transformations apart: the network inputs of one sample."""
+"""What tells shards of different images or transformations apart: the network inputs of a few samples."""
 
 import numpy as np
 import torch
@@ -8,28 +8,29 @@ from pytorch.variance.single_pass import PassOptions
 from pytorch.variance.transforming import CLOSE, transformed
 
 
-def probe(sample: Tensor | None, options: PassOptions, device: torch.device) -> np.ndarray:
-    """Describe a sample, and the input of the network under each transformation.
+def probe(samples: Tensor | None, options: PassOptions, device: torch.device) -> np.ndarray:
+    """Describe samples, and the input of the network under each transformation.
 
     Args:
-        sample: The same sample in every shard, (1, ...); None: there are no samples.
+        samples: The same samples in every shard, (B, ...); None: there are none.
         options: Transformations and preprocessing.
         device: Device to compute on.
 
     Returns:
-        (1 + T, 2) float64: root mean square, and the product with fixed pseudo-random numbers of unit variance, divided
-        by the root of their number. A small change of a sample changes both by about its size. (0, 2) without samples.
+        (1 + T, 2) float64: root mean square, and the sum of n values times fixed random numbers, over √n. A small
+        change of the samples changes both by about its size. (0, 2) without samples.
     """
-    if sample is None:
+    if samples is None:
         return np.zeros((0, 2))
-    sample = sample.to(device)
-    inputs = [transformed(sample, each, options.preprocess, None) for each in options.transformations]
-    return np.array([_described(values) for values in (sample, *inputs)])
+    samples = samples.to(device)
+    several = samples[[0, 0]] if len(samples) == 1 else samples  # a preprocess may drop an axis of length 1
+    inputs = [transformed(several, each, options.preprocess, None) for each in options.transformations]
+    return np.array([_described(values) for values in (several, *inputs)])
 
 
 def differing(one: np.ndarray, other: np.ndarray) -> str | None:
     """Return what differs between the probes of two shards by more than rounding can; None: nothing."""
-    if len(one) == 0 or len(other) == 0:  # there are no samples
+    if len(one) == 0 or len(other) == 0:
         return None
     if len(one) != len(other):
         return "transformations or preprocess"

@@ -114,7 +114,7 @@ class EquivarianceResult(VarianceResult):
 
 
 def fits(size: list[int], read: np.ndarray, kept: int) -> bool:
-    """Return whether positions can be those that are read of a map of this size; of no map, none is."""
+    """Return whether positions can be those that are read of a map of this size; a layer without a map has none."""
     if not size:
         return len(read) == 0 and kept == 1
     height, width = size

@@ -31,7 +31,7 @@ class MapAccumulator(VarianceAccumulator):
 
     def __init__(self, transformations: int, layers: list[int], positions: list[int], **options: object) -> None:
         self._positions = positions
-        super().__init__(transformations, layers, **options)
+        super().__init__(transformations, layers, **{"shape": (1, 1)} | options)  # each layer is a block
         self.arguments["positions"] = positions
         self.squares = torch.zeros(len(layers), dtype=torch.float64, device=self._device)
 
@@ -43,10 +43,15 @@ class MapAccumulator(VarianceAccumulator):
         ]
 
     def add(self, activations: Sequence[Tensor]) -> None:
-        """Add the values of each layer for the batch under the next transformation, (B, P·C)."""
+        """Add the values of each layer for the batch under the next transformation, (B, P·C).
+
+        They are converted to the types that they have under the first one.
+        """
+        if self._steps == 0:
+            self._kinds = [values.dtype for values in activations]
         self._steps += 1
-        for block, values in zip(self._blocks, activations, strict=True):
-            block.add(values)
+        for block, values, kind in zip(self._blocks, activations, self._kinds, strict=True):
+            block.add(values.to(kind))
 
     def end(self) -> None:
         """Close the batch, as in ``VarianceAccumulator``."""
@@ -75,11 +80,6 @@ class MapAccumulator(VarianceAccumulator):
             pair = (torch.cat([of_all, of_classes[rows]]) for of_all, of_classes in block.by_position(counts))
             found.append(tuple(each.unflatten(1, (positions, -1)).transpose(1, 2).cpu().numpy() for each in pair))
         return found
-
-    def merge(self, other: "MapAccumulator") -> None:
-        """Add all samples of ``other``, as in ``VarianceAccumulator``."""
-        super().merge(other)
-        self.squares += other.squares
 
     def tensors(self) -> Iterator[Tensor]:
         """The state, as in ``VarianceAccumulator``."""

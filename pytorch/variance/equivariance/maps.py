@@ -52,7 +52,6 @@ class TurnedBackMaps:
         self._seed = seed
         self._layers: list[MapLayer] = []
         self._labels: list[int] = []
-        self._classes = 1
         self._not_turned: dict[str, str] = {}
         self._known: dict[str, MapLayer] = {}
         self._turnings: dict[tuple[int, int], Turning] = {}
@@ -134,24 +133,24 @@ class TurnedBackMaps:
             name = layers[0].name
             raise InputError(f"no layer can be turned back; layer {name}: {self._not_turned[name]}")
         if self._by_class:
-            self._labels, self._classes = labels, classes
-        return sum(self._units[layer.name].shape[1:].numel() for layer in self._layers), self._classes
+            self._labels = labels
+        positions = sum(self._units[layer.name].shape[1:].numel() for layer in self._layers)
+        return positions, classes if self._by_class else 1
 
     def add(self, labels: Tensor) -> None:
         """Add the activations of a forward pass, of samples with these labels, (B,) int64 on the CPU."""
         units = [self._units[layer.name].flatten(1) for layer in self._layers]
         if self.accumulator is None:
-            self.accumulator = self._made(len(labels), units[0].device)
+            self.accumulator = self._made(units[0].device)
         if self._step == 0:
             self.accumulator.begin(labels if self._by_class else torch.zeros_like(labels))
         self.accumulator.add(units)
 
-    def _made(self, batch: int, device: torch.device) -> MapAccumulator:
+    def _made(self, device: torch.device) -> MapAccumulator:
         channels = [layer.channels for layer in self._layers]
         return MapAccumulator(
             len(self._transformations), channels, [layer.positions for layer in self._layers], device=device,
-            dispersion=self._dispersion, labels=self._labels, batch=batch, wholes=[[*range(1, len(channels))]],
-            classes=self._classes,
+            dispersion=self._dispersion, labels=self._labels, wholes=[[*range(1, len(channels))]],
         )  # fmt: skip
 
     def end(self) -> None:

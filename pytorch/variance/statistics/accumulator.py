@@ -25,7 +25,7 @@ class VarianceAccumulator:
 
     For every batch, call ``begin`` with its labels, ``add`` with the activations under each transformation in turn, and
     ``end``. The state is (2 T + 1)·K·U numbers and the current batch 5·B·U. If C transformations are processed at once,
-    C·B·U activations are buffered. Memory does not grow with the number of samples. ``merge`` combines accumulators of
+    C·B·U activations are buffered. Memory does not grow with the number of samples. ``merge_shard`` adds those of
     separate sets of samples.
 
     Attributes:
@@ -177,25 +177,6 @@ class VarianceAccumulator:
         )
         return torch.cat([of_layers, sums / units.clamp(min=1)], dim=1)
 
-    def merge(self, other: "VarianceAccumulator") -> None:
-        """Add all samples of ``other``, made with the same arguments except ``labels``, on the same device.
-
-        ``batch`` and ``classes`` may also differ if they result in the same blocks.
-
-        Raises:
-            ValueError: The arguments differ, or the blocks.
-        """
-        if other.arguments != self.arguments:
-            differ = [name for name, value in self.arguments.items() if other.arguments.get(name) != value]
-            raise ValueError(f"accumulators of different {', '.join(differ)} cannot be merged")
-        self._reserve(other.labels)
-        rows = [self.labels.index(label) for label in other.labels]
-        for mine, its in zip(self._blocks, other._blocks, strict=True):
-            mine.merge(its, rows)
-        self.counts[rows] += other.counts
-        self._errors_all.merge(other._errors_all, [0])
-        self._errors_classes.merge(other._errors_classes, rows)
-
     def tensors(self) -> Iterator[Tensor]:
         """The state, in a fixed order, without copies; ``state_shapes`` lists the shapes."""
         yield self.counts
@@ -212,14 +193,13 @@ class VarianceAccumulator:
         counts = torch.zeros_like(self.counts)
         fill(counts)
         self.counts += counts
-        every = list(range(len(self.labels)))
         for mine in (self._errors_all, self._errors_classes, *self._blocks):
             its = mine.blank()
             for tensor in its.tensors():
                 fill(tensor)
             if isinstance(its, ErrorSums):
                 its.forget_few(fewest)
-            mine.merge(its, [0] if mine is self._errors_all else every)
+            mine.merge(its)
 
     def _reserve(self, labels: list[int]) -> None:
         """Add rows for new labels."""

@@ -257,9 +257,7 @@ class UnitBlock:
 
         To be called after the last transformation of the batch and before ``end``.
         """
-        return (
-            (self._squares - self._sum.square() / self._transformations).clamp_(min=0).sum(dim=0, dtype=torch.float64)
-        )
+        return (self._squares - self._sum.square() / self._transformations).clamp_(min=0).sum(dim=0)
 
     def over_all_samples(self) -> tuple[Tensor, Tensor]:
         """Mean over all samples under each transformation, and m2, both (T, U)."""
@@ -306,15 +304,12 @@ class UnitBlock:
         other._has_ratio = torch.zeros_like(self._has_ratio)
         return other
 
-    def merge(self, other: "UnitBlock", rows: list[int]) -> None:
-        """Add the samples of ``other``; ``rows`` are the rows of its classes here."""
-        here = torch.tensor(rows, dtype=torch.int64, device=self.dispersion_sum.device)
+    def merge(self, other: "UnitBlock") -> None:
+        """Add the samples of ``other``, of the same units and classes."""
         for mine, its in zip(self.over_samples, other.over_samples, strict=True):
-            part = mine.select(here)
-            part.merge(its)
-            mine.replace(here, part)
-        self.dispersion_sum.index_add_(0, here, other.dispersion_sum)
-        self._has_ratio[here] |= other._has_ratio
+            mine.merge(its)
+        self.dispersion_sum += other.dispersion_sum
+        self._has_ratio |= other._has_ratio
 
     def transformation_variance(self, counts: Tensor) -> tuple[Tensor, Tensor]:
         """TV of all samples, (1, U), and of each class, (K, U); ``counts`` as for ``end``."""

@@ -268,11 +268,11 @@ class ErrorSums:
         self.counts[:, few] = 0
         self.sums[:, few.to(self.sums.device)] = 0
 
-    def merge(self, other: "ErrorSums", rows: list[int]) -> None:
-        """Add the sums of other samples; ``rows`` are the rows of their groups here."""
-        self.sums[:, rows] += other.sums
-        self.counts[:, rows] += other.counts
-        self.before[rows] += other.before
+    def merge(self, other: "ErrorSums") -> None:
+        """Add the sums of other samples of the same groups."""
+        self.sums += other.sums
+        self.counts += other.counts
+        self.before += other.before
 
     def means(self) -> Tensor:
         """Means over the samples of both windows, (K, columns) on the CPU; NaN for groups of fewer than two samples."""
