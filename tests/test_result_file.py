@@ -69,7 +69,7 @@ def test_a_damaged_or_foreign_file_is_named_in_one_line(tmp_path, found, change)
     path = tmp_path / "file"
     found.save(path)
     path.write_bytes(change(path.read_bytes()))
-    reason = r"cannot be read as a result \(it is [^\n]*\); make it again, or give another file$"
+    reason = r"cannot be read as a result \((it is|this program) [^\n]*\); make it again, or give another file$"
     with pytest.raises(FileError, match=reason):
         VarianceResult.load(path)
 
