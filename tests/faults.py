@@ -443,6 +443,18 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
         "tests/test_shards.py::test_shards_in_files_merge_to_the_same_bits_in_any_order",
         [("pytorch.variance.partial_result.merge_results", "for shard in sorted(found):", "for shard in found:")],
     ),
+    "shards of other images are merged": (
+        "tests/test_shards.py::test_shards_of_other_images_or_functions_are_not_merged",
+        [("pytorch.variance.probe.differing", "alike.all()", "True")],
+    ),
+    "shards of other positions are merged": (
+        "tests/test_shards.py::test_shards_of_other_positions_are_not_merged",
+        [("pytorch.variance.partial_result._in_common", "layer.places.tolist()", "0")],
+    ),
+    "the equivariance errors of shards are lost": (
+        "tests/test_shards.py::test_merged_shards_have_the_equivariance_of_the_whole",
+        [("pytorch.variance.equivariance.map_accumulator.MapAccumulator.merge_shard", "self.squares += squares", "pass")],
+    ),
     "a shard of the last rank is left out": (
         "tests/test_ranks.py::test_processes_equal_one",
         [("pytorch.variance.ranks.Ranks.merged", "range(1, self.size)", "range(1, self.size - 1)")],
