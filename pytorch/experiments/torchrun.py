@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, suppress
+from contextlib import contextmanager, redirect_stderr
 from functools import partial
 from io import StringIO
 from types import FrameType
@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pytorch.errors import InputError, RankError
+from pytorch.errors import RankError
 from pytorch.variance.ranks import PATIENCE
 
 Value = TypeVar("Value")
@@ -88,15 +88,6 @@ def first_then_others(make: Callable[[], Value]) -> Value:
     from_first(lambda: None)
     with redirect_stderr(StringIO()):
         return make()
-
-
-def refuse(reason: str) -> NoReturn:
-    """Raise an InputError on rank 0; the others wait for its end, and leave without a line of their own."""
-    if is_first():
-        raise InputError(reason)
-    with suppress(RankError):
-        from_first(lambda: None)
-    raise SystemExit(1)
 
 
 def sum_of_ranks(values: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -16,8 +16,31 @@ from pytorch.variance.statistics.accumulator import VarianceAccumulator
 from pytorch.variance.transforming import description
 
 
+class OfLayers:
+    """A description of layers that a file can hold.
+
+    Attributes:
+        kind: Class of each of its ``layers``.
+    """
+
+    kind: ClassVar[type]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain containers and numpy arrays."""
+        return {**vars(self), "layers": [vars(layer) for layer in self.layers]}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Self:
+        """Rebuild a description from the output of ``to_dict``.
+
+        Raises:
+            TypeError, KeyError: The content is of something else.
+        """
+        return cls(**{**content, "layers": [cls.kind(**layer) for layer in content["layers"]]})
+
+
 @dataclass(frozen=True, eq=False)
-class Setup:
+class Setup(OfLayers):
     """What was measured of a model, and how: all of a result but its numbers.
 
     Attributes:
@@ -28,6 +51,8 @@ class Setup:
 
     The other attributes are those of ``VarianceResult``.
     """
+
+    kind = Layer
 
     layers: list[Layer]
     columns: dict[str, list[int]]
@@ -68,19 +93,6 @@ class Setup:
             not_measured=dict(recorder.not_measured),
             rounding=None if recorder.rounding is None else _rounding(recorder, options),
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain containers and numpy arrays."""
-        return {**vars(self), "layers": [vars(layer) for layer in self.layers]}
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Self:
-        """Rebuild a setup from the output of ``to_dict``.
-
-        Raises:
-            TypeError, KeyError: The content does not describe a setup.
-        """
-        return cls(**{**content, "layers": [Layer(**layer) for layer in content["layers"]]})
 
     def fields(self, accumulator: VarianceAccumulator, layers: Sequence[Layer], rows: list[int]) -> dict[str, Any]:
         """Return the fields of a result that follow from the setup and the numbers of samples.

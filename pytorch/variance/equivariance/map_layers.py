@@ -2,9 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Self
 
 import numpy as np
+
+from pytorch.variance.outcome import OfLayers
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,7 @@ class MapLayer:
 
 
 @dataclass(frozen=True, eq=False)
-class MapSetup:
+class MapSetup(OfLayers):
     """What was turned back of a model.
 
     Attributes:
@@ -47,20 +48,9 @@ class MapSetup:
         epsilon: Machine epsilon of the network.
     """
 
+    kind = MapLayer
+
     layers: list[MapLayer]
     not_turned: dict[str, str]
     by_class: bool
     epsilon: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain containers and numpy arrays."""
-        return {**vars(self), "layers": [vars(layer) for layer in self.layers]}
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Self:
-        """Rebuild a setup from the output of ``to_dict``.
-
-        Raises:
-            TypeError, KeyError: The content does not describe a setup.
-        """
-        return cls(**{**content, "layers": [MapLayer(**layer) for layer in content["layers"]]})
