@@ -15,6 +15,7 @@ from pytorch.datasets.dataset import Split
 from pytorch.datasets.normalization import Normalization
 from pytorch.errors import InputError, TrainingError
 from pytorch.experiments.evaluation import model_inputs, random_degrees
+from pytorch.experiments.faster_operations import faster_operations
 from pytorch.experiments.progress import EpochBar
 from pytorch.experiments.recipes import Recipe
 from pytorch.experiments.torchrun import connected, group, sum_of_ranks
@@ -190,7 +191,8 @@ class Training:
 
     def _step(self, inputs: Tensor, labels: Tensor, weight: float) -> tuple[Tensor, Tensor]:
         """Take one step of gradient descent; return the mean loss and the number classified correctly."""
-        with autocast(self._precision, self._device):  # once per step, as it caches converted weights
+        # Once per step, as autocast caches converted weights.
+        with autocast(self._precision, self._device), faster_operations(self._precision, self._device):
             log_probabilities = self._network(inputs)
         loss = self.recipe.loss(log_probabilities, labels)
         self._optimizer.zero_grad()
