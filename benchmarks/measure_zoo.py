@@ -52,7 +52,7 @@ PARTS = {
     "reading": [(ActivationRecorder, "__call__")],
     "statistics": [(VarianceAccumulator, name) for name in ("__init__", "begin", "add", "end")],
     "beginning": [(CheckedRecorder, "_first"), (TransformationCheck, "see")],
-    "result": [(measure, "results")],
+    "result": [(measure, "whole_result")],
 }
 """Functions and methods of each part, with the module or class that they are looked up in."""
 

@@ -11,7 +11,7 @@ from pytorch.variance.definition import variances
 from pytorch.variance.equivariance.map_accumulator import MapAccumulator
 from pytorch.variance.fast import c_library, reader
 from pytorch.variance.fast.compiled_block import CompiledUnitBlock
-from pytorch.variance.fast.compiled_reading import read_positions
+from pytorch.variance.fast.compiled_reading import CompiledReading
 from pytorch.variance.recording.recorder import ActivationRecorder
 from pytorch.variance.statistics import accumulator as accumulator_module
 from pytorch.variance.statistics import block
@@ -179,6 +179,12 @@ def test_blocks_for_it_are_wide():
     assert shape_of_blocks(1_000_000, 64, "cpu") == (2**16, 1)
 
 
+def read_positions(activation, axes, outs):
+    """Write the positions of one activation; return whether that was possible."""
+    reading = CompiledReading.of(activation, axes, outs)
+    return reading is not None and reading.read(activation)
+
+
 LAYOUTS = {
     "channels last": lambda: (table(3, 301, 5, 41).to(memory_format=torch.channels_last), (2, 3)),
     "channels first": lambda: (table(3, 70, 15, 29), (2, 3)),
@@ -246,8 +252,8 @@ def test_what_it_does_not_read_is_left_to_operations(activation, axes):
 @pytest.mark.parametrize("aggregation", ["mean", "max", "mean,max", "sum", "max,none"])
 def test_layers_are_read_as_by_operations(monkeypatch, aggregation):
     """In either order of memory; the mean of the batch norm follows from another, its maximum is read."""
-    read = []
-    monkeypatch.setattr(reader, "read_positions", lambda *given: read.append(read_positions(*given)) or read[-1])
+    original, read = CompiledReading.read, []
+    monkeypatch.setattr(CompiledReading, "read", lambda *given: read.append(original(*given)) or read[-1])
     network = nn.Sequential(nn.Conv2d(1, 9, 3), nn.BatchNorm2d(9), nn.SiLU()).double().eval()
     network[1].weight.data, network[1].bias.data = table(2, 9)
     for form in (torch.contiguous_format, torch.channels_last):

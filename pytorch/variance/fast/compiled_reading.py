@@ -20,42 +20,70 @@ class Reading(ctypes.Structure):
     )
 
 
-def read_positions(activation: Tensor, axes: tuple[int, ...], outs: Mapping[str, Tensor]) -> bool:
-    """Write the sum, as ``"mean"`` or ``"sum"``, and the maximum over the positions, with one reading.
+class CompiledReading:
+    """Reads the activations of a layer, pass after pass, into the same memory.
 
-    Args:
-        activation: Activation, (B, ...).
-        axes: Axes of the positions.
-        outs: Memory for the units of ``"mean"`` or ``"sum"`` and of ``"max"``.
+    Between two layers the caches are full of activations. So everything but the address is prepared once.
 
-    Returns:
-        Whether it could. The activation must be float32 or float64, as the memory, and contiguous. In memory, positions
-        must be the first or the last axes of a sample.
+    Attributes:
+        hows: Aggregations that it writes.
     """
-    fits = (
-        activation.is_cpu and activation.dtype in REALS and all(out.dtype == activation.dtype for out in outs.values())
-    )
-    channels_last = _order(activation, axes) if fits and activation.numel() else None
-    if channels_last is None:
-        return False
-    positions = prod(activation.shape[axis] for axis in axes)
-    reading = Reading(
-        values=activation.data_ptr(), samples=len(activation), positions=positions,
-        channels=activation.numel() // (len(activation) * positions), channels_last=channels_last,
-        threads=torch.get_num_threads(),
-    )  # fmt: skip
-    for how, out in outs.items():
-        name = "maxima" if how == "max" else "totals"
-        setattr(reading, name, out.data_ptr())
-        setattr(reading, f"{name}_stride", out.stride(0))
-    c_library(activation.dtype).read_positions(ctypes.byref(reading))
-    return True
+
+    __slots__ = ("_kind", "_outs", "_pointer", "_read", "_reading", "_strides", "hows")
+
+    def __init__(
+        self, activation: Tensor, channels_last: bool, positions: int, outs: Mapping[str | None, Tensor]
+    ) -> None:
+        self._kind, self._strides = activation.dtype, activation.stride()
+        self.hows, self._outs = outs.keys(), outs  # keeps their memory
+        self._reading = Reading(
+            samples=len(activation), positions=positions, channels_last=channels_last,
+            channels=activation.numel() // (len(activation) * positions), threads=torch.get_num_threads(),
+        )  # fmt: skip
+        for how, out in outs.items():
+            name = "maxima" if how == "max" else "totals"
+            setattr(self._reading, name, out.data_ptr())
+            setattr(self._reading, f"{name}_stride", out.stride(0))
+        self._pointer = ctypes.byref(self._reading)
+        self._read = c_library(self._kind).read_positions
+
+    @classmethod
+    def of(
+        cls, activation: Tensor, axes: tuple[int, ...], outs: Mapping[str | None, Tensor]
+    ) -> "CompiledReading | None":
+        """Prepare to write the sum, the maximum or both over the positions, with one reading.
+
+        Args:
+            activation: Activation like those to read, (B, ...).
+            axes: Axes of the positions; none: each value is copied, as a sum.
+            outs: Memory for the units of ``"mean"``, ``"sum"`` or None, which get the sum, and of ``"max"``.
+
+        Returns:
+            None where it cannot. Activations must be float32 or float64, as the memory, and contiguous. In memory,
+            positions must be the first or the last axes of a sample.
+        """
+        if not activation.is_cpu or activation.dtype not in REALS or not activation.numel():
+            return None
+        channels_last = _order(activation, axes)
+        if channels_last is None or any(out.dtype != activation.dtype for out in outs.values()):
+            return None
+        return cls(activation, channels_last, prod(activation.shape[axis] for axis in axes), outs)
+
+    def read(self, activation: Tensor) -> bool:
+        """Read an activation of the same shape; return whether it lies in memory like the first one."""
+        if activation.stride() != self._strides or activation.dtype is not self._kind or not activation.is_cpu:
+            return False
+        self._reading.values = activation.data_ptr()
+        self._read(self._pointer)
+        return True
 
 
 def _order(activation: Tensor, axes: tuple[int, ...]) -> bool | None:
     """Whether the positions come before the channels in memory; None: neither do they come after them."""
     if axes == (2, 3) and activation.is_contiguous(memory_format=torch.channels_last):
         return True
-    if not axes or axes != (*range(axes[0], axes[-1] + 1),) or not activation.is_contiguous():
+    if not activation.is_contiguous() or (axes and axes != (*range(axes[0], axes[-1] + 1),)):
         return None
+    if not axes:
+        return True
     return True if axes[0] == 1 else False if axes[-1] == activation.ndim - 1 else None

@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,10 +24,35 @@ from torch.nn.modules import module as hooks_of_all
 from pytorch.variance.recording.places import Place
 
 Derivation = Callable[[], None]
+Derivations = dict[str | None, Derivation]
 BatchNorm = nn.BatchNorm2d | nn.BatchNorm3d
 
 FEWEST_POSITIONS, FEWEST_VALUES = 64, 2**18
 """Positions and values of an output from which multiplying means by weights takes less time than reading it."""
+
+
+class Plan(NamedTuple):
+    """What follows for a layer in each pass, as long as it holds.
+
+    Attributes:
+        found: For each aggregation whose units follow, a function that writes them.
+        holds: Whether the module still has the numbers that they follow from.
+        before: Place of the previous activation; None: not known yet.
+        kind: Type of the output.
+    """
+
+    found: Derivations
+    holds: Callable[[], bool]
+    before: Place | None = None
+    kind: torch.dtype | None = None
+
+
+def _never() -> bool:
+    return False
+
+
+def _always() -> bool:
+    return True
 
 
 class DerivedUnits:
@@ -36,6 +62,11 @@ class DerivedUnits:
         self._before: tuple[weakref.ref[Tensor], int, Place] | None = None
         self._affine: dict[tuple[nn.Module, torch.dtype], Affine] = {}
         self._all_hooked = False
+        self._plans: dict[Place, Plan | None] = {}
+
+    def forget(self) -> None:
+        """Forget what follows from what; batches have another size, or layers another order."""
+        self._plans.clear()
 
     def restart(self) -> None:
         """Begin another forward pass: forget the previous activation."""
@@ -52,9 +83,7 @@ class DerivedUnits:
         known = not activation.is_inference()
         self._before = (weakref.ref(activation), activation._version, place) if known else None
 
-    def derivations(
-        self, module: nn.Module | None, inputs: tuple, output: Tensor, place: Place
-    ) -> dict[str, Derivation]:
+    def derivations(self, module: nn.Module | None, inputs: tuple, output: Tensor, place: Place) -> Derivations:
         """Find the units of an activation that follow from those of the previous activation.
 
         Args:
@@ -69,30 +98,45 @@ class DerivedUnits:
             PyTorch's version counter (``.data``, NumPy) go unnoticed. Also empty on CUDA, where layers are read
             together (see ``chains``).
         """
-        hows, rule = RULES.get(type(module), ((), None))
-        wanted = [how for how in hows if how in place.units]
-        if not wanted or not inputs or not output.is_cpu or self.is_altered(module):
+        plan = self._plans.get(place, UNKNOWN)
+        if plan is UNKNOWN:
+            hows, _ = RULES.get(type(module), ((), None))
+            plan = self._plans[place] = NOT_YET if output.is_cpu and not place.units.keys().isdisjoint(hows) else None
+        if plan is None or not inputs or self.is_altered(module):
             return {}
         before = self.place_of(inputs[0], module)
-        if before is None or (before.kind, before.axes) != (place.kind, place.axes):
+        if before is None:
             return {}
-        found = rule(self, module, output, before, place)
-        return {how: found[how] for how in wanted if how in found and how in before.units}
+        if plan.before is not before or plan.kind is not output.dtype or not plan.holds():
+            plan = self._plans[place] = self._planned(module, output, before, place)
+        return {} if plan is None else plan.found
+
+    def _planned(self, module: nn.Module, output: Tensor, before: Place, place: Place) -> Plan | None:
+        """Find what follows from the previous activation; None: nothing, and nothing ever will."""
+        hows, rule = RULES[type(module)]
+        alike = (before.kind, before.axes) == (place.kind, place.axes)
+        plan = rule(self, module, output, before, place) if alike else NOT_YET
+        if plan is None:
+            return None
+        found = {
+            how: plan.found[how] for how in hows if how in plan.found and how in place.units and how in before.units
+        }
+        return Plan(found, plan.holds, before, output.dtype)
 
     def affine(self, module: BatchNorm, kind: torch.dtype) -> "Affine | None":
         """Return the affine map that a batch norm computes with its current numbers.
 
         None if it uses statistics of the batch, or if changes to its numbers cannot be tracked.
         """
-        if module.training or module.running_mean is None:
+        buffers, parameters = module._buffers, module._parameters  # attributes of modules are slow
+        numbers = buffers["running_mean"], buffers["running_var"], parameters["weight"], parameters["bias"]
+        if module.training or numbers[0] is None:
             return None
-        numbers = module.running_mean, module.running_var, module.weight, module.bias
-        if any(each is not None and each.is_inference() for each in numbers):
-            return None
-        versions = [each._version for each in numbers if each is not None]
         known = self._affine.get((module, kind))
-        if known is None or not known.is_of(numbers, versions, module.eps):
-            known = self._affine[module, kind] = Affine.of(numbers, versions, module.eps, kind)
+        if known is None or not known.is_of(numbers, module.eps):
+            if any(each is not None and each.is_inference() for each in numbers):
+                return None
+            known = self._affine[module, kind] = Affine.of(numbers, module.eps, kind)
         return known
 
     def place_of(self, inputs: Tensor, module: nn.Module) -> Place | None:
@@ -110,24 +154,25 @@ class Affine:
 
     Attributes:
         numbers: Mean, variance, weight and bias of the batch norm; None where missing.
-        versions: Version counters of the numbers that are not None.
+        versions: Version counters of the numbers; None where missing.
         eps: Constant added to the variance.
         scale, shift: Coefficients of the map, (C,).
     """
 
     numbers: tuple[Tensor | None, ...]
-    versions: list[int]
+    versions: list[int | None]
     eps: float
     scale: Tensor
     shift: Tensor
 
     @classmethod
-    def of(cls, numbers: tuple[Tensor | None, ...], versions: list[int], eps: float, kind: torch.dtype) -> "Affine":
+    def of(cls, numbers: tuple[Tensor | None, ...], eps: float, kind: torch.dtype) -> "Affine":
         """Compute scale and shift in float64, and round them to the dtype of the units."""
         mean, variance, weight, bias = (None if each is None else each.detach().double() for each in numbers)
         scale = (variance + eps).rsqrt()
         scale = scale if weight is None else scale * weight
         shift = -mean * scale if bias is None else bias - mean * scale
+        versions = [None if each is None else each._version for each in numbers]
         return cls(numbers, versions, eps, scale.to(kind), shift.to(kind))
 
     @cached_property
@@ -135,49 +180,62 @@ class Affine:
         """Whether every scale is positive, and all coefficients are finite."""
         return bool(((self.scale > 0) & self.scale.isfinite() & self.shift.isfinite()).all())
 
-    def is_of(self, numbers: tuple[Tensor | None, ...], versions: list[int], eps: float) -> bool:
+    def is_of(self, numbers: tuple[Tensor | None, ...], eps: float) -> bool:
         """Whether the map follows from these numbers in their current versions."""
-        same = all(one is other for one, other in zip(numbers, self.numbers, strict=True))
-        return same and (versions, eps) == (self.versions, self.eps)
+        return eps == self.eps and all(
+            one is other and (one is None or one._version == version)
+            for one, other, version in zip(numbers, self.numbers, self.versions, strict=True)
+        )
 
 
-def _batch_norm(
-    derived: DerivedUnits, module: BatchNorm, output: Tensor, before: Place, place: Place
-) -> dict[str, Derivation]:
-    affine = derived.affine(module, place.kind) if place.axes == (*range(2, output.ndim),) else None
+def _batch_norm(derived: DerivedUnits, module: BatchNorm, output: Tensor, before: Place, place: Place) -> Plan | None:
+    if place.axes != (*range(2, output.ndim),):
+        return None
+    affine = derived.affine(module, place.kind)
     if affine is None:
-        return {}
+        return NOT_YET
     hows = ("mean", "max") if affine.rises and output.dtype == place.kind else ("mean",)
-    return {how: partial(_derive_affinely, how, affine, before, place) for how in hows}
+    return Plan(
+        {how: partial(_derive_affinely, how, affine, before, place) for how in hows},
+        lambda: derived.affine(module, place.kind) is affine,
+    )
 
 
 def _derive_affinely(how: str, affine: Affine, before: Place, place: Place) -> None:
-    units = before.units[how].to(place.kind)
-    place.units[how].copy_(torch.addcmul(affine.shift, units, affine.scale))
+    units, out = before.units[how], place.units[how]
+    if units.dtype == out.dtype == place.kind:
+        torch.addcmul(affine.shift, units, affine.scale, out=out)
+    else:
+        out.copy_(torch.addcmul(affine.shift, units.to(place.kind), affine.scale))
 
 
-def _relu(derived: DerivedUnits, module: nn.ReLU, output: Tensor, before: Place, place: Place) -> dict[str, Derivation]:
-    return {"max": lambda: place.units["max"].copy_(F.relu(before.units["max"]))}
+def _relu(derived: DerivedUnits, module: nn.ReLU, output: Tensor, before: Place, place: Place) -> Plan:
+    return Plan({"max": lambda: place.units["max"].copy_(F.relu(before.units["max"]))}, _always)
 
 
 def _max_pooling(
     derived: DerivedUnits, module: nn.MaxPool2d, output: Tensor, before: Place, place: Place
-) -> dict[str, Derivation]:
+) -> Plan | None:
     if not _covers(module, before.shape, place.shape):
-        return {}
-    return {"max": lambda: place.units["max"].copy_(before.units["max"])}
+        return None
+    return Plan({"max": lambda: place.units["max"].copy_(before.units["max"])}, _always)
 
 
 def _pointwise(
     derived: DerivedUnits, module: nn.Conv2d | nn.Linear, output: Tensor, before: Place, place: Place
-) -> dict[str, Derivation]:
+) -> Plan | None:
     if place.positions < FEWEST_POSITIONS or output.numel() < FEWEST_VALUES:
-        return {}
-    weight = module.weight
-    is_plain = type(weight) is nn.Parameter and weight.dtype == output.dtype == place.kind
-    if not is_plain or place.axes != _same_positions(module, output):
-        return {}
-    return {"mean": partial(_derive_linearly, weight.flatten(1), module.bias, before, place)}
+        return None
+    if place.axes != _same_positions(module, output):
+        return None
+    weight, bias = module.weight, module.bias
+    if not (type(weight) is nn.Parameter and weight.dtype == output.dtype == place.kind):
+        return NOT_YET
+    flat = weight.flatten(1)
+    return Plan(
+        {"mean": partial(_derive_linearly, flat, bias, before, place)},
+        lambda: module.weight.data_ptr() == flat.data_ptr() and module.bias is bias,
+    )
 
 
 def _derive_linearly(weight: Tensor, bias: Tensor | None, before: Place, place: Place) -> None:
@@ -210,7 +268,13 @@ def _covers(module: nn.MaxPool2d, inputs: torch.Size, output: torch.Size) -> boo
     return not module.return_indices and len(inputs) == 4 and covered(0) and covered(1)
 
 
-Rule = Callable[[DerivedUnits, nn.Module, Tensor, Place, Place], dict[str, Derivation]]
+NOT_YET = Plan({}, _never)
+"""Nothing follows now, but perhaps in the next pass."""
+
+UNKNOWN = Plan({}, _never)
+"""A layer that has not been met."""
+
+Rule = Callable[[DerivedUnits, nn.Module, Tensor, Place, Place], Plan | None]
 
 RULES: dict[type[nn.Module], tuple[tuple[str, ...], Rule]] = {
     nn.BatchNorm2d: (("mean", "max"), _batch_norm),
@@ -220,5 +284,5 @@ RULES: dict[type[nn.Module], tuple[tuple[str, ...], Rule]] = {
     nn.ReLU: (("max",), _relu),
     nn.MaxPool2d: (("max",), _max_pooling),
 }
-"""For each module type, the aggregations whose units may follow, and the function that derives them. Subclasses may
-compute anything, so they are read like other modules."""
+"""For each module type, the aggregations whose units may follow, and a function that finds what follows (None: nothing,
+whatever the numbers of the module). Subclasses may compute anything, so they are read like other modules."""

@@ -6,7 +6,7 @@ divides after the forward pass. It then computes units that follow from those of
 together with its batch norm and ReLU (``chains``).
 """
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Set
 from typing import Any
 
 import torch
@@ -14,13 +14,10 @@ from torch import Tensor, nn
 
 from pytorch.variance.fast.c_library import is_compiled
 from pytorch.variance.fast.chains import Chains
-from pytorch.variance.fast.compiled_reading import read_positions
+from pytorch.variance.fast.compiled_reading import CompiledReading
 from pytorch.variance.fast.derived_units import DerivedUnits
 from pytorch.variance.fast.triton_import import kernels_for
 from pytorch.variance.recording.places import Place, Places
-
-MANY = 2**14
-"""Values from which a function in C is faster than one or two PyTorch operations (measured)."""
 
 
 class Reader:
@@ -39,10 +36,16 @@ class Reader:
         self._in_c = device.type == "cpu" and is_compiled()
         self._chains = Chains(self._derived, places, self._kernels) if self._kernels else None
         self._to_finish: list[Callable[[], None]] = []
+        self._readings: dict[Place, tuple[Set[str | None], CompiledReading | None]] = {}
+        self._row = places.row
 
     def restart(self) -> None:
         """Begin another forward pass."""
         self._to_finish.clear()
+        if self._row is not self._places.row:  # the memory of all units has moved
+            self._row = self._places.row
+            self._readings.clear()
+            self._derived.forget()
         self._derived.restart()
         if self._chains is not None:
             self._chains.restart()
@@ -60,12 +63,8 @@ class Reader:
             activation = activation.detach()
         if self._chains is None or not self._is_in_chain(place, activation, module, inputs):
             derived = self._derived.derivations(module, inputs, activation, place)
-            done = derived
-            if activation.is_cuda or (self._in_c and activation.numel() >= MANY):
-                done = {*derived, *self._read_together(place, activation, but=derived)}
-            place.fill(activation, but=done)
-            if self._kernels is not None and activation.is_cpu:  # beside interpreted kernels, which write means
-                place.divide()
+            if len(derived) < len(place.units):
+                self._fill(place, activation, derived.keys())
             self._to_finish.extend(derived.values())
         self._derived.remember(activation, place)
 
@@ -81,18 +80,40 @@ class Reader:
         follows = self._chains.follows(module, inputs, activation, place)
         return follows or self._chains.read(place, activation)
 
-    def _read_together(self, place: Place, activation: Tensor, *, but: Container[str | None]) -> list[str]:
-        """Read an activation once for all aggregations that kernels or functions in C support; return those."""
-        total = next((how for how in ("mean", "sum") if how in place.units and how not in but), None)
-        together = {how: place.units[how] for how in (total, "max") if how in place.units and how not in but}
-        if not together:
-            return []
-        if activation.is_cuda:
-            axes = place.axes
-            adjacent = axes == (*range(axes[0], axes[-1] + 1),) and len(axes) == activation.ndim - 2
-            if not adjacent or self._kernels is None or not self._kernels.reading.can_read(activation):
-                return []  # kernels need adjacent axes of positions and one axis of channels
-            self._kernels.reading.reduce_positions(activation, axes, place.kind, together)
-        elif not read_positions(activation, place.axes, together):
-            return []
-        return [*together]
+    def _fill(self, place: Place, activation: Tensor, derived: Set[str | None]) -> None:
+        """Write the units of an activation for all aggregations that are not derived."""
+        if self._in_c:
+            read = self._read_in_c(place, activation, derived)
+        else:
+            read = self._read_on_gpu(place, activation, derived) if activation.is_cuda else set()
+        done = derived | read if derived else read
+        if len(done) < len(place.units):
+            place.fill(activation, but=done)
+        if self._kernels is not None and activation.is_cpu:  # beside interpreted kernels, which write means
+            place.divide()
+
+    def _read_in_c(self, place: Place, activation: Tensor, derived: Set[str | None]) -> Set[str | None]:
+        """Read an activation once for all aggregations that the functions in C support; return those."""
+        beside, reading = self._readings.get(place, (None, None))
+        if beside != derived or (reading is not None and not reading.read(activation)):
+            together = _together(place, derived)
+            reading = CompiledReading.of(activation, place.axes, together) if together else None
+            self._readings[place] = {*derived}, reading
+            if reading is not None:
+                reading.read(activation)
+        return set() if reading is None else reading.hows
+
+    def _read_on_gpu(self, place: Place, activation: Tensor, derived: Set[str | None]) -> Set[str | None]:
+        """Read an activation once for all aggregations that kernels support; return those."""
+        together, axes = _together(place, derived), place.axes
+        adjacent = axes and axes == (*range(axes[0], axes[-1] + 1),) and len(axes) == activation.ndim - 2
+        if not together or not adjacent or self._kernels is None or not self._kernels.reading.can_read(activation):
+            return set()  # kernels need adjacent axes of positions and one axis of channels
+        self._kernels.reading.reduce_positions(activation, axes, place.kind, together)
+        return together.keys()
+
+
+def _together(place: Place, derived: Container[str | None]) -> dict[str | None, Tensor]:
+    """Memory for units that can be read together: one kind of sum, and the maximum."""
+    total = next((how for how in ("mean", "sum", None) if how in place.units and how not in derived), "max")
+    return {how: place.units[how] for how in (total, "max") if how in place.units and how not in derived}

@@ -285,7 +285,7 @@ class ActivationRecorder:
                 self._record(self._places.of_call(name), module, inputs, output)
 
     def _record(self, places: list[tuple[int, Place]], module: nn.Module | None, inputs: Any, output: Any) -> None:
-        tensors = tensors_in(output) if places else []
+        tensors = [output] if type(output) is Tensor or not places else tensors_in(output)
         for part, place in places:
             if part >= len(tensors):
                 raise changed(place.name)
