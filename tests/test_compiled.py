@@ -1,5 +1,6 @@
 """Statistics and reading in C: what they make is what PyTorch operations make, and what the definition says."""
 
+import math
 import os
 
 import numpy as np
@@ -195,6 +196,9 @@ LAYOUTS = {
     "windows": lambda: (table(3, 4, 5, 70), (1, 2)),
     "sequences": lambda: (table(3, 70, 17), (2,)),
     "heads": lambda: (table(3, 4, 17, 6), (3,)),
+    "small maps": lambda: (table(3, 300, 3, 3), (2, 3)),
+    "the smallest maps that are read along": lambda: (table(3, 300, 4, 8), (2, 3)),
+    "no positions": lambda: (table(3, 700), ()),
 }
 
 
@@ -204,11 +208,14 @@ LAYOUTS = {
 def test_positions_are_read(layout, kind, hows):
     activation, axes = LAYOUTS[layout]()
     activation = activation.to(kind)
-    rows = torch.full((3, 2, activation[0].sum([axis - 1 for axis in axes]).numel()), torch.nan, dtype=kind)
+    units = math.prod(size for axis, size in enumerate(activation.shape) if axis not in (0, *axes))
+    rows = torch.full((3, 2, units), torch.nan, dtype=kind)
     assert read_positions(activation, axes, {how: rows[:, place] for place, how in enumerate(hows)})
     for place, how in enumerate(hows):
-        exact = activation.double().amax(axes) if how == "max" else activation.double().sum(axes)
-        within = {torch.float32: 1e-6, torch.float64: 1e-14}[kind] * activation.double().abs().sum(axes).max().item()
+        values = activation.double().permute(0, *set(range(1, activation.ndim)) - {*axes}, *axes)
+        values = values.reshape(3, units, -1)  # the positions last
+        exact = values.amax(2) if how == "max" else values.sum(2)
+        within = {torch.float32: 1e-6, torch.float64: 1e-14}[kind] * values.abs().sum(2).max().item()
         torch.testing.assert_close(rows[:, place].double(), exact.flatten(1), rtol=0, atol=within)
 
 
@@ -266,6 +273,29 @@ def test_layers_are_read_as_by_operations(monkeypatch, aggregation):
         torch.testing.assert_close(found[:2], found[2:], rtol=1e-13, atol=1e-13)
     assert len(read) >= 8
     assert all(read)
+
+
+def test_activations_that_lie_otherwise_in_a_later_pass_are_read_as_they_lie():
+    """A network may return another order of memory, slices of a larger array, or batches of another size."""
+
+    class Turned(nn.Module):
+        def forward(self, images):
+            return self.turn(images * 1)
+
+    turns = [
+        lambda x: x,
+        lambda x: x.contiguous(memory_format=torch.channels_last),
+        lambda x: torch.cat([x, x], 3)[..., :7],
+        lambda x: x.transpose(2, 3).contiguous().transpose(2, 3),
+        lambda x: x.expand(x.shape),
+    ]
+    images = table(4, 6, 5, 7)
+    network = Turned()
+    with ActivationRecorder(network, ["mean", "max"]) as recorder:
+        for batch in (images, images[:3]):
+            for network.turn in turns + turns[::-1]:
+                expected = torch.cat([batch.mean((2, 3)), batch.amax((2, 3))], 1)
+                torch.testing.assert_close(recorder(batch), expected, rtol=1e-14, atol=1e-14)
 
 
 def test_the_type_of_the_memory_decides_too():

@@ -411,3 +411,106 @@ def test_a_chain_of_derived_units_is_that_of_its_activations(derived, dtype):
             ):
                 part = found[name, how].double()
                 torch.testing.assert_close(part, expected, **(tolerances if how == "mean" else {}), check_dtype=False)
+
+
+def changed_data(model):
+    model.last.weight.data = 3 * model.last.weight.data
+
+
+def changed_parameter(model):
+    model.last.weight = nn.Parameter(3 * model.last.weight.detach())
+
+
+def changed_bias(model):
+    model.last.bias = nn.Parameter(3 * model.last.bias.detach())
+
+
+def changed_in_place(model):
+    model.last.weight.data.mul_(3)
+
+
+@pytest.mark.parametrize("change", [changed_data, changed_parameter, changed_bias, changed_in_place])
+def test_weights_that_change_between_passes_are_those_of_the_pass(derived, change):
+    """And the next batch may have another size."""
+    model, images = prepared(pointwise()), torch.rand(5, 2, 12, 12, dtype=torch.float64)
+    with torch.no_grad(), ActivationRecorder(model, "mean") as recorder:
+        for _ in range(3):
+            recorder(images)
+        for inputs in (images, images, images[:2], images[:2], images):
+            change(model)
+            torch.testing.assert_close(recorder(inputs)[:, 2:], model(inputs).detach().mean((2, 3)))
+    assert derived.count("mean") == 8
+
+
+def test_a_batch_norm_whose_numbers_change_between_passes_is_followed(derived):
+    model, images = prepared(Between()), torch.rand(5, 2, 9, 9, dtype=torch.float64)
+    changes = {
+        "shift": lambda: model.norm.running_mean.add_(1),
+        "spread": lambda: model.norm.running_var.mul_(2),
+        "weight": lambda: setattr(model.norm, "weight", nn.Parameter(2 * model.norm.weight.detach())),
+        "bias": lambda: setattr(model.norm, "bias", nn.Parameter(2 * model.norm.bias.detach())),
+        "eps": lambda: setattr(model.norm, "eps", 0.1),
+    }
+    with torch.no_grad(), ActivationRecorder(model, "mean") as recorder:
+        for _ in range(3):
+            recorder(images)
+        for name, change in changes.items():
+            change()
+            expected = model(images).detach().mean((2, 3))
+            torch.testing.assert_close(recorder(images)[:, 3:], expected, rtol=1e-12, atol=1e-12, msg=name)
+    assert derived.count("mean") == 8
+
+
+def test_what_precedes_a_batch_norm_may_change_between_passes(derived):
+    """Its input is that of the layer before in every second pass only."""
+    model, images = prepared(Between()), torch.rand(5, 2, 9, 9, dtype=torch.float64)
+    with torch.no_grad(), ActivationRecorder(model, "mean") as recorder:
+        for between in (lambda x: x, lambda x: x + 1, lambda x: x, lambda x: x.mul_(2), lambda x: x):
+            model.between = between
+            expected = model(images).detach().mean((2, 3))
+            torch.testing.assert_close(recorder(images)[:, 3:], expected, rtol=1e-12, atol=1e-12)
+    assert derived[1::2] == ["mean", None, "mean", None, "mean"]
+
+
+class EitherBefore(nn.Module):
+    """A batch norm of one of two convolutions."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(2, 3, 3), nn.Conv2d(2, 3, 3)
+        self.norm = nn.BatchNorm2d(3)
+        self.order = self.first, self.second
+
+    def forward(self, x):
+        return self.norm([convolution(x) for convolution in self.order][-1])
+
+
+def test_what_precedes_a_batch_norm_may_be_another_layer_in_another_pass(derived):
+    model, images = prepared(EitherBefore()), torch.rand(5, 2, 9, 9, dtype=torch.float64)
+    with torch.no_grad(), ActivationRecorder(model, "mean") as recorder:
+        for turn in (1, 1, -1, -1, 1):
+            model.order = (model.first, model.second)[::turn]
+            expected = model(images).detach().mean((2, 3))
+            torch.testing.assert_close(recorder(images)[:, 6:], expected, rtol=1e-12, atol=1e-12)
+    assert derived.count("mean") == 5
+
+
+def test_a_larger_batch_is_derived_though_a_smaller_one_was_read(derived, monkeypatch):
+    """The first pass has two images."""
+    model, images = prepared(pointwise()), torch.rand(5, 2, 12, 12, dtype=torch.float64)
+    monkeypatch.setattr(derived_units, "FEWEST_VALUES", model(images).numel())
+    with torch.no_grad(), ActivationRecorder(model, "mean") as recorder:
+        for inputs in (images[:2], images):
+            torch.testing.assert_close(recorder(inputs)[:, 2:], model(inputs).detach().mean((2, 3)))
+    assert derived == [None, None, None, "mean"]
+
+
+def test_activations_may_be_of_a_shorter_type_in_a_later_pass(derived):
+    """Of which the maximum is no longer derived."""
+    model, images = prepared(Between()).float(), torch.rand(5, 2, 9, 9)
+    with torch.no_grad(), ActivationRecorder(model, "max") as recorder:
+        for enabled in (False, False, True):
+            with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+                expected = [maps.float().amax((2, 3)) for maps in (model.conv(images), model(images))]
+                torch.testing.assert_close(recorder(images), torch.cat(expected, 1), rtol=1e-5, atol=1e-5)
+    assert derived == [None, "max", None, "max", None, None]

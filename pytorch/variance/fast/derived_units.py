@@ -47,10 +47,6 @@ class Plan(NamedTuple):
     kind: torch.dtype | None = None
 
 
-def _never() -> bool:
-    return False
-
-
 def _always() -> bool:
     return True
 
@@ -98,10 +94,11 @@ class DerivedUnits:
             PyTorch's version counter (``.data``, NumPy) go unnoticed. Also empty on CUDA, where layers are read
             together (see ``chains``).
         """
-        plan = self._plans.get(place, UNKNOWN)
-        if plan is UNKNOWN:
+        plan = self._plans.get(place, UNPLANNED)
+        if plan is UNPLANNED:
             hows, _ = RULES.get(type(module), ((), None))
-            plan = self._plans[place] = NOT_YET if output.is_cpu and not place.units.keys().isdisjoint(hows) else None
+            if not output.is_cpu or place.units.keys().isdisjoint(hows):
+                plan = self._plans[place] = None
         if plan is None or not inputs or self.is_altered(module):
             return {}
         before = self.place_of(inputs[0], module)
@@ -112,10 +109,11 @@ class DerivedUnits:
         return {} if plan is None else plan.found
 
     def _planned(self, module: nn.Module, output: Tensor, before: Place, place: Place) -> Plan | None:
-        """Find what follows from the previous activation; None: nothing, and nothing ever will."""
+        """Find what follows from the previous activation; None: nothing, which then is not asked again."""
+        if (before.kind, before.axes) != (place.kind, place.axes):
+            return None
         hows, rule = RULES[type(module)]
-        alike = (before.kind, before.axes) == (place.kind, place.axes)
-        plan = rule(self, module, output, before, place) if alike else NOT_YET
+        plan = rule(self, module, output, before, place)
         if plan is None:
             return None
         found = {
@@ -193,7 +191,7 @@ def _batch_norm(derived: DerivedUnits, module: BatchNorm, output: Tensor, before
         return None
     affine = derived.affine(module, place.kind)
     if affine is None:
-        return NOT_YET
+        return None
     hows = ("mean", "max") if affine.rises and output.dtype == place.kind else ("mean",)
     return Plan(
         {how: partial(_derive_affinely, how, affine, before, place) for how in hows},
@@ -224,13 +222,12 @@ def _max_pooling(
 def _pointwise(
     derived: DerivedUnits, module: nn.Conv2d | nn.Linear, output: Tensor, before: Place, place: Place
 ) -> Plan | None:
-    if place.positions < FEWEST_POSITIONS or output.numel() < FEWEST_VALUES:
-        return None
-    if place.axes != _same_positions(module, output):
+    is_small = place.positions < FEWEST_POSITIONS or output.numel() < FEWEST_VALUES
+    if is_small or place.axes != _same_positions(module, output):
         return None
     weight, bias = module.weight, module.bias
     if not (type(weight) is nn.Parameter and weight.dtype == output.dtype == place.kind):
-        return NOT_YET
+        return None
     flat = weight.flatten(1)
     return Plan(
         {"mean": partial(_derive_linearly, flat, bias, before, place)},
@@ -268,11 +265,8 @@ def _covers(module: nn.MaxPool2d, inputs: torch.Size, output: torch.Size) -> boo
     return not module.return_indices and len(inputs) == 4 and covered(0) and covered(1)
 
 
-NOT_YET = Plan({}, _never)
-"""Nothing follows now, but perhaps in the next pass."""
-
-UNKNOWN = Plan({}, _never)
-"""A layer that has not been met."""
+UNPLANNED = Plan({}, _always)
+"""Stands for a layer of which nothing is known yet."""
 
 Rule = Callable[[DerivedUnits, nn.Module, Tensor, Place, Place], Plan | None]
 
@@ -284,5 +278,5 @@ RULES: dict[type[nn.Module], tuple[tuple[str, ...], Rule]] = {
     nn.ReLU: (("max",), _relu),
     nn.MaxPool2d: (("max",), _max_pooling),
 }
-"""For each module type, the aggregations whose units may follow, and a function that finds what follows (None: nothing,
-whatever the numbers of the module). Subclasses may compute anything, so they are read like other modules."""
+"""For each module type, the aggregations whose units may follow, and a function that finds what does; None: nothing.
+Subclasses may compute anything, so they are read like other modules."""

@@ -36,7 +36,7 @@ class Reader:
         self._in_c = device.type == "cpu" and is_compiled()
         self._chains = Chains(self._derived, places, self._kernels) if self._kernels else None
         self._to_finish: list[Callable[[], None]] = []
-        self._readings: dict[Place, tuple[Set[str | None], CompiledReading | None]] = {}
+        self._readings: dict[Place, CompiledReading] = {}
         self._row = places.row
 
     def restart(self) -> None:
@@ -94,14 +94,15 @@ class Reader:
 
     def _read_in_c(self, place: Place, activation: Tensor, derived: Set[str | None]) -> Set[str | None]:
         """Read an activation once for all aggregations that the functions in C support; return those."""
-        beside, reading = self._readings.get(place, (None, None))
-        if beside != derived or (reading is not None and not reading.read(activation)):
+        reading = self._readings.get(place)
+        if reading is None or not reading.read(activation):
             together = _together(place, derived)
             reading = CompiledReading.of(activation, place.axes, together) if together else None
-            self._readings[place] = {*derived}, reading
-            if reading is not None:
-                reading.read(activation)
-        return set() if reading is None else reading.hows
+            if reading is None:
+                return set()
+            reading.read(activation)
+            self._readings[place] = reading
+        return reading.hows
 
     def _read_on_gpu(self, place: Place, activation: Tensor, derived: Set[str | None]) -> Set[str | None]:
         """Read an activation once for all aggregations that kernels support; return those."""
