@@ -61,7 +61,8 @@ def work(rank: int, options: argparse.Namespace, folder: str) -> None:
         part = measure_variance(
             model, images[:4], labels[:4], rotations(options.steps), shard=(0, 1), classes=[*"abcdefghij"]
         )
-        print(f"sums of each rank: {sum(array.nbytes for array in part.sums) / 2**20:.1f} MiB")
+        size = sum(array.nbytes for sums in part.sums.values() for array in sums.arrays)
+        print(f"sums of each rank: {size / 2**20:.1f} MiB")
     if rank == options.processes - 1:
         print(f"peak of rank {rank}: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f} MiB")
     dist.destroy_process_group()
