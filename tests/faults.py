@@ -489,6 +489,26 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
         "tests/test_shared_training.py::test_torchrun_continues_after_a_process_has_died",
         [("pytorch.experiments.pair_training.PairTraining.take_part", "            training.load_state_dict(state)\n", "            pass\n")],
     ),
+    "a process that ends is stopped before it says why": (
+        "tests/test_shared_training.py::test_torchrun_continues_after_a_process_has_died",
+        [("pytorch.experiments.torchrun.torchrun_group", "before = signal.SIG_IGN", "pass")],
+    ),
+    "a batch norm follows from the layer that was before it in an earlier pass": (
+        "tests/test_derived_units.py",
+        [("pytorch.variance.fast.derived_units.DerivedUnits.derivations", "plan.before is not before or ", "")],
+    ),
+    "an activation is read as it lay in an earlier pass": (
+        "tests/test_compiled.py",
+        [("pytorch.variance.fast.compiled_reading.CompiledReading.read", "activation.stride() != self._strides or ", "")],
+    ),
+    "the gradient of a convolution's input uses filters that are not turned": (
+        "tests/test_faster_operations.py",
+        [("pytorch.experiments.small_map_convolutions._gradient_of_inputs", "weight.flip(2, 3)", "weight")],
+    ),
+    "dropout does not scale what it keeps": (
+        "tests/test_faster_operations.py",
+        [("pytorch.experiments.faster_operations._dropout", ".div_(1 - p)", "")],
+    ),
     "the error of the choice of positions is halved": (
         "tests/test_equivariance.py::test_intervals_of_some_positions_cover_the_mean_of_all",
         [("pytorch.variance.equivariance.position_errors._variance", "(2 * count)", "(8 * count)")],

@@ -193,8 +193,9 @@ def test_other_data_are_refused(told):
 
 
 DYING = """
-import os
+import os, time
 from pathlib import Path
+import torch.distributed as dist
 import experiment_rotation
 from pytorch.experiments.training import Training
 from pytorch.scripts.script import run
@@ -208,7 +209,14 @@ def step_or_die(self, *arguments, **options):
         os._exit(1)
     return step(self, *arguments, **options)
 
-Training._step = step_or_die
+destroy = dist.destroy_process_group
+
+def destroy_late():
+    if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+        time.sleep(1)  # torchrun sends SIGTERM meanwhile
+    destroy()
+
+Training._step, dist.destroy_process_group = step_or_die, destroy_late
 run(experiment_rotation.main)
 """
 
