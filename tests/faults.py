@@ -5,7 +5,7 @@ Replacement = tuple[str, str, str]
 
 SORTS = "values.sort(); positions = values[:, None]"
 
-LATER = "            self._to_finish.insert(0, lambda: place.fill(activation, but=done))\n"
+LATER = "                self._to_finish.insert(0, lambda: (self._fill(place, activation, derived.keys()), place.divide()))\n"
 
 FAULTS: dict[str, tuple[str, list[Replacement]]] = {
     "the last batch is dropped": (
@@ -108,7 +108,7 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
     "an in-place ReLU overwrites what was recorded": (
         "tests/test_recording.py::test_an_in_place_relu_cannot_change_what_was_recorded",
         [
-            ("pytorch.variance.fast.reader.Reader.read", "            place.fill(activation, but=done)\n", LATER),
+            ("pytorch.variance.fast.reader.Reader.read", "                self._fill(place, activation, derived.keys())\n", LATER),
         ],
     ),
     "a module called twice has one name": (
