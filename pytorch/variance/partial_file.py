@@ -13,7 +13,7 @@ from pytorch.files.checked_fields import check_fields, check_lengths, demand
 from pytorch.files.container import load, save
 from pytorch.files.sealed_file import Format
 from pytorch.variance.equivariance.equivariance_result import fits
-from pytorch.variance.equivariance.map_layers import MapSetup
+from pytorch.variance.equivariance.map_layers import MapSetup, sizes_of
 from pytorch.variance.outcome import Setup
 from pytorch.variance.result_file import LONGEST_REASON
 from pytorch.variance.statistics.accumulator import state_shapes
@@ -65,11 +65,7 @@ def _checked(part: "PartialResult") -> "PartialResult":
     arguments = {"invariance": expected | {"layers": sizes, "wholes": wholes}}
     if maps is not None:
         _check_maps(maps, {layer.name for layer in setup.layers})
-        arguments["equivariance"] = expected | {
-            "layers": [layer.channels for layer in maps.layers],
-            "positions": [layer.positions for layer in maps.layers],
-            "wholes": [[*range(1, len(maps.layers))]],
-        }
+        arguments["equivariance"] = expected | sizes_of(maps.layers)
     measures = [*part.sums]
     demand(measures == [*arguments] or measures == [*arguments][1:] != [], "its sums are of other measures")
     for measure, sums in part.sums.items():

@@ -1,7 +1,9 @@
 """What was turned back: all of an equivariance result but its numbers."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +37,15 @@ class MapLayer:
     def positions(self) -> int:
         """Number of positions that are read; 1 if there are none."""
         return len(self.places) if self.size else 1
+
+
+def sizes_of(layers: Sequence[MapLayer]) -> dict[str, list[Any]]:
+    """Arguments of the ``MapAccumulator`` of some layers; the first, the images, takes no part in their mean."""
+    return {
+        "layers": [layer.channels for layer in layers],
+        "positions": [layer.positions for layer in layers],
+        "wholes": [[*range(1, len(layers))]],
+    }
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pytorch.errors import InputError
 from pytorch.variance.equivariance.map_accumulator import MapAccumulator
-from pytorch.variance.equivariance.map_layers import MapLayer, MapSetup
+from pytorch.variance.equivariance.map_layers import MapLayer, MapSetup, sizes_of
 from pytorch.variance.equivariance.turning import Turning
 from pytorch.variance.recording.aggregation import unit_type
 from pytorch.variance.recording.layers import Layer
@@ -147,11 +147,8 @@ class TurnedBackMaps:
         self.accumulator.add(units)
 
     def _made(self, device: torch.device) -> MapAccumulator:
-        channels = [layer.channels for layer in self._layers]
-        return MapAccumulator(
-            len(self._transformations), channels, [layer.positions for layer in self._layers], device=device,
-            dispersion=self._dispersion, labels=self._labels, wholes=[[*range(1, len(channels))]],
-        )  # fmt: skip
+        how = {"dispersion": self._dispersion, "labels": self._labels, "device": device}
+        return MapAccumulator(len(self._transformations), **sizes_of(self._layers), **how)
 
     def end(self) -> None:
         """Close a batch."""
