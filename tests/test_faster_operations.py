@@ -70,6 +70,9 @@ def test_only_plain_convolutions_of_small_maps_and_many_channels_gain() -> None:
         {"inputs": torch.empty(2, 256, 1, 1, device="meta"), "padding": (0, 0)},
         {"weight": torch.empty(255, 256, 3, 3, device="meta")},
         {"padding": "same"},
+        {"stride": 1},
+        {"padding": 1},
+        {"dilation": 1},
         {"dilation": (2, 2)},
         {"groups": 2},
     ):

@@ -8,6 +8,8 @@ Source:
     Chellapilla, Puri, Simard (2006), High Performance Convolutional Neural Networks for Document Processing.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
@@ -27,9 +29,10 @@ def has_tiles() -> bool:
     return getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16", False)
 
 
-def gains(inputs: Tensor, weight: Tensor, stride: Pair, padding: Pair | str, dilation: Pair, groups: int) -> bool:
-    """Whether a convolution has small maps and many channels, and is of the plain kind."""
-    if inputs.ndim != 4 or isinstance(padding, str) or tuple(dilation) != (1, 1) or groups != 1:
+def gains(inputs: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any, groups: int) -> bool:
+    """Whether a convolution gains: called as by ``nn.Conv2d``, of small maps and many channels, without extras."""
+    is_plain = isinstance(stride, tuple) and isinstance(padding, tuple) and (dilation, groups) == ((1, 1), 1)
+    if inputs.ndim != 4 or not is_plain:
         return False
     rows, columns = _outputs(inputs, weight, stride, padding)
     return rows > 0 and 0 < rows * columns <= MOST_POSITIONS and weight.numel() >= FEWEST_WEIGHTS and len(inputs) > 0
@@ -85,7 +88,7 @@ def _windows(inputs: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Ten
 def _gradient_of_inputs(gradient: Tensor, inputs: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
     """Return the gradient of the inputs: without a stride, a convolution of the gradient with turned filters."""
     margins = [size - 1 - margin for size, margin in zip(weight.shape[2:], padding, strict=True)]
-    if tuple(stride) != (1, 1) or min(margins) < 0:
+    if stride != (1, 1) or min(margins) < 0:
         sizes = [stride, padding, (1, 1), False, (0, 0), 1]
         return torch.ops.aten.convolution_backward(gradient, inputs, weight, None, *sizes, (True, False, False))[0]
     turned = weight.flip(2, 3).permute(2, 3, 0, 1).flatten(0, 2)
