@@ -183,7 +183,9 @@ def test_blocks_for_it_are_wide():
 def read_positions(activation, axes, outs):
     """Write the positions of one activation; return whether that was possible."""
     reading = CompiledReading.of(activation, axes, outs)
-    return reading is not None and reading.read(activation)
+    if reading is not None:
+        reading.read(activation)
+    return reading is not None
 
 
 LAYOUTS = {
@@ -250,6 +252,7 @@ def test_long_sums_of_single_precision_are_exact_enough(shape, axes):
         (torch.zeros(2, 3, 4, 5, dtype=torch.int32), (2, 3)),
         (torch.zeros(2, 3, 4, 5, dtype=torch.bfloat16), (2, 3)),
         (torch.zeros(2, 3, 0, 5), (2, 3)),
+        (torch._neg_view(torch.ones(2, 3, 4, 5)), (2, 3)),
     ],
 )
 def test_what_it_does_not_read_is_left_to_operations(activation, axes):
@@ -260,7 +263,7 @@ def test_what_it_does_not_read_is_left_to_operations(activation, axes):
 def test_layers_are_read_as_by_operations(monkeypatch, aggregation):
     """In either order of memory; the mean of the batch norm follows from another, its maximum is read."""
     original, read = CompiledReading.read, []
-    monkeypatch.setattr(CompiledReading, "read", lambda *given: read.append(original(*given)) or read[-1])
+    monkeypatch.setattr(CompiledReading, "read", lambda *given: read.append(original(*given)))
     network = nn.Sequential(nn.Conv2d(1, 9, 3), nn.BatchNorm2d(9), nn.SiLU()).double().eval()
     network[1].weight.data, network[1].bias.data = table(2, 9)
     for form in (torch.contiguous_format, torch.channels_last):
@@ -272,7 +275,6 @@ def test_layers_are_read_as_by_operations(monkeypatch, aggregation):
                 found += [recorder(images).clone(), recorder(images + 1).clone()]
         torch.testing.assert_close(found[:2], found[2:], rtol=1e-13, atol=1e-13)
     assert len(read) >= 8
-    assert all(read)
 
 
 def test_activations_that_lie_otherwise_in_a_later_pass_are_read_as_they_lie():
@@ -288,6 +290,7 @@ def test_activations_that_lie_otherwise_in_a_later_pass_are_read_as_they_lie():
         lambda x: torch.cat([x, x], 3)[..., :7],
         lambda x: x.transpose(2, 3).contiguous().transpose(2, 3),
         lambda x: x.expand(x.shape),
+        lambda x: torch._neg_view(-x),
     ]
     images = table(4, 6, 5, 7)
     network = Turned()

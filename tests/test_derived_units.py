@@ -429,10 +429,20 @@ def changed_in_place(model):
     model.last.weight.data.mul_(3)
 
 
-@pytest.mark.parametrize("change", [changed_data, changed_parameter, changed_bias, changed_in_place])
+def turned_parameter(model):
+    model.last.weight = nn.Parameter(model.last.weight.detach().transpose(0, 1))
+
+
+def turned_data(model):
+    model.last.weight.data = model.last.weight.data.transpose(0, 1)
+
+
+@pytest.mark.parametrize(
+    "change", [changed_data, changed_parameter, changed_bias, changed_in_place, turned_parameter, turned_data]
+)
 def test_weights_that_change_between_passes_are_those_of_the_pass(derived, change):
     """And the next batch may have another size."""
-    model, images = prepared(pointwise()), torch.rand(5, 2, 12, 12, dtype=torch.float64)
+    model, images = prepared(pointwise(last=nn.Conv2d(2, 2, 1))), torch.rand(5, 2, 12, 12, dtype=torch.float64)
     with torch.no_grad(), ActivationRecorder(model, "mean") as recorder:
         for _ in range(3):
             recorder(images)
@@ -514,3 +524,67 @@ def test_activations_may_be_of_a_shorter_type_in_a_later_pass(derived):
                 expected = [maps.float().amax((2, 3)) for maps in (model.conv(images), model(images))]
                 torch.testing.assert_close(recorder(images), torch.cat(expected, 1), rtol=1e-5, atol=1e-5)
     assert derived == [None, "max", None, "max", None, None]
+
+
+def test_a_pooling_that_leaves_positions_out_from_now_on_is_read(derived):
+    model, images = prepared(nn.Sequential(nn.Conv2d(2, 3, 3), nn.MaxPool2d(2))), torch.rand(5, 2, 10, 10).double()
+    with torch.no_grad(), ActivationRecorder(model, "max") as recorder:
+        for kernel_size in (2, 2, 2, 1, 1):
+            model[1].kernel_size = kernel_size
+            torch.testing.assert_close(recorder(images)[:, 3:], model(images).detach().amax((2, 3)))
+    assert derived[1::2] == ["max", "max", "max", None, None]
+
+
+def with_tensor_as_weight(model):
+    weight = model.norm.weight.detach().clone()
+    del model.norm.weight
+    model.norm.weight = weight
+
+
+def with_buffer_as_weight(model):
+    weight = model.norm.weight.detach().clone()
+    del model.norm.weight
+    model.norm.register_buffer("weight", weight)
+
+
+def with_parameter_as_mean(model):
+    mean = nn.Parameter(model.norm.running_mean + 1)
+    del model.norm.running_mean
+    model.norm.running_mean = mean
+
+
+class Doubling(nn.Module):
+    def forward(self, weight):
+        return 2 * weight
+
+
+def with_parametrization(model):
+    nn.utils.parametrize.register_parametrization(model.norm, "weight", Doubling())
+
+
+@pytest.mark.parametrize(
+    "change", [with_tensor_as_weight, with_buffer_as_weight, with_parameter_as_mean, with_parametrization]
+)
+@pytest.mark.parametrize("passes", [0, 3])
+def test_numbers_of_a_batch_norm_may_be_of_any_kind(change, passes):
+    """From the beginning, or from some pass on."""
+    model, images = prepared(Between()), torch.rand(5, 2, 9, 9, dtype=torch.float64)
+    if not passes:
+        change(model)
+    with torch.no_grad(), ActivationRecorder(model, "mean", layers=["conv", "norm"]) as recorder:
+        for _ in range(passes):
+            recorder(images)
+        if passes:
+            change(model)
+        for _ in range(3):
+            expected = model(images).detach().mean((2, 3))
+            torch.testing.assert_close(recorder(images)[:, 3:], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_linear_map_may_become_one_whose_weights_are_computed():
+    model, images = prepared(pointwise()), torch.rand(5, 2, 12, 12, dtype=torch.float64)
+    with torch.no_grad(), ActivationRecorder(model, "mean", layers=["first", "last"]) as recorder:
+        for _ in range(3):
+            recorder(images)
+        nn.utils.parametrize.register_parametrization(model.last, "weight", Doubling())
+        torch.testing.assert_close(recorder(images)[:, 2:], model(images).detach().mean((2, 3)))

@@ -71,6 +71,10 @@ def test_only_plain_convolutions_of_small_maps_and_many_channels_gain() -> None:
         {"weight": torch.empty(255, 256, 3, 3, device="meta")},
         {"padding": "same"},
         {"stride": 1},
+        {"stride": (1,)},
+        {"stride": (0, 1)},
+        {"inputs": torch.empty(2, 128, 4, 4, device="meta")},
+        {"inputs": torch.empty(2, 256, 4, 4, device="meta", dtype=torch.float64)},
         {"padding": 1},
         {"dilation": 1},
         {"dilation": (2, 2)},
@@ -92,7 +96,7 @@ def test_only_bf16_where_there_are_tiles_uses_products(monkeypatch: pytest.Monke
     images = torch.randn(2, channels, 2, 2)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
         expected = layer(images)
-        with faster_operations(precision, torch.device("cpu")):
+        with faster_operations(torch.device("cpu")):
             found = layer(images)
     assert len(calls) == (precision == "bf16")
     assert found.dtype == expected.dtype
@@ -101,13 +105,27 @@ def test_only_bf16_where_there_are_tiles_uses_products(monkeypatch: pytest.Monke
     assert layer.weight.grad.dtype == torch.float32
 
 
+def test_what_products_return_may_be_changed_in_place():
+    """As a ReLU in place does."""
+    generator = torch.Generator().manual_seed(0)
+    images, weight = (whole(generator, *shape).requires_grad_() for shape in ((3, 5, 4, 4), (7, 5, 3, 3)))
+    found = convolution(images, weight, None, (1, 1), (1, 1)).relu_()
+    expected = functional.conv2d(images, weight, padding=1).relu()
+    assert torch.equal(found, expected)
+    direction = whole(generator, *expected.shape)
+    for its, own in zip(
+        *(torch.autograd.grad(each, (images, weight), direction) for each in (found, expected)), strict=True
+    ):
+        torch.testing.assert_close(its, own, rtol=2**-7, atol=0)
+
+
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("probability", [0.2, 0.5])
 def test_dropout_zeroes_the_given_fraction_and_scales_the_rest(probability: float, kind: torch.dtype) -> None:
     """Five standard errors on each side; the gradient goes where the values went."""
     values = torch.ones(8, 50, 10, 10, dtype=kind).contiguous(memory_format=torch.channels_last).requires_grad_()
     torch.manual_seed(0)
-    with FasterOperations("fp32"):
+    with FasterOperations():
         dropped = nn.Dropout(probability)(values)
     kept = dropped != 0
     error = (probability * (1 - probability) / values.numel()) ** 0.5
@@ -121,15 +139,21 @@ def test_dropout_zeroes_the_given_fraction_and_scales_the_rest(probability: floa
 
 @pytest.mark.parametrize(
     ("layer", "training"),
-    [(nn.Dropout(0.5), False), (nn.Dropout(0.0), True), (nn.Dropout(1.0), True), (nn.Dropout(0.5, inplace=True), True)],
+    [
+        (nn.Dropout(0.5), False),
+        (nn.Dropout(0.0), True),
+        (nn.Dropout(1.0), True),
+        (nn.Dropout(0.5, inplace=True), True),
+        (nn.Dropout(0.1), True),
+    ],
 )
 def test_other_dropout_is_that_of_pytorch(layer: nn.Dropout, training: bool) -> None:
-    """In evaluation, at the ends of the range, and in place."""
+    """In evaluation, at the ends of the range, in place, and in float64."""
     layer.train(training)
     results = []
-    for context in (FasterOperations("fp32"), torch.enable_grad()):
+    for context in (FasterOperations(), torch.enable_grad()):
         torch.manual_seed(0)
-        values = torch.arange(1.0, 9.0)
+        values = torch.arange(1.0, 9.0, dtype=torch.float64 if layer.p == 0.1 else torch.float32)
         with context:
             results.append((layer(values), values))
     for found, expected in zip(*results, strict=True):
@@ -138,4 +162,4 @@ def test_other_dropout_is_that_of_pytorch(layer: nn.Dropout, training: bool) -> 
 
 def test_other_devices_keep_their_operations() -> None:
     """CUDA's own kernels are fast."""
-    assert not isinstance(faster_operations("bf16", torch.device("cuda")), FasterOperations)
+    assert not isinstance(faster_operations(torch.device("cuda")), FasterOperations)

@@ -1,7 +1,7 @@
 """Operations of training that PyTorch computes slowly on a CPU, computed otherwise.
 
-Outputs follow the same definitions, but rounding and random masks differ. Which operations are replaced depends on the
-processor, on precision and on shapes alone: on one machine, a training stays the same bit for bit.
+Outputs follow the same definitions, but rounding and random masks differ. What is replaced depends only on the
+processor and on how an operation is called: on one machine, a training stays the same bit for bit.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,25 +13,23 @@ from torch import Tensor
 from torch.nn.functional import dropout
 from torch.overrides import TorchFunctionMode
 
-from pytorch.experiments.small_map_convolutions import convolution, gains, has_tiles
+from pytorch.experiments.small_map_convolutions import CONVERTED, convolution, gains, has_tiles
 
 
-def faster_operations(precision: str, device: torch.device) -> AbstractContextManager:
-    """Return a context for the forward passes of training.
+def faster_operations(device: torch.device) -> AbstractContextManager:
+    """Return a context for forward passes of training; on others than a CPU, it does nothing.
 
-    Args:
-        precision: One of ``pytorch.names.PRECISIONS``.
-        device: Device of the network; on others than a CPU, the context does nothing.
+    A pass that is repeated for its gradient (activation checkpointing) must be repeated in it.
     """
-    return FasterOperations(precision) if device.type == "cpu" else nullcontext()
+    return FasterOperations() if device.type == "cpu" else nullcontext()
 
 
 class FasterOperations(TorchFunctionMode):
-    """A context that replaces dropout and, in bf16 where the processor has tiles, convolutions of small maps."""
+    """A context that replaces dropout and, where autocast is to bfloat16 and the CPU has tiles, small convolutions."""
 
-    def __init__(self, precision: str) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._products = precision == "bf16" and has_tiles()
+        self._has_tiles = has_tiles()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Iterable[type], args: tuple = (), kwargs: dict[str, Any] | None = None
@@ -39,9 +37,19 @@ class FasterOperations(TorchFunctionMode):
         """Call a function of PyTorch, or compute its result faster."""
         if func is dropout:
             return _dropout(*args, **kwargs or {})
-        if self._products and func is torch.conv2d and len(args) == 7 and gains(*args[:2], *args[3:]):
+        if (
+            self._has_tiles
+            and func is torch.conv2d
+            and len(args) == 7
+            and _to_bfloat16()
+            and gains(*args[:2], *args[3:])
+        ):
             return convolution(*args[:5])
         return func(*args, **kwargs or {})
+
+
+def _to_bfloat16() -> bool:
+    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.bfloat16
 
 
 def _dropout(inputs: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -50,7 +58,7 @@ def _dropout(inputs: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     PyTorch uses ``bernoulli_``, which takes up to 10 ns per value on a CPU; comparing uniform numbers takes 3.
     Source: https://github.com/pytorch/pytorch/issues/138199.
     """
-    if not training or inplace or not 0 < p < 1:
+    if not training or inplace or not 0 < p < 1 or inputs.dtype not in CONVERTED:
         return dropout(inputs, p, training, inplace)
     kept = torch.rand_like(inputs, dtype=torch.float32).ge_(p).div_(1 - p)
     return inputs * kept.to(inputs.dtype)

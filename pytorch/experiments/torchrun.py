@@ -41,8 +41,8 @@ def torchrun_group() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, partial(_stop, os.getpid()))
     try:
         yield
-    except BaseException:
-        before = signal.SIG_IGN  # this process ends by itself, and has yet to say why
+    except Exception:
+        before = signal.SIG_IGN  # the process ends by itself, and has yet to say why
         raise
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -192,7 +192,7 @@ class Training:
     def _step(self, inputs: Tensor, labels: Tensor, weight: float) -> tuple[Tensor, Tensor]:
         """Take one step of gradient descent; return the mean loss and the number classified correctly."""
         # Once per step, as autocast caches converted weights.
-        with autocast(self._precision, self._device), faster_operations(self._precision, self._device):
+        with autocast(self._precision, self._device), faster_operations(self._device):
             log_probabilities = self._network(inputs)
         loss = self.recipe.loss(log_probabilities, labels)
         self._optimizer.zero_grad()

@@ -59,23 +59,29 @@ class CompiledReading:
             outs: Memory for the units of ``"mean"``, ``"sum"`` or None, which get the sum, and of ``"max"``.
 
         Returns:
-            None where it cannot. Activations must be float32 or float64, as the memory, and contiguous. In memory,
-            positions must be the first or the last axes of a sample.
+            None where it cannot. Activations must be float32 or float64, as the memory, and contiguous, without a bit
+            that negates them. In memory, positions must be the first or the last axes of a sample.
         """
-        if not activation.is_cpu or activation.dtype not in REALS or not activation.numel():
+        if not activation.is_cpu or activation.dtype not in REALS or not activation.numel() or activation.is_neg():
             return None
         channels_last = _order(activation, axes)
         if channels_last is None or any(out.dtype != activation.dtype for out in outs.values()):
             return None
         return cls(activation, channels_last, prod(activation.shape[axis] for axis in axes), outs)
 
-    def read(self, activation: Tensor) -> bool:
-        """Read an activation of the same shape; return whether it lies in memory like the first one."""
-        if activation.stride() != self._strides or activation.dtype is not self._kind or not activation.is_cpu:
-            return False
+    def fits(self, activation: Tensor) -> bool:
+        """Whether an activation of the same shape lies in memory like the first one."""
+        return (
+            activation.stride() == self._strides
+            and activation.dtype is self._kind
+            and activation.is_cpu
+            and not activation.is_neg()
+        )
+
+    def read(self, activation: Tensor) -> None:
+        """Write the units of an activation that fits."""
         self._reading.values = activation.data_ptr()
         self._read(self._pointer)
-        return True
 
 
 def _order(activation: Tensor, axes: tuple[int, ...]) -> bool | None:

@@ -36,7 +36,7 @@ class Plan(NamedTuple):
 
     Attributes:
         found: For each aggregation whose units follow, a function that writes them.
-        holds: Whether the module still has the numbers that they follow from.
+        holds: Whether the module still has the numbers and settings that they follow from.
         before: Place of the previous activation; None: not known yet.
         kind: Type of the output.
     """
@@ -61,7 +61,7 @@ class DerivedUnits:
         self._plans: dict[Place, Plan | None] = {}
 
     def forget(self) -> None:
-        """Forget what follows from what; batches have another size, or layers another order."""
+        """Forget what follows from what; the units have other memory, for batches of another size."""
         self._plans.clear()
 
     def restart(self) -> None:
@@ -90,9 +90,9 @@ class DerivedUnits:
 
         Returns:
             For each aggregation whose units follow, a function that writes them once those of the previous activation
-            are written. Empty if the input is not the previous activation or was changed in place. Changes that bypass
-            PyTorch's version counter (``.data``, NumPy) go unnoticed. Also empty on CUDA, where layers are read
-            together (see ``chains``).
+            are written. Empty if the input is not the previous activation or was changed in place. Changes of values
+            that bypass PyTorch's version counter (by NumPy, or in place by ``.data``) go unnoticed. Also empty on CUDA,
+            where layers are read together (see ``chains``).
         """
         plan = self._plans.get(place, UNPLANNED)
         if plan is UNPLANNED:
@@ -112,8 +112,8 @@ class DerivedUnits:
         """Find what follows from the previous activation; None: nothing, which then is not asked again."""
         if (before.kind, before.axes) != (place.kind, place.axes):
             return None
-        hows, rule = RULES[type(module)]
-        plan = rule(self, module, output, before, place)
+        hows, rule = RULES.get(type(module), ((), None))  # a parametrization changes the type
+        plan = rule(self, module, output, before, place) if rule else None
         if plan is None:
             return None
         found = {
@@ -126,8 +126,7 @@ class DerivedUnits:
 
         None if it uses statistics of the batch, or if changes to its numbers cannot be tracked.
         """
-        buffers, parameters = module._buffers, module._parameters  # attributes of modules are slow
-        numbers = buffers["running_mean"], buffers["running_var"], parameters["weight"], parameters["bias"]
+        numbers = module.running_mean, module.running_var, module.weight, module.bias
         if module.training or numbers[0] is None:
             return None
         known = self._affine.get((module, kind))
@@ -216,7 +215,10 @@ def _max_pooling(
 ) -> Plan | None:
     if not _covers(module, before.shape, place.shape):
         return None
-    return Plan({"max": lambda: place.units["max"].copy_(before.units["max"])}, _always)
+    return Plan(
+        {"max": lambda: place.units["max"].copy_(before.units["max"])},
+        lambda: _covers(module, before.shape, place.shape),
+    )
 
 
 def _pointwise(
@@ -228,11 +230,16 @@ def _pointwise(
     weight, bias = module.weight, module.bias
     if not (type(weight) is nn.Parameter and weight.dtype == output.dtype == place.kind):
         return None
-    flat = weight.flatten(1)
-    return Plan(
-        {"mean": partial(_derive_linearly, flat, bias, before, place)},
-        lambda: module.weight.data_ptr() == flat.data_ptr() and module.bias is bias,
-    )
+    flat, numbers = weight.flatten(1), _numbers_of(module)  # which keep the memory that they lie in
+    return Plan({"mean": partial(_derive_linearly, flat, bias, before, place)}, lambda: _numbers_of(module) == numbers)
+
+
+def _numbers_of(module: nn.Conv2d | nn.Linear) -> tuple:
+    """What tells the weights and the bias of a module from others, as long as these live; plain parameters only."""
+    weight = module.weight
+    if type(weight) is not nn.Parameter:
+        return (None,)
+    return weight.data_ptr(), weight.stride(), weight.dtype, id(module.bias)
 
 
 def _derive_linearly(weight: Tensor, bias: Tensor | None, before: Place, place: Place) -> None:

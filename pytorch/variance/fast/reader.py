@@ -95,13 +95,13 @@ class Reader:
     def _read_in_c(self, place: Place, activation: Tensor, derived: Set[str | None]) -> Set[str | None]:
         """Read an activation once for all aggregations that the functions in C support; return those."""
         reading = self._readings.get(place)
-        if reading is None or not reading.read(activation):
+        if reading is None or not reading.fits(activation):
             together = _together(place, derived)
             reading = CompiledReading.of(activation, place.axes, together) if together else None
             if reading is None:
                 return set()
-            reading.read(activation)
             self._readings[place] = reading
+        reading.read(activation)
         return reading.hows
 
     def _read_on_gpu(self, place: Place, activation: Tensor, derived: Set[str | None]) -> Set[str | None]:
