@@ -133,6 +133,7 @@ RECIPES = {
     ("vgg16", "fashion_mnist"): Recipe(6, 12, **GENTLE),
     ("resnet", "fashion_mnist"): Recipe(6, 12),
     ("simple_conv", "cifar10"): Recipe(8, 32, label_smoothing=0.1),  # 77.6, 67.8 / 69.1; 20 minutes (JPEG copy)
+    # 76.2, 55.3 / 51.5; about 80 minutes on an Intel Xeon (JPEG copy)
     ("all_convolutional", "cifar10"): Recipe(15, 45, batch_size=64, label_smoothing=0.1),
     ("vgg16", "cifar10"): Recipe(4, 10, **NORMALIZED),  # 81.9, 65.1 / 67.7; an hour (JPEG copy)
     ("resnet", "cifar10"): Recipe(2, 6, **NORMALIZED),  # 78.6, 64.8 / 67.3; an hour (JPEG copy)
