@@ -234,7 +234,7 @@ def test_how_it_was_trained_is_told():
         "unrotated": {"epochs": 3, "training samples": 50000}, "rotated": {"epochs": 6, "training samples": 50000}
     }  # fmt: skip
     copy = pair(model="all_convolutional", dataset="folder-cifar10-jpeg", training=training)
-    assert training_text(copy) == "3 + 6 epochs (recipe: 40 + 80) of 50000 images, folder-cifar10-jpeg"
+    assert training_text(copy) == "3 + 6 epochs (recipe: 15 + 45) of 50000 images, folder-cifar10-jpeg"
 
 
 def test_a_model_without_a_recipe_is_compared_too():
