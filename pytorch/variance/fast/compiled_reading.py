@@ -90,6 +90,4 @@ def _order(activation: Tensor, axes: tuple[int, ...]) -> bool | None:
         return True
     if not activation.is_contiguous() or (axes and axes != (*range(axes[0], axes[-1] + 1),)):
         return None
-    if not axes:
-        return True
-    return True if axes[0] == 1 else False if axes[-1] == activation.ndim - 1 else None
+    return True if not axes or axes[0] == 1 else False if axes[-1] == activation.ndim - 1 else None
