@@ -8,6 +8,7 @@ Source:
     Chellapilla, Puri, Simard (2006), High Performance Convolutional Neural Networks for Document Processing.
 """
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ CONVERTED = {torch.float32, torch.bfloat16}
 """Types that autocast converts to bfloat16, or leaves so."""
 
 
+@cache
 def has_tiles() -> bool:
     """Whether the processor multiplies tiles of bfloat16 (Intel AMX)."""
     return getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16", False)
