@@ -3,8 +3,7 @@
 #
 # torch 2.13.0: bernoulli_ draws one value after the other and branches on each, in one thread. At p = 0.5 the branch
 # cannot be predicted. Seen on an Intel Xeon: 9.7 ns per value at p = 0.5, 4.8 ns at p = 0.1 or 0.9, and 2.4 ns at any p
-# for uniform_ and a comparison. Dropout uses bernoulli_: Dropout(0.5) takes about 3 times as long as the same written
-# with uniform numbers, in float32 and in bfloat16.
+# for uniform_ and a comparison. Dropout uses bernoulli_.
 #
 # Exits with 1 where that is no longer so.
 set -euo pipefail

@@ -2,10 +2,10 @@
 # On a CPU with AMX, the gradient of the weights of a convolution of 2 × 2 maps takes far longer than a matrix product.
 #
 # torch 2.13.0 (oneDNN 3.12.0) runs a 3 × 3 convolution of 512 channels on 128 maps of 2 × 2, in bfloat16 and channels
-# last. The last block of VGG16 has such maps on 32 × 32 images. Its weight gradient takes 2.4 times as long as its forward pass, which
-# has as many operations. The same sums as one product of the gradient with the windows of the input, copying of the
-# windows included, take a twentieth. Seen on one thread of an Intel Xeon (avx10_1_512_amx): 22 ms forward, 54 ms for the
-# gradient, 2.8 ms as a product.
+# last. The last block of VGG16 has such maps on 32 × 32 images. Its weight gradient takes 2.4 times as long as its
+# forward pass, which has as many operations. One product of the gradient with the windows of the input gives the same
+# sums. It takes a twentieth, copying the windows included. Seen on one thread of an Intel Xeon (avx10_1_512_amx): 22 ms
+# forward, 54 ms for the gradient, 2.8 ms as a product.
 #
 # Exits with 1 where that is no longer so, and with 2 where the processor has no AMX.
 set -euo pipefail

@@ -27,23 +27,14 @@ def faster_operations(device: torch.device) -> AbstractContextManager:
 class FasterOperations(TorchFunctionMode):
     """A context that replaces dropout and, where autocast is to bfloat16 and the CPU has tiles, small convolutions."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._has_tiles = has_tiles()
-
     def __torch_function__(
         self, func: Callable[..., Any], types: Iterable[type], args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Call a function of PyTorch, or compute its result faster."""
         if func is dropout:
             return _dropout(*args, **kwargs or {})
-        if (
-            self._has_tiles
-            and func is torch.conv2d
-            and len(args) == 7
-            and _to_bfloat16()
-            and gains(*args[:2], *args[3:])
-        ):
+        is_module_call = func is torch.conv2d and len(args) == 7
+        if is_module_call and has_tiles() and _to_bfloat16() and gains(*args[:2], *args[3:]):
             return convolution(*args[:5])
         return func(*args, **kwargs or {})
 

@@ -24,7 +24,6 @@ MOST_POSITIONS = 16
 FEWEST_WEIGHTS = 256 * 256 * 9
 """Weights of the smallest convolution that gains."""
 
-
 CONVERTED = {torch.float32, torch.bfloat16}
 """Types that autocast converts to bfloat16, or leaves so."""
 

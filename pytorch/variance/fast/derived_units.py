@@ -119,7 +119,7 @@ class DerivedUnits:
         found = {
             how: plan.found[how] for how in hows if how in plan.found and how in place.units and how in before.units
         }
-        return Plan(found, plan.holds, before, output.dtype)
+        return plan._replace(found=found, before=before, kind=output.dtype)
 
     def affine(self, module: BatchNorm, kind: torch.dtype) -> "Affine | None":
         """Return the affine map that a batch norm computes with its current numbers.
