@@ -25,20 +25,7 @@ demo: install
 	$(RUN) experiment_variance.py simple_conv digits $(DEMO)
 	$(RUN) plot_variances_models.py $(DEMO)
 	@echo
-	@echo "Figures in demo/plots/simple_conv_digits:"
-	@echo "  accuracy.png                         both models on upright and on rotated test data"
-	@echo "  angles.png                           accuracy against the angle of the test data, over all and by class"
-	@echo "  training.png                         loss and accuracy, epoch by epoch"
-	@echo "  rotation_mean_layers.png             normalized variance of each layer, rotated against unrotated"
-	@echo "  rotation_mean_classes.png            the same, a line for each class"
-	@echo "  rotation_mean_class-*.png            maps of classes against layers, and against the units of the last one"
-	@echo "  rotation_mean_overview.png           accuracy against the angle beside the normalized variance"
-	@echo "  rotation_mean_heatmap_all.png        a column for each layer, a cell for each unit, over all samples"
-	@echo "  rotation_mean_heatmap_stratified.png the mean over classes, each class by itself"
-	@echo "  rotation_mean_heatmap_class*.png     one class"
-	@echo "Beside that folder:"
-	@echo "  digits_rotation_mean_depth.png       the layers of all networks on a data set, here of one, against depth"
-	@echo "Everything on one page: demo/plots/index.html"
+	@echo "Everything on one page: demo/plots/index.html. What each figure shows: docs/reading-figures.md"
 
 # What the tables of the paper need, as far as it is missing; PAPER="--datasets mnist --seeds 3" and the like say what.
 paper: install

@@ -17,7 +17,7 @@ torchrun shares each batch among several processes, each on a core or a GPU of i
     torchrun --nproc-per-node 2 experiment_rotation.py resnet cifar10
 
 Expect the unrotated model to fail on rotated data, and the rotated one to do nearly as well on both. On two CPU
-cores simple_conv takes one minute on digits and eight on mnist; deeper models on cifar10 need a GPU.
+cores simple_conv takes one minute on digits and eight on mnist; deeper models take up to two hours.
 """
 
 import argparse

@@ -6,8 +6,8 @@
 Draws into <plots-dir>/<model>_<dataset>/. Each measurement gets heatmaps of every unit: over all samples, stratified,
 and per class. It also gets layer means with their controls, maps of classes against layers and units, and accuracy with
 variance. Measured epochs get the variance while training. Each trained pair gets its training curves and accuracies;
-each data set gets all networks against depth. Also writes the tables results.csv, results.md and results.tex, and the
-page index.html. The page is one file with the figures, the tables and the numbers of every unit.
+each data set gets all networks against depth. Also writes the tables results.csv, results.csv.gz, results.md and
+results.tex, and the page index.html. The page is one file with the figures, the tables and the numbers of every unit.
 
 Figures of unchanged results are not drawn again. The first run takes half a minute for a deep network.
 """

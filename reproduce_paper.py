@@ -8,8 +8,8 @@ same networks before training too. Then draws everything and writes the tables a
 of the paper and what the measurements say about them. Only missing steps are run, so the script can be stopped and
 started again. A failed step does not stop the others. --status says how far everything is, and does nothing.
 
-On a GPU this takes minutes per pair. On two CPU cores a pair takes up to two hours, and all_convolutional on CIFAR-10
-about eight. --schedule 0.1 makes trainings shorter, which the tables state.
+On a GPU this takes minutes per pair. On two CPU cores, training a pair takes from 10 minutes to two hours.
+--schedule 0.1 makes trainings shorter, which the tables state.
 """
 
 import argparse

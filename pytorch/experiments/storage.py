@@ -8,7 +8,8 @@
 
 The folder of figures contains
 
-    <model>_<dataset>/*.png, <dataset>_*.png, results.{csv,md,tex}, index.html, and figures.json, which lists figures
+    <model>_<dataset>/*.png, <dataset>_*.png, results.{csv,csv.gz,md,tex}, index.html, and figures.json, which lists
+    figures
 
 An unfinished training has a .checkpoint, and what is to replace a model or its kept epochs ends in .new. Each file is
 written whole or not at all, describes itself completely, and is sealed with the version of its format and a checksum.

@@ -22,7 +22,7 @@ INSTRUCTIONS = {
 """Options for the instructions that PyTorch found, which another machine with the same home may lack."""
 
 SWITCH = "VARIANCE_COMPILED"
-"""Environment variable: 0 computes the statistics by PyTorch operations."""
+"""Environment variable: 0 reads activations and computes their statistics by PyTorch operations."""
 
 
 @cache

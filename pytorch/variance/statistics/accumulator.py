@@ -29,7 +29,7 @@ class VarianceAccumulator:
     separate sets of samples.
 
     Attributes:
-        labels: Label of each row of the state, in order of first appearance.
+        labels: Label of each row of the state, in order of first appearance, sorted within a batch.
         counts: Number of samples of each label, (K,) int64 on the CPU.
         layers: Number of units of each layer.
         arguments: Arguments that make an accumulator to merge with, besides labels and device.
