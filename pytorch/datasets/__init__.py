@@ -2,7 +2,8 @@
 
 In reading order: ``dataset`` (what a data set is), ``normalization``, ``digits`` (embedded),
 ``torchvision_datasets`` (downloaded), ``image_files``, ``image_folder`` (the user's own). All their images are
-32 × 32, uint8. ``image_batches`` has those of a folder at any size, decoded while a network computes; ``network_input`` prepares them.
+32 × 32, uint8. ``image_batches`` has those of a folder at any size, decoded while a network
+computes; ``network_input`` prepares them.
 """
 
 from os import PathLike, fspath
