@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TILE 64 /* units at once: few enough that a tile of all samples stays in the cache */
+#define TILE 256 /* units at once: rows long enough that memory is fetched ahead, few enough for the cache */
 
 typedef struct {
     const REAL *values;                  /* (B, C, U); from sample to sample it is ``stride`` values */

@@ -234,15 +234,14 @@ class UnitBlock:
         self.dispersion_sum.index_add_(0, self._groups.rows, of_groups)
         here = self._groups.rows
         tv_all, tv = self.transformation_variance(counts)
-        of_all = Expansion.of(self._of_all, tv_all, self._dispersion)
-        of_class = (
-            of_all if self._of_all is self._of_class else Expansion.of(self._of_class, tv[here], self._dispersion)
-        )
-        self._has_ratio[here] = has_ratio(tv[here], self._of_class.dispersion)
+        of_all = of_class = Expansion.of(self._of_all, tv_all, self._dispersion)
+        if self._of_all is not self._of_class:
+            of_class = Expansion.of(self._of_class, tv[here], self._dispersion)
+        self._has_ratio[here] = of_class.has_ratio
         in_every = self._has_ratio[strata].all(dim=0, keepdim=True)
         first, second = self._influences(dispersion, of_class, of_all, in_every)
         second.append(second[-1] * in_every)
-        finite = has_ratio(tv_all, self._of_all.dispersion), self._has_ratio[here], in_every
+        finite = of_all.has_ratio, of_class.has_ratio, in_every
         return LayerSums(first, *([self._by_layer(part) for part in parts] for parts in (second, finite)))
 
     def _dispersions(self) -> tuple[Tensor, Tensor]:
@@ -331,8 +330,3 @@ class UnitBlock:
         constant_all = (tv.sum(dim=0, keepdim=True) == 0) & (sv_all == 0)
         constant = (tv == 0) & (sv == 0)
         return by_layer(constant_all.double(), self._widths), by_layer(constant.double(), self._widths)
-
-
-def has_ratio(tv: Tensor, sv: Tensor) -> Tensor:
-    """Where NV = TV / SV is finite; 0/0 counts as 1."""
-    return torch.isfinite(tv / sv) | ((tv == 0) & (sv == 0))

@@ -126,6 +126,7 @@ class Expansion:
         nv: NV, or 0 where it is not ``known``, (G, U).
         known: Whether NV is finite and SV nonzero, (G, U). If a unit does not vary over samples, its NV is 1 or inf by
             definition, and no sample influences it.
+        has_ratio: Whether NV is finite, where 0/0 counts as 1, (G, U).
         curvature: Value of ``SquaredDeviations.curvature``, (G, U).
     """
 
@@ -134,17 +135,19 @@ class Expansion:
     inverse: Tensor
     nv: Tensor
     known: Tensor
+    has_ratio: Tensor
     curvature: Tensor
 
     @classmethod
     def of(cls, squares: SquaredDeviations, tv: Tensor, kind: str) -> "Expansion":
         """Expand about the samples so far, after a complete batch; ``kind`` is a key of ``CENTRES``."""
         sv = squares.dispersion
-        known = torch.isfinite(tv / sv)
+        ratio = tv / sv
+        known = torch.isfinite(ratio)
         # A class with one sample so far has no SV, so the sample has no influence on it yet.
         centre = torch.where(sv.isnan() & ~tv.isnan(), 0.0, CENTRES[kind] * sv)
-        inverse, nv = torch.where(known, 1 / sv, 0.0), torch.where(known, tv / sv, 0.0)
-        return cls(tv, centre, inverse, nv, known, squares.curvature())
+        inverse, nv = (torch.where(known, values, 0.0) for values in (1 / sv, ratio))
+        return cls(tv, centre, inverse, nv, known, known | ((tv == 0) & (sv == 0)), squares.curvature())
 
     def second(self, products: Tensor) -> Tensor:
         """Second-order part of the influence on NV, summed over the samples of each group, (G, U).
