@@ -378,9 +378,22 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
           "                    pass\n")],
     ),
     "rounding passes for variance": (
-        "tests/test_user_networks.py::test_units_that_vary_by_rounding_are_told_from_constant_ones",
-        [("pytorch.variance.first_batch.CheckedRecorder._first", "recorder.rounding = ROUNDING * rounding",
-          "recorder.rounding = 0 * rounding")],
+        "tests/test_rounding.py::test_units_that_vary_by_rounding_are_told_from_constant_ones",
+        [("pytorch.variance.first_batch.CheckedRecorder._first", "torch.maximum(ROUNDING * rounding, own)", "0 * own")],
+    ),
+    "rounding that a later layer magnifies is not found": (
+        "tests/test_rounding.py::test_what_is_rounded_before_a_difference_is_rounding",
+        [("pytorch.variance.first_batch.rounded_otherwise", "torch.addcmul(output, output.nan_to_num(0, 0, 0), step)", "output")],
+    ),
+    "rounding in the last digit is not found": (
+        "tests/test_rounding.py::test_what_a_large_offset_rounds_away_is_rounding",
+        [("pytorch.variance.first_batch.CheckedRecorder._first", "torch.maximum(ROUNDING * rounding, own)",
+          "ROUNDING * rounding")],
+    ),
+    "rounding in bfloat16 is overstated": (
+        "tests/test_rounding.py::test_in_bfloat16_units_that_vary_as_in_float32_are_not_rounding",
+        [("pytorch.variance.first_batch.CheckedRecorder._first", "torch.maximum(ROUNDING * rounding, own)",
+          "torch.maximum(16 * rounding, own)")],
     ),
     "figures call any two networks unrotated and rotated": (
         "tests/test_figures.py::test_results_of_ones_own_go_by_their_own_names",

@@ -446,7 +446,7 @@ def test_a_network_with_two_inputs_is_refused_in_a_line():
         def forward(self, first, second):
             return first + second
 
-    with pytest.raises(InputError, match=r"the model cannot take batches of shape \(4, 1, 8, 8\) \(.*second"):
+    with pytest.raises(InputError, match=r"the model cannot take a batch of shape \(4, 1, 8, 8\) \(.*second"):
         measure_variance(TwoInputs(), torch.rand(4, 1, 8, 8), None, rotations(2))
 
 

@@ -140,7 +140,7 @@ def test_an_interruption_of_the_work(tmp_path):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == INTERRUPTED
-    assert errors == "\ninterrupted: every file is complete; run the same command again to continue\n"
+    assert errors == "\ninterrupted: every file is complete; run the same command again\n"
     files = {path.name for path in tmp_path.rglob("*") if path.is_file()}
     assert files == {"unrotated.checkpoint"}
     again = begin(tmp_path, "experiment_rotation.py", "simple_conv", "digits", "--samples", "200", "--epochs", "99")

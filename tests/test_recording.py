@@ -157,7 +157,7 @@ def test_the_model_is_left_as_it_was_found(reusing_model, images, outcome):
     if outcome == "returns":
         measure_variance(reusing_model, images, None, rotations(2))
     else:
-        with pytest.raises(InputError, match=r"the model cannot take batches of shape .*channels"):
+        with pytest.raises(InputError, match=r"the model cannot take a batch of shape .*channels"):
             measure_variance(reusing_model, images, None, rotations(2))
     assert [module.training for module in reusing_model.modules()] == modes
     assert hook_count(reusing_model) == 1
@@ -373,3 +373,17 @@ GOOD = {"images": torch.rand(4, 1, 6, 6), "labels": None, "transformations": rot
 def test_unusable_arguments_are_named(model, changes, message):
     with pytest.raises(InputError, match=message):
         measure_variance(model, **{**GOOD, **changes})
+
+
+def test_a_sample_that_loses_its_axis_alone_is_named():
+    class Squeezing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.pool, self.linear = nn.AdaptiveAvgPool2d(1), nn.Linear(3, 5)
+
+        def forward(self, x):
+            return self.linear(self.pool(x).squeeze())
+
+    batches = [torch.rand(4, 3, 8, 8), torch.rand(1, 3, 8, 8)]
+    with pytest.raises(InputError, match=r"layer linear has shape \(5,\) instead of \(1, 5\), of a single sample\)"):
+        measure_variance(Squeezing(), batches, None, rotations(2))

@@ -346,7 +346,7 @@ def test_after_ctrl_c_and_kills_it_continues_and_trains_no_epoch_twice(tmp_path)
         trained += [line for line in rest.splitlines(keepends=True) if ": epoch " in line]
         codes.append(process.returncode)
         if number == signal.SIGINT:
-            assert errors.endswith("every file is complete; run the same command again to continue\n"), errors
+            assert errors.endswith("every file is complete; run the same command again\n"), errors
     assert codes == [130, -signal.SIGTERM, -signal.SIGKILL]
     status = run(tmp_path, *command, "--status")
     assert (status.returncode, status.stderr) == (0, "")

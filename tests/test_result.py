@@ -166,22 +166,32 @@ def test_through_a_dict_and_back():
 def test_a_result_prints_as_a_table():
     assert str(result()).splitlines() == [
         "6 samples, 2 transformations, aggregation mean",
-        "layer   units         NV all  NV stratified  constant  rounding",
-        "conv        2  0.750 ± 0.030  1.500 ± 0.040         1         0",
-        "linear      2  3.000 ± 0.031  2.250 ± 0.041         0         0",
-        "all         4  1.500 ± 0.032  1.750 ± 0.042         1         0",
+        "layer   units         NV all  NV stratified  constant  rounding  not finite",
+        "conv        2  0.750 ± 0.030  1.500 ± 0.040         1         0           0",
+        "linear      2  3.000 ± 0.031  2.250 ± 0.041         0         0           1",
+        "all         4  1.500 ± 0.032  1.750 ± 0.042         1         0           1",
     ]
     unusual = {"samples_offered": 8, "dispersion": "variance", "precision": "bf16", "tolerance": 0.1, "shuffled": True}
     assert str(result(**unusual)).startswith(
         "6 of 8 samples, 2 transformations, aggregation mean, dispersion variance, precision bf16, tolerance 0.1, "
         "SHUFFLED control\n"
     )
+    assert str(result(not_measured={"a": "a copy: of others", "b": "no batch"})).splitlines()[0] == (
+        "6 samples, 2 transformations, aggregation mean, 1 not measured (see left_out)"
+    )
     unlabelled = {"classes": [], "class_counts": np.zeros(0, np.int64), "tv_classes": np.zeros((0, 4))}
-    alone = result(**unlabelled, sv_classes=np.zeros((0, 4)), rounding=np.array([5.0, 5, 0, 0]))
+    ordinary = {"sv_all": np.array([2.0, 0, 1, 1]), "sv_classes": np.zeros((0, 4))}
+    alone = result(**unlabelled, **ordinary, rounding=np.array([5.0, 5, 0, 0]))
     assert str(alone).splitlines()[1:3] == [
         "layer   units         NV all  constant  rounding",
         "conv        2  0.750 ± 0.030         1         1",
     ]
+
+
+def test_a_layer_without_finite_units_has_neither_mean_nor_error():
+    found = result(sv_all=np.array([2.0, 0.0, 0.0, 0.0]))
+    assert str(found).splitlines()[3].split()[:5] == ["linear", "2", "nan", "±", "nan"]
+    assert np.isnan(found.layer_intervals()["linear"]).all()
 
 
 def test_a_name_cannot_move_the_cursor():

@@ -77,9 +77,8 @@ def print_summary(pair: VariancePair) -> None:
     if result.never_called:
         print(f"  modules that the network never called, and that are not seen: {', '.join(result.never_called)}")
     unmeasured: dict[str, list[str]] = {}
-    for name, reason in result.not_measured.items():
-        if not reason.startswith("a copy"):
-            unmeasured.setdefault(reason, []).append(name)
+    for name, reason in result.left_out.items():
+        unmeasured.setdefault(reason, []).append(name)
     for reason, names in unmeasured.items():
         print(f"  not measured: {_some(names)}: {reason}")
     if assumed := [layer.name for layer in result.layers if layer.axes_known == "assumed"]:

@@ -71,7 +71,9 @@ def _read(file: Path) -> Any:
             ) from error
         # PyTorch's own message would advise to execute what the file contains.
         reason = "torch.save did not write it" if "Weights only" in str(error) else one_line(error, longest=200)
-        raise InputError(f"{file} cannot be read as weights ({reason})") from error
+        raise InputError(
+            f"{file} cannot be read as weights ({reason}): give a state dict that torch or safetensors saved"
+        ) from error
 
 
 def _weights(content: Any, file: Path) -> dict[str, Tensor]:

@@ -54,7 +54,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         code = FAILURE
     except KeyboardInterrupt:
         code = INTERRUPTED
-        print("\ninterrupted: every file is complete; run the same command again to continue", file=sys.stderr)
+        print("\ninterrupted: every file is complete; run the same command again", file=sys.stderr)
     leave_when_interrupted()
     with suppress(BrokenPipeError, AttributeError):  # stdout may be None
         sys.stdout.flush()

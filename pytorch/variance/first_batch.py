@@ -5,19 +5,21 @@ no layer of samples. In the whole batch, the activations of the two images must 
 statistics, and state between calls show as differences.
 
 Rounding. The two images are also run with each value x replaced by x·(1 - ε·u), with u uniform in [0, 1) and ε the
-distance from 1 to the next larger number of the type that the network computes in. No network can tell x from that, but
-every rounding in it falls out differently. The largest change of a unit, |a(x·(1 - ε·u)) - a(x)|, is a sample of what
-rounding does to it (Monte Carlo arithmetic; Parker 1997, UCLA CSD-970002). ``ROUNDING`` times that is its bound: a
-dispersion below it may come from rounding alone. A unit that did not move has the bound 0.
+distance from 1 to the next larger number of the type that the network computes in. Each value y that a module returns
+is then replaced by y·(1 + ε·(u - 1/2)), as if it had been rounded otherwise. The largest change of a unit is a sample
+of what rounding does to it (Monte Carlo arithmetic; Parker 1997, UCLA CSD-970002). Its bound is ``ROUNDING`` times
+that, or the last digit of the unit if that is more. A dispersion below the bound may come from rounding alone.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from pytorch.errors import InputError, ReportedError, one_line
+from pytorch.variance.recording.layers import Layer, unreadable
 from pytorch.variance.recording.recorder import ActivationRecorder
 
 FLOATING = torch.float64, torch.float32, torch.float16, torch.bfloat16
@@ -26,8 +28,11 @@ FLOATING = torch.float64, torch.float32, torch.float16, torch.bfloat16
 INTEGER_STEP = 2**-7
 """Relative step of 8-bit integers: quantized modules have 255 steps for values of both signs."""
 
-ROUNDING = 16
-"""Safety factor: the dispersion of many values can exceed the larger of two differences, but not by this factor."""
+ROUNDING = 4
+"""Safety factor: the dispersion of many values can exceed the larger of two differences, but seldom by this factor."""
+
+SUMS = "mean", "sum"
+"""Aggregations that add up the values of a map."""
 
 MARGIN, FLOOR, COARSEST = 8, 256, 2**-6
 """Allowed difference of an image in a larger batch, for which libraries may choose another algorithm: ``MARGIN`` times
@@ -64,7 +69,8 @@ class CheckedRecorder:
         some, found = self._find(inputs)
         few, layers, owner = inputs[some], recorder.layers, self._owner()
         epsilon = epsilon_of(recorder.modules)
-        moved = recorder(perturbed(recorder.own_copy(few), epsilon)).clone()
+        with rounded_otherwise(recorder.modules):
+            moved = recorder(perturbed(recorder.own_copy(few), epsilon)).clone()
         self._check_parameters(before)
         del before
         rounding = (moved - found).abs().nan_to_num(0, 0, 0).amax(dim=0).double()
@@ -86,8 +92,15 @@ class CheckedRecorder:
             compare(self._beside(few), allowed)
         whole = self._whole(inputs, len(few))
         compare(whole[some], allowed)
-        recorder.rounding = ROUNDING * rounding[kept()]
+        own = self._last_digits(layers, epsilon)[owner] * found.abs().nan_to_num(0, 0, 0).amax(dim=0)
+        recorder.rounding = torch.maximum(ROUNDING * rounding, own)[kept()]
         return whole
+
+    def _last_digits(self, layers: list[Layer], epsilon: float) -> Tensor:
+        """Relative size of the last digit of the units of each layer, (L,): sums have more digits than the network."""
+        row = self._recorder.row
+        digits = [torch.finfo(row.dtype).eps if layer.aggregation in SUMS else epsilon for layer in layers]
+        return torch.tensor(digits, dtype=torch.float64, device=row.device)
 
     def _owner(self) -> Tensor:
         """Index of the layer of each unit, (U,)."""
@@ -202,3 +215,31 @@ def perturbed(inputs: Tensor, epsilon: float) -> Tensor:
     generator = torch.Generator(inputs.device).manual_seed(0)
     shares = torch.rand(inputs.shape, generator=generator, device=inputs.device)
     return (inputs.double() * (1 - epsilon * shares.double())).to(inputs.dtype)
+
+
+@contextmanager
+def rounded_otherwise(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """A context in which the last digit of what modules return is random.
+
+    Tensors of whole numbers, such as masks, spikes and indices, stay unchanged, as do outputs of TorchScript.
+    """
+    generator = torch.Generator().manual_seed(0)
+    shares = torch.zeros(0)
+
+    def move(module: nn.Module, inputs: object, output: object) -> Tensor | None:
+        nonlocal shares
+        if type(output) is not Tensor or output.is_quantized or unreadable(output):
+            return None
+        with torch._C.DisableTorchFunction():  # these operations are not the model's
+            if torch.equal(output, output.round()):
+                return None
+            if len(shares) < output.numel():
+                shares = torch.rand(output.numel(), generator=generator) - 0.5
+            step = (torch.finfo(output.dtype).eps * shares[: output.numel()]).view(output.shape).to(output)
+            return torch.addcmul(output, output.nan_to_num(0, 0, 0), step)
+
+    with ExitStack() as stack:
+        for module in modules:
+            if not isinstance(module, torch.jit.ScriptModule):
+                stack.callback(module.register_forward_hook(move, prepend=True).remove)
+        yield

@@ -198,8 +198,8 @@ class VarianceResult:
     ) -> dict[str, float]:
         """Standard error of each layer mean over samples; arguments as for ``layer_means``.
 
-        NaN where a group has fewer than two samples. The error ignores units that have been constant: they have no
-        spread to estimate it from. With ``varying``, it is the error of fewer units; that of units that vary only by
+        NaN where a group has fewer than two samples, or a layer no finite unit. The error ignores units that have been
+        constant: they have no spread to estimate it from. With ``varying``, it is the error of fewer units; that of units that vary only by
         rounding remains part of it.
         """
         return dict(zip(self.layer_names, self._errors(group, quantity, varying)[0].tolist(), strict=False))
@@ -248,6 +248,11 @@ class VarianceResult:
         """
         steps = len(self.transformations)
         return {name: p_values(of_layer, steps, self.samples) for name, of_layer in self.f_statistics().items()}
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """What of ``not_measured`` is no copy of other layers, with the reason."""
+        return {name: reason for name, reason in self.not_measured.items() if not reason.startswith("a copy")}
 
     def unit_counts(self, group: str = ALL) -> dict[str, int]:
         """Count the units, and those for which NV is no ordinary ratio.
@@ -348,11 +353,10 @@ class VarianceResult:
             bias = self._select(group, errors.bias_all, errors.bias_classes)
         if quantity != "normalized":
             bias = np.zeros_like(bias)
-        if varying:  # constant units have no error, so the sum over units stays the same
-            every, left = (self._finite_counts(self._chosen(group, quantity, some)) for some in (False, True))
-            left = np.where(left > 0, left, np.nan)
-            found, bias = found * every / left, bias * every / left
-        return found, bias
+        # Constant units have no error, so without them the sum over units stays the same.
+        every, left = (self._finite_counts(self._chosen(group, quantity, some)) for some in (False, varying))
+        scale = every / np.where(left > 0, left, np.nan)
+        return found * scale, bias * scale
 
     def _finite_counts(self, units: np.ndarray) -> np.ndarray:
         """Number of finite units of each layer, and of all."""

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pytorch.errors import one_line
 
 if TYPE_CHECKING:
@@ -9,11 +11,16 @@ if TYPE_CHECKING:
 
 
 def text_table(result: "VarianceResult") -> str:
-    """Return a line for each layer: number of units, mean NV ± standard error, units that are constant or rounding."""
+    """Return a line for each layer: number of units, mean NV ± standard error, units whose NV is no ordinary ratio."""
     groups = result.summary_groups
-    heads = ["layer", "units", *(f"NV {group}" for group in groups), "constant", "rounding"]
-    constant, rounding = result.constant_units(), result.rounding_units()
-    counts = {name: (units.size, units.sum(), rounding[name].sum()) for name, units in constant.items()}
+    odd = {"constant": result.constant_units(), "rounding": result.rounding_units()}
+    infinite = {name: ~np.isfinite(values) for name, values in result.normalized_variance().items()}
+    if any(units.any() for units in infinite.values()):
+        odd["not finite"] = infinite
+    heads = ["layer", "units", *(f"NV {group}" for group in groups), *odd]
+    counts = {
+        name: (infinite[name].size, *(units[name].sum() for units in odd.values())) for name in result.layer_names
+    }
     means = {group: (result.layer_means(group), result.layer_errors(group)) for group in groups}
     rows = [
         _row(name, counts[name], [(mean[name], error[name]) for mean, error in means.values()])
@@ -34,6 +41,8 @@ def summary(result: "VarianceResult") -> str:
         result.units_title,
     ]
     usual = {"dispersion": "std", "precision": "fp32", "tolerance": None}
+    if result.left_out:
+        parts.append(f"{len(result.left_out)} not measured (see left_out)")
     parts += [f"{name} {getattr(result, name)}" for name, value in usual.items() if getattr(result, name) != value]
     return ", ".join([*parts, *(["SHUFFLED control"] if result.shuffled else [])])
 

@@ -161,7 +161,7 @@ def _rows(calls: list[Callable[[Tensor], Tensor]], inputs: Tensor) -> list[Tenso
     except MODEL_ERRORS as error:
         if isinstance(error, (ReportedError, torch.OutOfMemoryError)) or "out of memory" in str(error):
             raise
-        kind = f"batches of shape {tuple(inputs.shape)}"
+        kind = f"a batch of shape {tuple(inputs.shape)}"
         if not inputs.is_floating_point():
             kind = f"images of type {inputs.dtype}: a transformation or preprocess must make them floating point"
         reason = f"{type(error).__name__}: {one_line(error, longest=300)}"

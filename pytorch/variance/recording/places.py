@@ -179,9 +179,9 @@ class Places:
             start = place.move(self.row, start)
 
 
-def changed(name: str) -> InputError:
-    """Error for a network whose calls differ."""
+def changed(name: str, how: str = "") -> InputError:
+    """Error for a network whose calls differ; ``how`` says in what."""
     return InputError(
-        f"the layers changed between two calls of the model (layer {name}): "
+        f"the layers changed between two calls of the model (layer {name}{how}): "
         "every input must have the same size and take the same path"
     )

@@ -295,7 +295,8 @@ class ActivationRecorder:
                 if self.maps is not None:
                     self.maps.read(place, activation)
             elif self._odd is None:
-                raise changed(place.name)
+                alone = ", of a single sample" if self._batch == 1 else ""
+                raise changed(place.name, f" has shape {(*activation.shape,)} instead of {(*place.shape,)}{alone}")
             else:
                 self._odd[place.name] = not_per_sample(activation, self._batch)
 
