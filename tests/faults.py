@@ -383,7 +383,8 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
     ),
     "rounding that a later layer magnifies is not found": (
         "tests/test_rounding.py::test_what_is_rounded_before_a_difference_is_rounding",
-        [("pytorch.variance.first_batch.rounded_otherwise", "torch.addcmul(output, output.nan_to_num(0, 0, 0), step)", "output")],
+        [("pytorch.variance.first_batch.CheckedRecorder._first", "with rounded_otherwise(recorder.modules):",
+          "with ExitStack():")],
     ),
     "rounding in the last digit is not found": (
         "tests/test_rounding.py::test_what_a_large_offset_rounds_away_is_rounding",

@@ -199,8 +199,8 @@ class VarianceResult:
         """Standard error of each layer mean over samples; arguments as for ``layer_means``.
 
         NaN where a group has fewer than two samples, or a layer no finite unit. The error ignores units that have been
-        constant: they have no spread to estimate it from. With ``varying``, it is the error of fewer units; that of units that vary only by
-        rounding remains part of it.
+        constant: they have no spread to estimate it from. With ``varying``, it is the error of fewer units; that of
+        units that vary only by rounding remains part of it.
         """
         return dict(zip(self.layer_names, self._errors(group, quantity, varying)[0].tolist(), strict=False))
 
