@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from pytorch.datasets.normalization import Normalization
 from pytorch.experiments.evaluation import AngleCurve
@@ -258,3 +259,16 @@ def texts(figure):
     legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes if axes.get_legend())]
     found += [text.get_text() for legend in legends for text in legend.get_texts()]
     return "\n".join([figure.get_suptitle(), *found])
+
+
+def table(*shape, seed=0):
+    """Random numbers, as activations."""
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def assert_alike(found, expected):
+    """See that statistics and their errors, in single precision, agree but for rounding."""
+    for part, other in zip(found[0], expected[0], strict=True):
+        np.testing.assert_allclose(part, other, rtol=1e-10, atol=0)
+    for part, other in zip(found[1], expected[1], strict=True):
+        np.testing.assert_allclose(part, other, rtol=1e-4, atol=1e-6)

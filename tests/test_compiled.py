@@ -1,4 +1,4 @@
-"""Statistics and reading in C: what they make is what PyTorch operations make, and what the definition says."""
+"""Reading in C, and the library in C: what it reads is what PyTorch operations read."""
 
 import math
 import os
@@ -6,9 +6,9 @@ import os
 import numpy as np
 import pytest
 import torch
+from builders import assert_alike, table
 from torch import nn
 
-from pytorch.variance.definition import variances
 from pytorch.variance.equivariance.map_accumulator import MapAccumulator
 from pytorch.variance.fast import c_library, reader
 from pytorch.variance.fast.compiled_block import CompiledUnitBlock
@@ -19,50 +19,7 @@ from pytorch.variance.statistics import block
 from pytorch.variance.statistics.accumulator import VarianceAccumulator
 from pytorch.variance.statistics.block import UnitBlock, shape_of_blocks
 
-LAYERS = [20, 1, 1250]  # the last one is added up in two parts
-
 pytestmark = pytest.mark.skipif(not c_library.is_compiled(), reason="no C compiler")
-
-
-def table(*shape):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.fixture
-def accumulated(monkeypatch):
-    """A function that accumulates activations by functions in C, or by operations, and returns all that follows."""
-
-    def run(compiled, values, labels, dispersion="std", batch=30, at_once=2, width=1000):
-        monkeypatch.setattr(accumulator_module, "is_compiled", lambda: compiled)
-        found = VarianceAccumulator(
-            values.shape[1], LAYERS, dispersion, wholes=[[0, 2], [1]], shape=(width, at_once)
-        )  # fmt: skip
-        assert {type(each) for each in found._blocks} == {CompiledUnitBlock if compiled else UnitBlock}
-        for part, some in zip(values.split(batch), labels.split(batch), strict=True):
-            found.begin(some)
-            for step in range(values.shape[1]):
-                found.add(part[:, step])
-            found.end()
-        exact = *found.transformation_variance(), *found.sample_variance(), *(map(np.asarray, found.constant_units()))
-        return exact, vars(found.errors()).values()
-
-    return run
-
-
-def assert_alike(found, expected):
-    for part, other in zip(found[0], expected[0], strict=True):
-        np.testing.assert_allclose(part, other, rtol=1e-10, atol=0)
-    for part, other in zip(found[1], expected[1], strict=True):
-        np.testing.assert_allclose(part, other, rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("dispersion", ["std", "variance"])
-@pytest.mark.parametrize(("classes", "at_once", "width"), [(1, 3, 2000), (3, 1, 700), (3, 2, 2000), (11, 3, 64)])
-def test_they_equal_operations(accumulated, dispersion, classes, at_once, width):
-    """In batches that lack some of the classes, the last one smaller."""
-    values, labels = table(40, 3, sum(LAYERS)), torch.arange(40) ** 2 % classes
-    options = {"dispersion": dispersion, "at_once": at_once, "width": width}
-    assert_alike(accumulated(True, values, labels, **options), accumulated(False, values, labels, **options))
 
 
 @pytest.mark.parametrize("dispersion", ["std", "variance"])
@@ -84,15 +41,6 @@ def test_those_of_turned_back_maps_equal_operations(monkeypatch, dispersion, cla
     assert_alike(*found.values())
 
 
-@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
-def test_they_equal_the_definition(accumulated, kind):
-    values, labels = (table(40, 3, sum(LAYERS)) + 1000).to(kind), torch.arange(40) % 3
-    (tv, tv_classes, sv, sv_classes, _, _), _ = accumulated(True, values, labels)
-    for found, members in (((tv, sv), labels >= 0), ((tv_classes[1], sv_classes[1]), labels == 1)):
-        expected = [variances(unit)[:2] for unit in values[members].double().numpy().transpose(2, 0, 1)]
-        np.testing.assert_allclose(np.transpose(found), expected, rtol=1e-10)
-
-
 def test_a_class_without_samples_is_no_reference():
     """Its means are 0: the weighted mean of the others, taken from there, would be rounded."""
     found = VarianceAccumulator(2, [50], labels=[77])
@@ -103,49 +51,6 @@ def test_a_class_without_samples_is_no_reference():
     found.end()
     assert not dispersion.any()
     assert not found.sample_variance()[0].any()
-
-
-def test_constant_units_are_constant_exactly(accumulated):
-    values, labels = table(50, 2, sum(LAYERS)).float() + 1000, torch.arange(50) % 4
-    values[..., 5], values[..., 7], values[:, :, 9] = 0.1, values[:, :1, 7], values[:1, :, 9]
-    values[labels == 2, :, 11] = values[:1, :, 11]  # a ratio in every class but this one
-    (tv, _, sv, _, constant, _), _ = found = accumulated(True, values, labels)
-    assert_alike(found, accumulated(False, values, labels))
-    assert (tv[5], sv[5], tv[7], sv[9]) == (0, 0, 0, 0)
-    assert constant[0] == 1
-
-
-@pytest.mark.filterwarnings("ignore:invalid value encountered")
-@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
-def test_what_is_not_finite_stays_where_it_is(accumulated, odd):
-    values, labels = table(50, 2, sum(LAYERS)), torch.arange(50) % 4
-    values[4, 1, 15] = odd
-    (tv, tv_classes, sv, _, _, _), _ = found = accumulated(True, values, labels)
-    assert_alike(found, accumulated(False, values, labels))
-    for of_units in (tv, sv, tv_classes[0]):
-        assert np.flatnonzero(~np.isfinite(of_units)).tolist() == [15]
-    assert np.isfinite(tv_classes[1:]).all()
-
-
-def test_activations_that_are_not_adjacent_are_taken(accumulated):
-    """One transformation at once is taken where it lies: as a part of rows, or along the other axis."""
-    values, labels = table(9, 2, sum(LAYERS)), torch.arange(9) % 2
-    expected = accumulated(False, values, labels)
-    wide = torch.cat([values, values], dim=2)[..., : sum(LAYERS)]
-    across = values.transpose(0, 2).contiguous().transpose(0, 2)
-    for same in (wide, across):
-        assert_alike(accumulated(True, same, labels, at_once=1, width=2000), expected)
-
-
-def test_the_number_of_threads_changes_nothing(accumulated, monkeypatch):
-    values, labels = table(40, 3, sum(LAYERS)), torch.arange(40) % 3
-    found = []
-    for threads in (1, 3):
-        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        exact, errors = accumulated(True, values, labels)
-        found.append([*exact, *errors])
-    for one, several in zip(*found, strict=True):
-        np.testing.assert_array_equal(one, several)
 
 
 def test_a_library_is_compiled_once(monkeypatch, tmp_path):
@@ -170,7 +75,7 @@ def test_without_it_operations_do(monkeypatch, tmp_path, missing):
     monkeypatch.setattr(c_library, "c_library", c_library.c_library.__wrapped__)
     for module in (accumulator_module, block):
         monkeypatch.setattr(module, "is_compiled", c_library.is_compiled)
-    assert {type(each) for each in VarianceAccumulator(2, LAYERS)._blocks} == {UnitBlock}
+    assert {type(each) for each in VarianceAccumulator(2, [20])._blocks} == {UnitBlock}
     assert shape_of_blocks(16_000, 64, "cpu") == (1024, 8)
     assert shape_of_blocks(1_000_000, 4, "cpu") == (8192, 1)
 

@@ -1,115 +1,17 @@
 """The kernels of CUDA, interpreted where there is none: what they make is what operations of PyTorch make."""
 
-import warnings
-
-import numpy as np
 import pytest
 import torch
+from builders import table
 from torch import nn
+from working_kernels import DEVICE, kernels
 
 from pytorch.errors import InputError
 from pytorch.variance.fast import reader, triton_import
 from pytorch.variance.fast.replay import Replay
 from pytorch.variance.first_batch import CheckedRecorder
 from pytorch.variance.recording.recorder import ActivationRecorder
-from pytorch.variance.statistics import accumulator as accumulator_module
 from pytorch.variance.statistics import block
-from pytorch.variance.statistics.accumulator import VarianceAccumulator
-
-triton = pytest.importorskip("triton", reason="Triton is missing")
-from pytorch.variance.fast import kernels  # noqa: E402
-
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-LAYERS = [20, 1, 50]
-
-
-@triton.jit
-def count(found, until):
-    for number in range(until):
-        triton.language.store(found, number)
-
-
-def counts():
-    """Whether Triton counts to a number that it is given: the interpreter of 3.6 does not, with NumPy 2.5."""
-    found = torch.zeros(1, dtype=torch.int64, device=DEVICE)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # at the first compilation Triton 3.9 tells of changes to come
-            count[(1,)](found, 3)
-    except triton.runtime.errors.InterpreterError:
-        return False
-    return found.item() == 2
-
-
-if not counts():
-    pytest.skip("the interpreter of this Triton does not work with this NumPy", allow_module_level=True)
-
-
-def table(*shape, seed=0):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-@pytest.fixture
-def accumulated(monkeypatch):
-    """A function that accumulates activations by kernels, or by operations, and returns all that follows."""
-
-    def run(by, values, labels, dispersion="std", batch=30, at_once=2, width=1000):
-        monkeypatch.setattr(accumulator_module, "kernels_for", lambda device: by)
-        monkeypatch.setattr(accumulator_module, "shape_of_blocks", lambda *arguments: (width, at_once))
-        found = VarianceAccumulator(values.shape[1], LAYERS, dispersion, (), DEVICE, [[0, 2], [1]], batch)
-        for part, some in zip(values.to(DEVICE).split(batch), labels.split(batch), strict=True):
-            found.begin(some)
-            for step in range(values.shape[1]):
-                found.add(part[:, step])
-            found.end()
-        exact = *found.transformation_variance(), *found.sample_variance(), *(map(np.asarray, found.constant_units()))
-        return exact, vars(found.errors()).values()
-
-    return run
-
-
-def assert_alike(found, expected):
-    for part, other in zip(found[0], expected[0], strict=True):
-        np.testing.assert_allclose(part, other, rtol=1e-10, atol=0)
-    for part, other in zip(found[1], expected[1], strict=True):
-        np.testing.assert_allclose(part, other, rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("dispersion", ["std", "variance"])
-@pytest.mark.parametrize(("classes", "at_once"), [(1, 3), (3, 1), (3, 2), (11, 3)])
-def test_statistics(accumulated, dispersion, classes, at_once):
-    """Of batches that lack some of the classes, the last one smaller."""
-    values, labels = table(40, 3, sum(LAYERS)), torch.arange(40) ** 2 % classes
-    options = {"dispersion": dispersion, "at_once": at_once}
-    assert_alike(accumulated(kernels, values, labels, **options), accumulated(None, values, labels, **options))
-
-
-def test_statistics_of_single_precision_in_several_blocks(accumulated):
-    values, labels = table(50, 2, sum(LAYERS)).float() + 1000, torch.arange(50) % 4
-    assert_alike(accumulated(kernels, values, labels, width=40), accumulated(None, values, labels))
-
-
-def test_constant_units_are_constant_exactly(accumulated):
-    values, labels = table(50, 2, sum(LAYERS)).float() + 1000, torch.arange(50) % 4
-    values[..., 5], values[..., 7], values[:, :, 9] = 0.1, values[:, :1, 7], values[:1, :, 9]
-    values[labels == 2, :, 11] = values[:1, :, 11]  # a ratio in every class but this one
-    (tv, _, sv, _, constant, _), _ = found = accumulated(kernels, values, labels)
-    assert_alike(found, accumulated(None, values, labels))
-    assert (tv[5], sv[5], tv[7], sv[9]) == (0, 0, 0, 0)
-    assert constant[0] == 1
-
-
-@pytest.mark.filterwarnings("ignore:invalid value encountered")
-@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
-def test_what_is_not_finite_stays_where_it_is(accumulated, odd):
-    values, labels = table(50, 2, sum(LAYERS)), torch.arange(50) % 4
-    values[4, 1, 15] = odd
-    (tv, tv_classes, sv, _, _, _), _ = found = accumulated(kernels, values, labels)
-    assert_alike(found, accumulated(None, values, labels))
-    for of_units in (tv, sv, tv_classes[0]):
-        assert np.flatnonzero(~np.isfinite(of_units)).tolist() == [15]
-    assert np.isfinite(tv_classes[1:]).all()
-
 
 LAYOUTS = {
     "channels last": lambda: (table(3, 70, 5, 9).to(memory_format=torch.channels_last), (2, 3)),
@@ -311,19 +213,6 @@ def test_where_triton_does_not_work_operations_do(monkeypatch):
     with pytest.warns(UserWarning, match=r"Triton does not work \(Failed to find C compiler. Please specify via CC\)"):
         assert triton_import.import_kernels.__wrapped__() is None
     assert triton_import.kernels_for("cpu") is None
-
-
-def test_arguments_of_one_are_taken(accumulated, recorded):
-    """Triton compiles numbers of 1 into a kernel."""
-    values, labels = table(9, 2, sum(LAYERS)), torch.arange(9) % 2
-    assert_alike(accumulated(kernels, values, labels, batch=1), accumulated(None, values, labels, batch=1))
-
-
-@pytest.mark.parametrize("tiny", [1e-40, 1e-30])
-def test_tiny_activations_have_finite_errors(accumulated, tiny):
-    values, labels = (table(9, 2, sum(LAYERS)) * tiny).float(), torch.arange(9) % 2
-    _, errors = accumulated(kernels, values, labels)
-    assert all(np.isfinite(part).all() for part in errors)
 
 
 def test_what_is_no_plain_tensor_is_not_read():
