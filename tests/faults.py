@@ -220,7 +220,7 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
         "tests/test_result_file.py::test_what_could_not_be_read_is_not_written",
         [
             ("pytorch.files.safe_pickle.dumps", "    check_plain(content, np.ndarray, len(pickled))\n", ""),
-            ("pytorch.variance.result_file.save_result", "check_result(result).to_dict()", "result.to_dict()"),
+            ("pytorch.variance.result.VarianceResult.save", "check_result(self).to_dict()", "self.to_dict()"),
         ],
     ),
     "a layer's name is markup in a notebook": (

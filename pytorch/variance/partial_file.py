@@ -1,16 +1,12 @@
 """The file of a partial result: sealed, and safe to read from a stranger."""
 
-from collections.abc import Callable
 from itertools import islice, repeat
 from operator import mul
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytorch.files import safe_pickle
 from pytorch.files.checked_fields import check_fields, check_lengths, demand
-from pytorch.files.container import load, save
 from pytorch.files.sealed_file import Format
 from pytorch.variance.equivariance.equivariance_result import fits
 from pytorch.variance.equivariance.map_layers import MapSetup, sizes_of
@@ -25,22 +21,7 @@ if TYPE_CHECKING:
 PARTIAL_FORMAT = Format("variance-experiments partial result", version=2)
 
 
-def save_partial(path: Path, part: "PartialResult") -> None:
-    """Write a shard; see ``PartialResult.save``."""
-    save(path, PARTIAL_FORMAT, _checked(part).to_dict(), safe_pickle.dumps)
-
-
-def load_partial(path: Path, rebuild: Callable[[dict[str, Any]], "PartialResult"]) -> "PartialResult":
-    """Read a shard; see ``PartialResult.load``.
-
-    Args:
-        path: Path of the file.
-        rebuild: ``PartialResult.from_dict``.
-    """
-    return load(path, PARTIAL_FORMAT, "a partial result", safe_pickle.loads, lambda content: _checked(rebuild(content)))
-
-
-def _checked(part: "PartialResult") -> "PartialResult":
+def check_partial(part: "PartialResult") -> "PartialResult":
     """Check a shard from or for a file, and return it.
 
     Raises:

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from pytorch.errors import InputError
+from pytorch.files import container, safe_pickle
 from pytorch.variance.equivariance.map_accumulator import MapAccumulator
 from pytorch.variance.equivariance.map_layers import MapSetup
 from pytorch.variance.equivariance.outcome import whole_result
 from pytorch.variance.outcome import Setup, check_count
-from pytorch.variance.partial_file import load_partial, save_partial
+from pytorch.variance.partial_file import PARTIAL_FORMAT, check_partial
 from pytorch.variance.probe import differing
 from pytorch.variance.result import VarianceResult
 from pytorch.variance.statistics.accumulator import VarianceAccumulator
@@ -104,17 +105,18 @@ class PartialResult:
             FileError: The file cannot be written.
             ValueError: ``load`` would refuse the shard, such as one with a layer name of 301 letters.
         """
-        save_partial(Path(path), self)
+        container.save(Path(path), PARTIAL_FORMAT, check_partial(self).to_dict(), safe_pickle.dumps)
 
     @classmethod
-    def load(cls, path: str | PathLike[str]) -> "PartialResult":
+    def load(cls, path: str | PathLike[str]) -> Self:
         """Read a shard from a file; nothing in it is executed.
 
         Raises:
             FileError: ``save`` did not write the file, or it is damaged or of another version.
             FileNotFoundError: There is no file.
         """
-        return load_partial(Path(path), cls.from_dict)
+        return container.load(Path(path), PARTIAL_FORMAT, "a partial result", safe_pickle.loads,
+                              lambda content: check_partial(cls.from_dict(content)))  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain containers and numpy arrays."""

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from pytorch.checked_numbers import real_number
 from pytorch.errors import InputError
+from pytorch.files import container, safe_pickle
+from pytorch.files.sealed_file import Format
 from pytorch.variance.recording.layers import Layer
-from pytorch.variance.result_file import load_result, save_result
+from pytorch.variance.result_file import RESULT_FORMAT, check_result
 from pytorch.variance.result_html import result_html
 from pytorch.variance.result_table import text_table
 from pytorch.variance.standard_errors import QUANTITIES, LayerErrors, read_only
@@ -30,6 +32,7 @@ class VarianceResult:
     All arrays, including those that methods return, are read-only: no plot can change a result.
 
     Attributes:
+        form: Format of its files.
         layer_names: Layer names in order of execution.
         layer_shapes: Shape of the units of each layer: (C,), or the shape of the activation without aggregation.
         classes: Class names; empty for unlabelled samples.
@@ -52,6 +55,8 @@ class VarianceResult:
         rounding: (U,) float64, the largest dispersion that rounding can cause; None: unknown.
         f_all: (U,) float64, F of the means over all samples under each transformation; None: unknown.
     """
+
+    form: ClassVar[Format] = RESULT_FORMAT
 
     layer_names: list[str]
     layer_shapes: list[tuple[int, ...]]
@@ -427,17 +432,18 @@ class VarianceResult:
             FileError: The file cannot be written.
             ValueError: ``load`` would refuse the result, such as one with a layer name of 301 letters.
         """
-        save_result(Path(path), self)
+        container.save(Path(path), self.form, check_result(self).to_dict(), safe_pickle.dumps)
 
     @classmethod
-    def load(cls, path: str | PathLike[str]) -> "VarianceResult":
+    def load(cls, path: str | PathLike[str]) -> Self:
         """Read a result from a file; nothing in it is executed.
 
         Raises:
             FileError: ``save`` did not write the file, or it is damaged or of another version.
             FileNotFoundError: There is no file.
         """
-        return load_result(Path(path), cls.from_dict)
+        return container.load(Path(path), cls.form, "a result", safe_pickle.loads,
+                              lambda content: check_result(cls.from_dict(content)))  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain containers and numpy arrays."""
@@ -445,7 +451,7 @@ class VarianceResult:
         return {**vars(self), "layer_shapes": shapes, "errors": self.errors.to_dict()}
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> "VarianceResult":
+    def from_dict(cls, content: dict[str, Any]) -> Self:
         """Rebuild a result from the output of ``to_dict``.
 
         Raises:

@@ -1,13 +1,9 @@
 """The file of one result: sealed, and safe to read from a stranger."""
 
 import math
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pytorch.files import safe_pickle
 from pytorch.files.checked_fields import check_fields, check_lengths, demand
-from pytorch.files.container import load, save
 from pytorch.files.sealed_file import Format
 from pytorch.variance.recording.channel_axes import ASSUMED, GIVEN, KNOWN
 
@@ -18,24 +14,6 @@ RESULT_FORMAT = Format("variance-experiments result", version=1)
 
 LONGEST_REASON = 1000
 """Maximum number of letters in the reason why something was not measured."""
-
-
-def save_result(path: Path, result: "VarianceResult", form: Format = RESULT_FORMAT) -> None:
-    """Write a result; see ``VarianceResult.save``."""
-    save(path, form, check_result(result).to_dict(), safe_pickle.dumps)
-
-
-def load_result(
-    path: Path, rebuild: Callable[[dict[str, Any]], "VarianceResult"], form: Format = RESULT_FORMAT
-) -> "VarianceResult":
-    """Read a result; see ``VarianceResult.load``.
-
-    Args:
-        path: Path of the file.
-        rebuild: ``from_dict`` of the class of the result.
-        form: Format of its files.
-    """
-    return load(path, form, "a result", safe_pickle.loads, lambda content: check_result(rebuild(content)))
 
 
 def check_result(result: "VarianceResult") -> "VarianceResult":

@@ -1,8 +1,6 @@
 """The result of a measurement of same-equivariance."""
 
 from dataclasses import KW_ONLY, dataclass
-from os import PathLike
-from pathlib import Path
 
 import numpy as np
 
@@ -10,10 +8,7 @@ from pytorch.files.checked_fields import demand
 from pytorch.files.sealed_file import Format
 from pytorch.names import EQUIVARIANCE
 from pytorch.variance.result import VarianceResult
-from pytorch.variance.result_file import load_result, save_result
 from pytorch.variance.standard_errors import read_only
-
-EQUIVARIANCE_FORMAT = Format("variance-experiments equivariance result", version=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +30,8 @@ class EquivarianceResult(VarianceResult):
         floor_error: Its standard error.
         rounding: (U,) float64, the largest dispersion that rounding can cause, from the size of the activations.
     """
+
+    form = Format("variance-experiments equivariance result", version=1)
 
     _: KW_ONLY
     map_sizes: list[list[int]]
@@ -102,15 +99,6 @@ class EquivarianceResult(VarianceResult):
             A number for each layer; NaN for one that is 0.
         """
         return dict(zip(self.layer_names, self.relative_errors, strict=True))
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the result to a file; see ``VarianceResult.save``."""
-        save_result(Path(path), self, EQUIVARIANCE_FORMAT)
-
-    @classmethod
-    def load(cls, path: str | PathLike[str]) -> "EquivarianceResult":
-        """Read a result from a file; see ``VarianceResult.load``."""
-        return load_result(Path(path), cls.from_dict, EQUIVARIANCE_FORMAT)
 
 
 def fits(size: list[int], read: np.ndarray, kept: int) -> bool:
