@@ -202,7 +202,7 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
     ),
     "a control shuffles nothing": (
         "tests/test_errors.py::test_shuffled_samples_have_a_normalized_variance_of_1",
-        [("pytorch.variance.single_pass._run", "_shuffle(images, generator) if options.shuffled", "images if True")],
+        [("pytorch.variance.single_pass.single_pass", "_shuffle(images, generator) if options.shuffled", "images if True")],
     ),
     "hooks stay on the model": (
         "tests/test_recording.py::test_a_recorder_removes_its_hooks",

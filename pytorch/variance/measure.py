@@ -247,7 +247,8 @@ def measure_variances(
                 keepers.append(stack.enter_context(left_as_found(model)))
             # Not inference_mode: a tensor that the model caches could not take part in training afterwards.
             stack.enter_context(torch.no_grad())
-            seen = probe(samples.first() if shard and check else None, options, device_of(some[0]))
+            place = device_of(some[0])
+            seen = probe(samples.first() if shard and check else None, options, place)
             recorders = [
                 stack.enter_context(ActivationRecorder(model, names, layers, channel_axis, reset, keeper.keep))
                 for model, keeper in zip(some, keepers, strict=True)
@@ -256,9 +257,12 @@ def measure_variances(
                 for recorder in recorders:
                     recorder.maps = TurnedBackMaps(options.transformations, dispersion, positions, by_class, seed)
             bar = stack.enter_context(progress_bar(title=progress, total=samples.here, unit=" images"))
-            accumulators = single_pass(recorders, samples, options, device_of(some[0]), bar, lambda: stopping(samples))
-            with autocast(precision, device_of(some[0])):
-                maps = [recorder.maps and recorder.maps.setup(epsilon_of(recorder.modules)) for recorder in recorders]
+            # One context around the whole pass converts the weights once; transformations and statistics leave it.
+            stack.enter_context(autocast(precision, place))
+            if place.type == "cuda":
+                stack.enter_context(torch.cuda.device(place))  # the current one, as kernels require
+            accumulators = single_pass(recorders, samples, options, place, bar, lambda: stopping(samples))
+            maps = [recorder.maps and recorder.maps.setup(epsilon_of(recorder.modules)) for recorder in recorders]
         if accumulators:
             for recorder in recorders:
                 _tell_assumed(recorder)

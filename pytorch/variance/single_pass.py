@@ -67,25 +67,13 @@ def single_pass(
 ) -> list[VarianceAccumulator]:
     """Run the pass and return the accumulated sums of each model; none if there are no samples.
 
-    ``stopping`` makes what watches a model if there is a tolerance.
+    The caller enters the ``autocast`` of the options, and makes a CUDA ``device`` the current one. ``stopping`` makes
+    what watches a model if there is a tolerance.
 
     Raises:
         InputError: There is too little memory.
         TooLargeTogetherError: The models must be measured one after another.
     """
-    # One autocast context around the whole pass converts the weights once; transformations and statistics leave it.
-    with autocast(options.precision, device), _chosen(device):
-        return _run(recorders, samples, options, device, bar, stopping)
-
-
-def _run(
-    recorders: list[ActivationRecorder],
-    samples: Samples,
-    options: PassOptions,
-    device: torch.device,
-    bar: tqdm,
-    stopping: Callable[[], Stopping],
-) -> list[VarianceAccumulator]:
     accumulators: list[VarianceAccumulator] = []
     watchers: list[Stopping] = []
     turned_back = [recorder.maps for recorder in recorders if recorder.maps is not None]
@@ -147,11 +135,6 @@ def _run(
 def _precisely(precision: str, device: torch.device) -> Callable[[], AbstractContextManager[None]]:
     """Return a factory of contexts for work outside the network; it does nothing where the pass is fp32."""
     return nullcontext if precision == "fp32" else partial(autocast, "fp32", device)
-
-
-def _chosen(device: torch.device) -> AbstractContextManager[None]:
-    """A context in which a CUDA device is the current one, as kernels require."""
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def _rows(calls: list[Callable[[Tensor], Tensor]], inputs: Tensor) -> list[Tensor]:
