@@ -39,14 +39,13 @@ from pytorch.files.lock import sole_run
 from pytorch.models.libraries import file_name, is_library_name
 from pytorch.names import EQUIVARIANCE, kinds_of
 from pytorch.scripts.options import (
-    PLOTS_DIR,
-    RESULTS_DIR,
     Parser,
     add_measuring_options,
     add_network_options,
     check_writable,
     experiment_parser,
     parse,
+    places,
 )
 from pytorch.scripts.script import run, start
 
@@ -299,10 +298,7 @@ def _load(options: argparse.Namespace, trained_on: str, further_seed: int | None
             first = ", with the other options of the first pair"
         if options.while_training:
             command += ["--keep-epochs"]
-        if options.results_dir != RESULTS_DIR.expanduser():
-            command += ["--results-dir", str(options.results_dir)]
-        if options.plots_dir != PLOTS_DIR:
-            command += ["--plots-dir", str(options.plots_dir)]
+        command += places(options)
         raise FileError(f"there is no {trained_on} model at {path}: first run {shlex.join(command)}{first}")
     trained = load_model(path)
     found = trained.model, trained.dataset, trained.trained_on

@@ -24,8 +24,6 @@ from pytorch.experiments.provenance import command_line
 from pytorch.files.lock import sole_run
 from pytorch.names import FORMATS, WIDTHS, find_name
 from pytorch.scripts.options import (
-    PLOTS_DIR,
-    RESULTS_DIR,
     Parser,
     add_data_options,
     add_folders,
@@ -33,6 +31,7 @@ from pytorch.scripts.options import (
     check_writable,
     number_that,
     parse,
+    places,
 )
 from pytorch.scripts.script import run, start
 
@@ -171,19 +170,13 @@ def _match(name: str, known: list[str]) -> str:
 
 def _command(options: argparse.Namespace) -> Callable[[Plot], str]:
     """Return a function that writes the command that draws one figure."""
-    given = []
-    if options.data_dir != options.results_dir / "data":
-        given += ["--data-dir", str(options.data_dir)]
+    given = places(options)
     if options.sort:
         given += ["--sort"]
     if options.varying:
         given += ["--varying"]
     if options.width:
         given += ["--width", f"{options.width:g}"]
-    if options.results_dir != RESULTS_DIR.expanduser():
-        given += ["--results-dir", str(options.results_dir)]
-    if options.plots_dir != PLOTS_DIR:
-        given += ["--plots-dir", str(options.plots_dir)]
 
     def command(figure: Plot) -> str:
         units = ["--units", figure.of["layer"]] if "layer" in figure.of else []

@@ -33,6 +33,7 @@ from pytorch.scripts.options import (
     model_argument,
     number_that,
     parse,
+    places,
 )
 from pytorch.scripts.script import error_line, run, start
 
@@ -175,9 +176,9 @@ def _combinations(options: argparse.Namespace) -> list[Combination]:
 
 def _steps(options: argparse.Namespace, combinations: list[Combination]) -> list[Step]:
     """All steps as far as they are done now, then the drawing, which always runs."""
-    places = _places(options)
-    listed = [step for each in combinations for step in steps_of(each, each.standing(), places)]
-    return [*listed, Step(DRAW, f"draw into {options.plots_dir}", [*places, *LOOK_OPTIONS])]
+    where = places(options)
+    listed = [step for each in combinations for step in steps_of(each, each.standing(), where)]
+    return [*listed, Step(DRAW, f"draw into {options.plots_dir}", [*where, *LOOK_OPTIONS])]
 
 
 def _print_status(options: argparse.Namespace, combinations: list[Combination]) -> None:
@@ -198,17 +199,6 @@ def _print_status(options: argparse.Namespace, combinations: list[Combination]) 
     print(f"\nfigures of all results: {len(planned) - len(due)} of {len(planned)} in {options.plots_dir}")
     print(f"time left: {time_left([step for each, standing in found for step in steps_of(each, standing)])}")
     print("Times are those of epochs and measurements on this machine; evaluation and drawing come on top.")
-
-
-def _places(options: argparse.Namespace) -> list[str]:
-    """Options for the folders and the device, without those that equal the defaults: tables quote the commands."""
-    parser = Parser()
-    add_folders(parser)
-    add_data_options(parser)
-    usual = parse(parser, ["--results-dir", str(options.results_dir)])
-    usual.results_dir = parse(parser, []).results_dir
-    changed = [name for name in vars(usual) if getattr(options, name) != getattr(usual, name)]
-    return [part for name in changed for part in (f"--{name.replace('_', '-')}", str(getattr(options, name)))]
 
 
 def _fingerprint(dataset: str) -> str:

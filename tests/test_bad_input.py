@@ -109,9 +109,9 @@ def test_options_of_one_experiment(script, name, options, message):
         ),
         (
             "measure",
-            "vgg16 digits --plots-dir mine",
+            "vgg16 digits --plots-dir mine --data-dir data --device cpu:0",
             1,
-            ["first run python experiment_rotation.py vgg16 digits --plots-dir mine\n"],
+            ["first run python experiment_rotation.py vgg16 digits --plots-dir mine --data-dir data --device cpu:0\n"],
         ),
         ("train", "resnet cifar", 2, ["'cifar': did you mean cifar10", "fashion_mnist"]),
         ("train", "resnet", 2, ["dataset"]),

@@ -285,6 +285,16 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argpa
     return options
 
 
+def places(options: argparse.Namespace) -> list[str]:
+    """Return the options for the folders and the device, without those that equal the defaults, to quote them."""
+    usual = {
+        "results_dir": RESULTS_DIR.expanduser(), "plots_dir": PLOTS_DIR,
+        "data_dir": options.results_dir / "data", "device": _device("auto"),
+    }  # fmt: skip
+    changed = [name for name, default in usual.items() if getattr(options, name) != default]
+    return [part for name in changed for part in (f"--{name.replace('_', '-')}", str(getattr(options, name)))]
+
+
 def check_writable(folder: Path) -> None:
     """Check that files can be written to a folder, which need not exist yet; leaves nothing behind.
 
