@@ -274,15 +274,15 @@ class UnitBlock:
             ``LayerSums.first``; and the second-order parts, per unit instead of per layer: over all samples, (1, U),
             and for each class, (G, U).
         """
-        on_all = influences(dispersion, self._of_all.sum, of_all, self._everyone)
-        of_all_samples = [self._by_layer(part) for part in on_all.first]
+        on_all, second_all = influences(dispersion, self._of_all.sum, of_all, self._everyone)
+        of_all_samples = [self._by_layer(part) for part in on_all]
         if of_class is of_all:
-            on_class, of_classes = on_all, of_all_samples
+            on_class, second, of_classes = on_all, second_all, of_all_samples
         else:
-            on_class = influences(dispersion, self._of_class.sum, of_class, self._groups)
-            of_classes = [self._by_layer(part) for part in on_class.first]
-        in_strata = self._by_layer(on_class.first[-1] * in_every)
-        return [*of_all_samples, *of_classes, in_strata], [on_all.second, on_class.second]
+            on_class, second = influences(dispersion, self._of_class.sum, of_class, self._groups)
+            of_classes = [self._by_layer(part) for part in on_class]
+        in_strata = self._by_layer(on_class[-1] * in_every)
+        return [*of_all_samples, *of_classes, in_strata], [second_all, second]
 
     def _by_layer(self, values: Tensor) -> Tensor:
         """Sum (R, U) over the units of each layer, giving (R, L) float64."""

@@ -163,21 +163,7 @@ FEWEST_OF_SHARD = 10
 of the shard, which makes errors too small: by 5 % with 50 samples in each shard, by 20 % with 10."""
 
 
-@dataclass(frozen=True)
-class Influences:
-    """Influences of the samples of a batch on U units.
-
-    Attributes:
-        first: Influence of each sample on TV, SV and NV, each (B, U).
-        second: Second-order part of the influence on NV, summed over the samples of each group, (G, U). Its mean over
-            samples, divided by N, is the bias of NV.
-    """
-
-    first: list[Tensor]
-    second: Tensor
-
-
-def influences(dispersion: Tensor, squares: Tensor, about: Expansion, groups: Groups) -> Influences:
+def influences(dispersion: Tensor, squares: Tensor, about: Expansion, groups: Groups) -> tuple[list[Tensor], Tensor]:
     """Compute the influence of each sample of a batch on TV, SV and NV of each unit.
 
     Args:
@@ -185,6 +171,10 @@ def influences(dispersion: Tensor, squares: Tensor, about: Expansion, groups: Gr
         squares: Mean over t of q_t(x), (B, U).
         about: Expansion about the samples so far, including the batch.
         groups: Groups of ``about``.
+
+    Returns:
+        Influence of each sample on TV, SV and NV, each (B, U); and the second-order part of that on NV, summed over the
+        samples of each group, (G, U). Its mean over samples, divided by N, is the bias of NV.
     """
     on_tv = groups.deviations(dispersion, about.tv)
     on_sv = groups.deviations(squares.double(), about.centre)
@@ -193,7 +183,7 @@ def influences(dispersion: Tensor, squares: Tensor, about: Expansion, groups: Gr
     on_nv = (on_tv * inverses).addcmul_(relative_sv, groups.spread(about.nv), value=-1)
     on_nv.masked_fill_(groups.spread(~about.known), 0)
     products = groups.sum(relative_sv.mul_(on_nv))
-    return Influences([on_tv, on_sv, on_nv], about.second(products))
+    return [on_tv, on_sv, on_nv], about.second(products)
 
 
 def stacked_sum(values: Tensor, units: int) -> Tensor:
