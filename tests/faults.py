@@ -162,8 +162,8 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
         [
             (
                 "pytorch.files.container.load",
-                "        return rebuild(container[\"content\"])\n",
-                "        return rebuild({**container[\"content\"], 'model': path.stem.split('_')[0]})\n",
+                "        return check(rebuild(container[\"content\"]))\n",
+                "        return check(rebuild({**container[\"content\"], 'model': path.stem.split('_')[0]}))\n",
             )
         ],
     ),

@@ -142,11 +142,7 @@ def load_model(path: Path) -> TrainedModel:
         FileError: ``save_model`` did not write the file, or it is damaged.
         FileNotFoundError: There is no file.
     """
-
-    def rebuild(content: dict[str, Any]) -> TrainedModel:
-        return check_trained(TrainedModel.from_dict(content))
-
-    return load(path, MODEL_FORMAT, "a trained model", safe_archive.loads, rebuild)
+    return load(path, MODEL_FORMAT, "a trained model", safe_archive.loads, TrainedModel.from_dict, check_trained)
 
 
 def save_checkpoint(path: Path, protocol: Protocol, state: dict[str, Any]) -> None:
@@ -188,11 +184,7 @@ def load_values(path: Path) -> VariancePair:
         FileError: ``save_values`` did not write the file, or it is damaged.
         FileNotFoundError: There is no file.
     """
-
-    def rebuild(content: dict[str, Any]) -> VariancePair:
-        return check_measured(VariancePair.from_dict(content))
-
-    return load(path, VALUES_FORMAT, "a measurement", safe_pickle.loads, rebuild)
+    return load(path, VALUES_FORMAT, "a measurement", safe_pickle.loads, VariancePair.from_dict, check_measured)
 
 
 def save_series(path: Path, series: VarianceSeries) -> None:
@@ -211,8 +203,6 @@ def load_series(path: Path) -> VarianceSeries:
         FileError: ``save_series`` did not write the file, or it is damaged.
         FileNotFoundError: There is no file.
     """
-
-    def rebuild(content: dict[str, Any]) -> VarianceSeries:
-        return check_series(VarianceSeries.from_dict(content))
-
-    return load(path, SERIES_FORMAT, "a measurement while training", safe_pickle.loads, rebuild)
+    return load(
+        path, SERIES_FORMAT, "a measurement while training", safe_pickle.loads, VarianceSeries.from_dict, check_series
+    )

@@ -26,7 +26,12 @@ def save(path: Path, form: Format, content: dict[str, Any], dumps: Callable[[Any
 
 
 def load(
-    path: Path, form: Format, what: str, loads: Callable[[bytes], Any], rebuild: Callable[[dict[str, Any]], Content]
+    path: Path,
+    form: Format,
+    what: str,
+    loads: Callable[[bytes], Any],
+    rebuild: Callable[[dict[str, Any]], Content],
+    check: Callable[[Content], Content] = lambda content: content,
 ) -> Content:
     """Read what ``save`` has written; nothing in the file is executed.
 
@@ -36,6 +41,7 @@ def load(
         what: Kind of file in messages: ``"a trained model"``.
         loads: Safe reader that reverses ``dumps``.
         rebuild: Function that turns the content into an object, and raises an exception if it cannot be one.
+        check: Function that returns the object, and raises an exception if it is impossible.
 
     Raises:
         FileError: The file is damaged, foreign, or of another version; the message is one line.
@@ -45,7 +51,7 @@ def load(
         container = loads(read_sealed(path, form))
         if container["format"] != form.name or not form.reads(container["version"]):
             raise ValueError("it is not what its seal says")
-        return rebuild(container["content"])
+        return check(rebuild(container["content"]))
     except FileNotFoundError:
         raise
     except UnknownVersionError as error:

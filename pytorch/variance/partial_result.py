@@ -115,8 +115,8 @@ class PartialResult:
             FileError: ``save`` did not write the file, or it is damaged or of another version.
             FileNotFoundError: There is no file.
         """
-        return container.load(Path(path), PARTIAL_FORMAT, "a partial result", safe_pickle.loads,
-                              lambda content: check_partial(cls.from_dict(content)))  # fmt: skip
+        kind, loads = "a partial result", safe_pickle.loads
+        return container.load(Path(path), PARTIAL_FORMAT, kind, loads, cls.from_dict, check_partial)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain containers and numpy arrays."""

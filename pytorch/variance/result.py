@@ -442,8 +442,7 @@ class VarianceResult:
             FileError: ``save`` did not write the file, or it is damaged or of another version.
             FileNotFoundError: There is no file.
         """
-        return container.load(Path(path), cls.form, "a result", safe_pickle.loads,
-                              lambda content: check_result(cls.from_dict(content)))  # fmt: skip
+        return container.load(Path(path), cls.form, "a result", safe_pickle.loads, cls.from_dict, check_result)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain containers and numpy arrays."""
