@@ -131,7 +131,7 @@ def test_results_of_ones_own_are_drawn_as_what_they_are():
     shuffled = layers_figure(own(replace(plain, shuffled=True)))
     assert "mine on digits (samples shuffled)" in shuffled.get_suptitle()
     for name, value in {"tolerance": 0.1, "shuffled": True, "samples": plain.samples + 1, "precision": "bf16"}.items():
-        with pytest.raises(InputError, match=f"^its two results differ in their {name}$"):
+        with pytest.raises(InputError, match=f"^its results differ in their {name}$"):
             own(plain, **{name: value})
     assert own(replace(plain, tolerance=0.1), samples=plain.samples + 1).control is None
 
@@ -241,7 +241,7 @@ def test_a_class_of_one_sample_has_no_heatmap(pair):
 
 def test_results_of_other_layers_are_refused_in_one_line():
     other = result(layer_names=["conv", "other"])
-    with pytest.raises(InputError, match=r"^its two results differ in their layer names$"):
+    with pytest.raises(InputError, match=r"^its results differ in their layer names$"):
         VariancePair.of_results({"a": result(), "b": other}, "mine", "digits")
 
 

@@ -1,7 +1,7 @@
 """A measurement: the results of both models of a pair, of a control or of one network, with their origin."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,6 +15,9 @@ from pytorch.files.checked_fields import check_fields
 from pytorch.names import EQUIVARIANCE
 from pytorch.variance import VarianceResult
 from pytorch.variance.equivariance import EquivarianceResult
+
+ALIKE = "layer_names", "layer_shapes", "classes", "transformations", "aggregation", "dispersion"
+"""Fields in which all results agree."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +93,8 @@ class VariancePair:
         results = {place: results[name] for place, name in places.items()}
         first = next(iter(results.values()))
         try:
-            _check_alike(results, ["precision", "shuffled", "tolerance", *([] if first.tolerance else ["samples"])])
+            alike = ["precision", "shuffled", "tolerance", *([] if first.tolerance else ["samples"])]
+            check_alike(results.values(), alike)
             return cls(
                 model, dataset, transformation or transformation_kind(first.transformations),
                 SHUFFLED if first.shuffled else None, results, accuracy={}, angle_curves={},
@@ -113,8 +117,7 @@ class VariancePair:
             raise ValueError(f"results of {', '.join(self.results)} for the control {self.control}")
         if not self.names.keys() <= self.results.keys():
             raise ValueError("it names models that were not measured")
-        alike = ["layer_names", "layer_shapes", "classes", "transformations", "aggregation", "dispersion"]
-        _check_alike(self.results, alike)
+        check_alike(self.results.values())
         check_names(self.model, self.transformation, self.aggregation, self.dataset)
 
     @property
@@ -224,16 +227,16 @@ def _result(content: dict[str, Any]) -> VarianceResult:
     return kind.from_dict(content)
 
 
-def _check_alike(results: dict[str, VarianceResult], fields: Sequence[str]) -> None:
+def check_alike(results: Iterable[VarianceResult], fields: Sequence[str] = ALIKE) -> None:
     """Check that results agree in some fields.
 
     Raises:
         ValueError: They differ; the message names the field.
     """
     for attribute in fields:
-        first, *others = (getattr(result, attribute) for result in results.values())
+        first, *others = (getattr(result, attribute) for result in results)
         if any(other != first for other in others):
-            raise ValueError(f"its two results differ in their {attribute.replace('_', ' ')}")
+            raise ValueError(f"its results differ in their {attribute.replace('_', ' ')}")
 
 
 def transformation_kind(transformations: Sequence[str]) -> str:

@@ -4,13 +4,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pytorch.experiments.training import Epoch
-from pytorch.experiments.variance_pair import VariancePair
+from pytorch.experiments.variance_pair import VariancePair, check_alike
 from pytorch.experiments.vocabulary import PAIR
 from pytorch.files.checked_fields import check_fields
 from pytorch.variance import VarianceResult
-
-ALIKE = "layer_names", "layer_shapes", "classes", "transformations", "aggregation", "dispersion"
-"""Fields in which all results of a series agree."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +37,7 @@ class VarianceSeries:
             epochs = list(earlier)
             if epochs != sorted(epochs) or not set(epochs) <= set(range(len(self.history[model]))):
                 raise ValueError(f"its {model} model has other epochs than its history")
-            for field in ALIKE:
-                expected = getattr(self.pair.any_result, field)
-                if any(getattr(result, field) != expected for result in earlier.values()):
-                    raise ValueError(f"its results differ in their {field.replace('_', ' ')}")
+            check_alike([self.pair.any_result, *earlier.values()])
 
     def results(self, model: str) -> dict[int, VarianceResult]:
         """Return the results of a model by epoch, in order."""
