@@ -51,7 +51,8 @@ def comparisons(found: Findings) -> tuple[Claim | None, Table]:
     if pairs:
         absent = {"lower": "not measured", **dict.fromkeys((*PAIR, "difference", "p", "training"))}
         rows = {key: {**rows.get(key, _named(key) | absent), **_published(key)} for key in PUBLISHED}
-    caption = " ".join([f"All comparisons published in 2019. {CAPTION}", *notes(_shown(pairs))])
+    compared = [(pair.model, pair.dataset) for pair in pairs.values()]
+    caption = " ".join([f"All comparisons published in 2019. {CAPTION}", *notes(compared)])
     return claim, table_of_rows("comparisons", "The published comparisons", caption, [*rows.values()])
 
 
@@ -91,10 +92,6 @@ def _judged(
     networks = len({key[:2] for key in judged})
     sizes = f"differences {differences}; {networks} pair{'s' * (networks != 1)} of networks, {training_counts(numbers)}"
     return Claim(statement, f"{tests}, Holm", sizes, cases, expected), rows
-
-
-def _shown(pairs: dict[Key, VariancePair]) -> list[tuple[str, str]]:
-    return [(pair.model, pair.dataset) for pair in pairs.values()]
 
 
 def _named(key: Key) -> dict[str, str]:

@@ -14,7 +14,7 @@ from pytorch.experiments.published import AGGREGATIONS
 from pytorch.experiments.vocabulary import PAIR, UNTRAINED
 from pytorch.report.controls import before_training
 from pytorch.report.findings import Findings
-from pytorch.report.rows import MEASURES, groups_shown
+from pytorch.report.rows import MEASURES
 from pytorch.report.table import Estimate, Table, table_of_rows
 from pytorch.variance import VarianceResult
 
@@ -85,7 +85,7 @@ def depth_trend(found: Findings) -> tuple[Claim | None, Table]:
     rows, cases, counted, controls = [], [], [], []
     for pair in rotation_pairs(found):
         control = before_training(pair, found.pairs)
-        for group in groups_shown(pair) if pair.aggregation in AGGREGATIONS else ():
+        for group in pair.any_result.summary_groups if pair.aggregation in AGGREGATIONS else ():
             before = Judged.of(control.results[UNTRAINED], group) if control else None
             controls += [before] if before else []
             measured_in = pair.model, pair.dataset, pair.aggregation, MEASURES[group]

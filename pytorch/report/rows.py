@@ -145,11 +145,6 @@ def global_row(pair: VariancePair, trained_on: str, group: str, *, varying: bool
     return row.of_varying() if varying else row
 
 
-def groups_shown(pair: VariancePair) -> list[str]:
-    """Return the groups of a measurement that tables show."""
-    return pair.any_result.summary_groups
-
-
 def csv_text(pairs: Sequence[VariancePair], groups: Container[str] | None = None) -> str:
     """Write the rows of all measurements as CSV; of some groups alone, unless these are None.
 

@@ -14,7 +14,7 @@ from pytorch.figures.style import of_units
 from pytorch.names import EQUIVARIANCE
 from pytorch.report.controls import before_training, controls_of
 from pytorch.report.formats import estimate_text
-from pytorch.report.rows import MEASURES, ResultRow, global_row, groups_shown, layer_rows
+from pytorch.report.rows import MEASURES, ResultRow, global_row, layer_rows
 from pytorch.report.table import Cell, Estimate, Row, Table, table_of_rows
 from pytorch.variance.equivariance import EquivarianceResult
 from pytorch.variance.result import ALL
@@ -115,7 +115,7 @@ def _percentage(fraction: float | None, decimals: int) -> str | None:
 def _global_means(
     name: str, title: str, measured: Sequence[VariancePair], pairs: Sequence[VariancePair], varying: bool
 ) -> Table:
-    rows = [_global_row(pair, group, pairs, varying) for pair in measured for group in groups_shown(pair)]
+    rows = [_global_row(pair, group, pairs, varying) for pair in measured for group in pair.any_result.summary_groups]
     difference = "rotated − unrotated" if all(pair.is_pair for pair in measured) else "trained − untrained"
     caption = (
         f"NV = TV / SV, averaged over the finite units of all layers together. {MEASURES_NOTE} {ERRORS_NOTE} The "
@@ -161,7 +161,7 @@ def _shuffled(measured: Sequence[VariancePair], pairs: Sequence[VariancePair], v
     rows = [
         {**_measurement(control, group, pairs, varying), "samples": control.any_result.sample_count(group)}
         for control in filter(None, found)
-        for group in groups_shown(control)
+        for group in control.any_result.summary_groups
     ]
     caption = (
         "Global mean of NV with the samples permuted across transformations, a control of the measure. It is near 1, "
@@ -229,7 +229,7 @@ def _layer_rows(pair: VariancePair, pairs: Sequence[VariancePair], varying: bool
             columns[f"{what}, {name}"] = counts if any(counts.values()) else {}
     before = before_training(pair, pairs)
     for each, name, head in [*((pair, name, name) for name in pair.results), (before, UNTRAINED, "before training")]:
-        for group in groups_shown(each) if each else ():
+        for group in each.any_result.summary_groups if each else ():
             means = layer_rows(each, name, group, varying=varying)
             columns[f"{head}, {MEASURES[group]}"] = {row.layer: row.estimate for row in means}
     for name, result in pair.results.items():
