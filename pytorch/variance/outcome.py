@@ -104,20 +104,13 @@ class Setup(OfLayers):
         """
         counts = accumulator.counts.numpy()
         labels = [accumulator.labels[row] for row in rows]
-        return {
+        own = "layers", "columns", "classes", "rounding"
+        return {name: value for name, value in vars(self).items() if name not in own} | {
             "layer_names": [layer.name for layer in layers],
             "layer_shapes": [layer.shape for layer in layers],
             "classes": [str(label) if self.classes is None else self.classes[label] for label in labels],
             "class_counts": counts[rows].astype(np.int64),
             "samples": int(counts.sum()),
-            "samples_offered": self.samples_offered,
-            "transformations": self.transformations,
-            "dispersion": self.dispersion,
-            "precision": self.precision,
-            "tolerance": self.tolerance,
-            "shuffled": self.shuffled,
-            "never_called": self.never_called,
-            "not_measured": self.not_measured,
             "layer_axes": [list(layer.channel_axes) for layer in layers],
             "layer_axes_known": [layer.axes_known for layer in layers],
         }
