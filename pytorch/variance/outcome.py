@@ -79,6 +79,7 @@ class Setup(OfLayers):
             options: Options of the pass.
             offered: Number of samples available, in the shard if there is one; None: unknown.
         """
+        rounding = recorder.rounding
         return cls(
             layers=recorder.layers,
             columns=recorder.columns(),
@@ -91,7 +92,7 @@ class Setup(OfLayers):
             shuffled=options.shuffled,
             never_called=recorder.never_called,
             not_measured=dict(recorder.not_measured),
-            rounding=None if recorder.rounding is None else _rounding(recorder, options),
+            rounding=None if rounding is None else rounding_bounds(rounding.cpu().numpy(), options.dispersion),
         )
 
     def fields(self, accumulator: VarianceAccumulator, layers: Sequence[Layer], rows: list[int]) -> dict[str, Any]:
@@ -164,9 +165,9 @@ def check_count(samples: int) -> None:
         raise InputError(f"{samples} samples: at least two are needed, the sample variance of fewer is undefined")
 
 
-def _rounding(recorder: ActivationRecorder, options: PassOptions) -> np.ndarray:
-    bounds = recorder.rounding.cpu().numpy()
-    return bounds**2 if options.dispersion == "variance" else bounds
+def rounding_bounds(deviations: np.ndarray, dispersion: str) -> np.ndarray:
+    """Return the largest dispersion that deviations of at most this size can cause."""
+    return deviations**2 if dispersion == "variance" else deviations
 
 
 def _part(values: np.ndarray, rows: list[int], columns: np.ndarray) -> np.ndarray:

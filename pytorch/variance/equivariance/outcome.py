@@ -11,7 +11,7 @@ from pytorch.variance.equivariance.map_accumulator import MapAccumulator
 from pytorch.variance.equivariance.map_layers import MapSetup
 from pytorch.variance.equivariance.position_errors import with_positions
 from pytorch.variance.first_batch import ROUNDING
-from pytorch.variance.outcome import Setup, check_count, class_rows, results
+from pytorch.variance.outcome import Setup, check_count, class_rows, results, rounding_bounds
 from pytorch.variance.result import VarianceResult
 from pytorch.variance.statistics.accumulator import VarianceAccumulator
 
@@ -53,6 +53,7 @@ def equivariance_result(accumulator: MapAccumulator, maps: MapSetup, setup: Setu
     rows = class_rows(accumulator) if maps.by_class else []
     (tv_all, tv_classes), (sv_all, sv_classes) = accumulator.transformation_variance(), accumulator.sample_variance()
     errors, tables = accumulator.errors(), accumulator.by_position(rows)
+    largest = np.repeat(accumulator.largest_means(), accumulator.layers)
     of_images, of_layers = np.split(np.arange(len(tv_all)), [maps.layers[0].channels])
     with np.errstate(invalid="ignore", divide="ignore"):
         floor = float((tv_all[of_images] / sv_all[of_images]).mean())
@@ -66,7 +67,7 @@ def equivariance_result(accumulator: MapAccumulator, maps: MapSetup, setup: Setu
         tv_classes=tv_classes[np.ix_(rows, of_layers)],
         sv_classes=sv_classes[np.ix_(rows, of_layers)],
         errors=with_positions(errors.select([*range(1, len(layers) + 2)], rows), layers, tables[1:]),
-        rounding=_rounding(accumulator, maps.epsilon, setup.dispersion)[of_layers],
+        rounding=rounding_bounds(ROUNDING * maps.epsilon * largest, setup.dispersion)[of_layers],
         map_sizes=[layer.size for layer in layers],
         positions=[layer.places for layer in layers],
         positions_kept=[layer.kept for layer in layers],
@@ -74,9 +75,3 @@ def equivariance_result(accumulator: MapAccumulator, maps: MapSetup, setup: Setu
         floor=floor,
         floor_error=float(with_positions(errors.select([0, 0], rows), maps.layers[:1], tables[:1]).all[2, 0]),
     )
-
-
-def _rounding(accumulator: MapAccumulator, epsilon: float, dispersion: str) -> np.ndarray:
-    """``ROUNDING`` times the machine epsilon of the largest mean in the layer of each unit, (U,)."""
-    bounds = ROUNDING * epsilon * np.repeat(accumulator.largest_means(), accumulator.layers)
-    return bounds**2 if dispersion == "variance" else bounds
