@@ -447,7 +447,7 @@ class VarianceResult:
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain containers and numpy arrays."""
         shapes = [list(shape) for shape in self.layer_shapes]
-        return {**vars(self), "layer_shapes": shapes, "errors": self.errors.to_dict()}
+        return {**vars(self), "layer_shapes": shapes, "errors": {**vars(self.errors)}}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Self:

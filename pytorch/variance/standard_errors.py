@@ -51,10 +51,6 @@ class LayerErrors:
         for name, shape in shapes.items():
             object.__setattr__(self, name, read_only(name, getattr(self, name), shape, np.float64))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the arrays by name."""
-        return dict(vars(self))
-
 
 def read_only(name: str, array: Any, shape: tuple[int, ...], dtype: type) -> np.ndarray:
     """Return a read-only view of an array with the expected shape and dtype.

@@ -1,6 +1,7 @@
 """What the choice of positions adds to the standard errors of layer means."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -34,13 +35,11 @@ def with_positions(errors: LayerErrors, layers: Sequence[MapLayer], tables: Sequ
         before, _ = together.get(tuple(layer.size), (0.0, None))
         together[tuple(layer.size)] = before + share, layer
     added = np.stack([*found, sum(_variance(*each) for each in together.values())], axis=2)  # (2 + K, 3, L + 1)
-    return LayerErrors(
+    return replace(
+        errors,
         all=np.sqrt(errors.all**2 + added[0]),
         classes=np.sqrt(errors.classes**2 + added[1:-1]),
         stratified=np.sqrt(errors.stratified**2 + added[-1, 2]),
-        bias_all=errors.bias_all,
-        bias_classes=errors.bias_classes,
-        bias_stratified=errors.bias_stratified,
     )
 
 
