@@ -9,6 +9,7 @@ from scipy import special
 
 from pytorch.claims.claim import NO, UNCLEAR, YES, Case, Claim, range_text
 from pytorch.claims.learning import AT_CHANCE, chance, has_learned, proportion_error
+from pytorch.claims.significance import UPPER
 from pytorch.claims.trainings import epochs_text, training_counts
 from pytorch.experiments.trained_model import TrainedModel
 from pytorch.experiments.vocabulary import PAIR, ROTATED, UNROTATED
@@ -17,9 +18,6 @@ from pytorch.report.table import Estimate, Row, Table, table_of_rows
 
 COLLAPSE, KEEPING = 0.5, 0.05
 """Fractions of the accuracy above chance: the least loss of a model that collapses, the most of one that does not."""
-
-CONFIDENCE = 0.95
-"""Confidence level of the interval of a loss, which must clear its bound."""
 
 STATEMENT = (
     "On rotated data, a network trained without rotation loses more than half of its accuracy above chance; one "
@@ -64,9 +62,8 @@ class Loss:
     @property
     def half_width(self) -> float:
         """Half the width of the confidence interval."""
-        upper = (1 + CONFIDENCE) / 2
-        of_trainings = special.stdtrit(self.trainings - 1, upper) * self.over_trainings if self.trainings > 1 else 0.0
-        return math.hypot(special.ndtri(upper) * self.over_images, of_trainings)
+        of_trainings = special.stdtrit(self.trainings - 1, UPPER) * self.over_trainings if self.trainings > 1 else 0.0
+        return math.hypot(special.ndtri(UPPER) * self.over_images, of_trainings)
 
 
 def collapse(found: Findings) -> tuple[Claim | None, Table]:

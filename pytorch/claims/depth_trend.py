@@ -21,9 +21,6 @@ from pytorch.variance import VarianceResult
 RISING = 1 / 3
 """Bound for τ: two of three pairs of layers are in order."""
 
-CONFIDENCE = 0.95
-"""Confidence level of the interval of τ, which must clear the bound."""
-
 STATEMENT = (
     "The normalized variance rises with depth, so that lower layers are more invariant: in two of three pairs of "
     "layers, the deeper one has the higher mean."
@@ -69,7 +66,7 @@ class Judged:
     @property
     def answer(self) -> str:
         """Yes if both trends are above the bound, no if either is below it."""
-        intervals = [each.interval(CONFIDENCE) for each in (self.whole, self.rest)]
+        intervals = [each.interval for each in (self.whole, self.rest)]
         if all(low > RISING for low, _ in intervals):
             return YES
         return NO if any(high < RISING for _, high in intervals) else UNCLEAR
@@ -77,7 +74,7 @@ class Judged:
     @property
     def falls(self) -> bool:
         """Whether both trends are below minus the bound."""
-        return all(each.interval(CONFIDENCE)[1] < -RISING for each in (self.whole, self.rest))
+        return all(each.interval[1] < -RISING for each in (self.whole, self.rest))
 
 
 def depth_trend(found: Findings) -> tuple[Claim | None, Table]:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special  # not scipy.stats, whose import takes a second
 
+UPPER = 0.975
+"""Quantile at the upper end of the 95 % intervals, which must clear the bounds of claims."""
+
 SMALLEST_ERROR = 1e-12
 """Smaller errors count as none; they belong to constant values."""
 
@@ -114,9 +117,10 @@ class Trend:
     tau: float
     error: float
 
-    def interval(self, confidence: float) -> tuple[float, float]:
+    @property
+    def interval(self) -> tuple[float, float]:
         """Confidence interval of τ, by the normal approximation."""
-        width = float(special.ndtri((1 + confidence) / 2)) * self.error
+        width = float(special.ndtri(UPPER)) * self.error
         return self.tau - width, self.tau + width
 
 

@@ -4,7 +4,6 @@ import csv
 import io
 import math
 from collections.abc import Container, Iterable, Sequence
-from statistics import NormalDist
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -16,6 +15,7 @@ from pytorch.report.table import Estimate
 from pytorch.variance import VarianceResult
 from pytorch.variance.equivariance import EquivarianceResult
 from pytorch.variance.result import ALL, STRATIFIED
+from pytorch.variance.stopping import CONFIDENCE_95
 
 NORMALIZED = "normalized"
 UNITS = {
@@ -203,7 +203,7 @@ def _further_rows(result: EquivarianceResult, of_all: Sequence[ResultRow]) -> di
     *layers, whole = of_all
     error = {name: math.nan for name in ResultRow._fields if name.endswith(("value", "error", "95"))}
     units = dict.fromkeys(("units", "constant", "rounding", "infinite", "undefined"), 0)
-    width = NormalDist().inv_cdf(0.975) * result.floor_error
+    width = CONFIDENCE_95 * result.floor_error
     floor = {
         "quantity": FLOOR, "value": result.floor, "standard_error": result.floor_error,
         "low95": result.floor - width, "high95": result.floor + width, "published_2019": None,

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pytorch.variance.statistics.accumulator import VarianceAccumulator
 
-CONFIDENCE_95 = 1.959963984540054
+CONFIDENCE_95 = 1.9599639845400536
 """Half-width of the 95 % confidence interval of a normal distribution, in standard errors."""
 
 FEWEST_SAMPLES, FEWEST_OF_CLASS = 100, 10
