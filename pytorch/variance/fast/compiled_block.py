@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from pytorch.variance.fast.c_library import c_library
-from pytorch.variance.statistics.block import LayerSums, UnitBlock, starts_of
+from pytorch.variance.statistics.block import LayerSums, UnitBlock
 from pytorch.variance.statistics.influence import Expansion
-from pytorch.variance.statistics.moments import Groups
+from pytorch.variance.statistics.moments import starts_of
 
 LONGEST_PART = 1024
 """Units of a layer that one thread adds up."""
@@ -57,11 +57,6 @@ class CompiledUnitBlock(UnitBlock):
         layers, lengths = (torch.tensor(values) for values in zip(*sizes, strict=True))
         return starts_of(lengths), layers
 
-    def begin(self, groups: Groups, everyone: Groups) -> None:
-        """Start a batch, as in ``UnitBlock``."""
-        super().begin(groups, everyone)
-        self._order, self._group_starts = groups.members.argsort(stable=True), starts_of(groups.sizes)
-
     def add(self, activations: Tensor) -> None:
         """Add the activations of the batch under the next transformation, (B, U)."""
         if self._part_sizes[self._next] > 1 or activations.stride(1) != 1:
@@ -96,9 +91,10 @@ class CompiledUnitBlock(UnitBlock):
             squares.dispersion = torch.zeros(rows, units, dtype=torch.float64)
             squares.fourth = torch.zeros(rows, units)
         is_one = self._of_all is self._of_class
+        order, starts = self._groups.by_row
         self._batch = Batch(
             first=self._first.data_ptr(), sums=self._sum.data_ptr(), squares=self._squares.data_ptr(),
-            order=self._order.data_ptr(), starts=self._group_starts.data_ptr(), rows=self._groups.rows.data_ptr(),
+            order=order.data_ptr(), starts=starts.data_ptr(), rows=self._groups.rows.data_ptr(),
             of_class=self._of_class.sum.data_ptr(), of_all=None if is_one else self._of_all.sum.data_ptr(),
             sv_class=self._of_class.dispersion.data_ptr(), sv_all=self._of_all.dispersion.data_ptr(),
             fourth_class=self._of_class.fourth.data_ptr(), fourth_all=self._of_all.fourth.data_ptr(),

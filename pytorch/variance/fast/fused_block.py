@@ -7,9 +7,9 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from pytorch.variance.statistics.block import UnitBlock, starts_of
+from pytorch.variance.statistics.block import UnitBlock
 from pytorch.variance.statistics.influence import Expansion
-from pytorch.variance.statistics.moments import Groups, Moments
+from pytorch.variance.statistics.moments import Moments, starts_of
 
 
 class FusedUnitBlock(UnitBlock):
@@ -22,12 +22,6 @@ class FusedUnitBlock(UnitBlock):
     @cached_property
     def _layer_starts(self) -> Tensor:
         return starts_of(torch.tensor(self._widths), self.dispersion_sum.device)
-
-    def begin(self, groups: Groups, everyone: Groups) -> None:
-        """Start a batch, as in ``UnitBlock``."""
-        super().begin(groups, everyone)
-        self._order = groups.members.argsort(stable=True)
-        self._group_starts = starts_of(groups.sizes, self._order.device)
 
     def _take(self) -> None:
         values, self._waiting = self._waiting, None
@@ -46,8 +40,7 @@ class FusedUnitBlock(UnitBlock):
         fourths = kernels().sums.sums_over_steps(
             values,
             self._first,
-            self._order,
-            self._group_starts,
+            *self._groups.by_row,
             about,
             self._sum,
             self._squares,
@@ -60,12 +53,12 @@ class FusedUnitBlock(UnitBlock):
 
     def _add_to(self, moments: Moments, observations: Tensor) -> Moments:
         part = moments.opened(observations, self._groups)
-        sums = kernels().sums.sums_over_samples(observations, part.mean, self._order, self._group_starts)
+        sums = kernels().sums.sums_over_samples(observations, part.mean, *self._groups.by_row)
         return moments.taken(part, *sums, self._groups)
 
     def _dispersions(self) -> tuple[Tensor, Tensor]:
         return kernels().sums.dispersions(
-            self._sum, self._squares, self._transformations, self._dispersion, self._order, self._group_starts
+            self._sum, self._squares, self._transformations, self._dispersion, *self._groups.by_row
         )
 
     def _influences(
@@ -76,7 +69,7 @@ class FusedUnitBlock(UnitBlock):
             dispersion, self._scaled, about, in_every, self._groups.members, self._layer_starts
         )
         on_class, on_all = kernels().influences.products_of_influences(
-            dispersion, self._scaled, about, self._order, self._group_starts
+            dispersion, self._scaled, about, *self._groups.by_row
         )
         return list(first), [of_all.second(on_all.sum(dim=0, keepdim=True)), of_class.second(on_class)]
 

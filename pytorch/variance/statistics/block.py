@@ -89,15 +89,6 @@ def blocks(layers: list[int], width: int) -> list[list[tuple[int, int]]]:
     return cut
 
 
-def starts_of(sizes: Tensor, device: torch.device | str = "cpu") -> Tensor:
-    """Start of each of several consecutive parts, and end of the last.
-
-    >>> starts_of(torch.tensor([3, 4])).tolist()
-    [0, 3, 7]
-    """
-    return torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]).to(device, non_blocking=True)
-
-
 def part_sizes(transformations: int, at_once: int) -> list[int]:
     """Split the transformations into nearly equal parts of at most ``at_once``.
 

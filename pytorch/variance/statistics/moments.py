@@ -11,6 +11,7 @@ Sources:
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -64,6 +65,11 @@ class Groups:
         new = (moved(unseen), moved(first[unseen])) if len(unseen) else None
         counts = moved(sizes.double().unsqueeze(1))
         return cls(present, sizes, moved(present), moved(members), counts, new)
+
+    @cached_property
+    def by_row(self) -> tuple[Tensor, Tensor]:
+        """Indices of the observations, sorted by row, (B,); and where each row starts there, and the last ends."""
+        return self.members.argsort(stable=True), starts_of(self.sizes, self.members.device)
 
     def as_one(self) -> "Groups":
         """Treat all observations as one group, with a single row that already has observations."""
@@ -236,6 +242,15 @@ class Moments:
             kind: A key of ``DISPERSIONS``.
         """
         return DISPERSIONS[kind](self.variance(ddof=1))
+
+
+def starts_of(sizes: Tensor, device: torch.device | str = "cpu") -> Tensor:
+    """Start of each of several consecutive parts, and end of the last.
+
+    >>> starts_of(torch.tensor([3, 4])).tolist()
+    [0, 3, 7]
+    """
+    return torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]).to(device, non_blocking=True)
 
 
 def with_more_rows(values: Tensor, rows: int) -> Tensor:
