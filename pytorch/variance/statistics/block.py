@@ -169,11 +169,9 @@ class UnitBlock:
         self._groups, self._everyone = groups, everyone
         self._next = self._arrived = 0
         self._waiting: Tensor | None = None
-        self._of_class = SquaredDeviations(groups, self._transformations, self.units, self._dispersion)
-        if everyone is groups:
-            self._of_all = self._of_class
-        else:
-            self._of_all = SquaredDeviations(everyone, self._transformations, self.units, self._dispersion)
+        options = self._transformations, self.units, self._dispersion
+        self._of_class = SquaredDeviations(groups, *options)
+        self._of_all = self._of_class if everyone is groups else SquaredDeviations(everyone, *options)
 
     def add(self, activations: Tensor) -> None:
         """Add the activations of the batch under the next transformation, (B, U)."""
@@ -251,10 +249,8 @@ class UnitBlock:
 
     def over_all_samples(self) -> tuple[Tensor, Tensor]:
         """Mean over all samples under each transformation, and m2, both (T, U)."""
-        pooled = [moments.pooled() for moments in self.over_samples]
-        means, m2s = ([part.view(-1, self.units) for part in parts] for parts in
-                      ([each.mean for each in pooled], [each.m2 for each in pooled]))  # fmt: skip
-        return torch.cat(means), torch.cat(m2s)
+        pooled = ((moments.mean, moments.m2) for moments in map(Moments.pooled, self.over_samples))
+        return tuple(torch.cat(parts, dim=1).view(-1, self.units) for parts in zip(*pooled, strict=True))
 
     def _influences(
         self, dispersion: Tensor, of_class: Expansion, of_all: Expansion, in_every: Tensor
