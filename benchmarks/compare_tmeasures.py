@@ -19,13 +19,11 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from workload import Workload, ratio, rounds, table_head
+from workload import DEFAULT_MODELS, Workload, ratio, rounds, table_head
 
 from pytorch.models import MODELS
 from pytorch.scripts.allocation import keep_freed_memory
 from pytorch.variance.recording.layers import leaf_modules
-
-DEFAULT_MODELS = ["simple_conv", "all_convolutional", "vgg16", "resnet"]
 
 
 def main(arguments: list[str] | None = None) -> None:

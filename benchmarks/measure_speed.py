@@ -15,13 +15,11 @@ import statistics
 
 import torch
 from tqdm import tqdm
-from workload import Workload, ratio, rounds, table_head
+from workload import DEFAULT_MODELS, Workload, ratio, rounds, table_head
 
 from pytorch.models import MODELS
 from pytorch.names import PRECISIONS
 from pytorch.scripts.allocation import keep_freed_memory
-
-DEFAULT_MODELS = ["simple_conv", "all_convolutional", "vgg16", "resnet"]
 
 
 def main(arguments: list[str] | None = None) -> None:

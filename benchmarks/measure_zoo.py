@@ -20,7 +20,6 @@ the processor over all threads: other programs on the machine disturb them less.
 """
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
@@ -33,7 +32,7 @@ from unittest.mock import patch
 
 import torch
 from tqdm import tqdm
-from workload import Workload, ratio, rounds, table_head
+from workload import Workload, peak_mib, ratio, rounds, table_head
 
 from pytorch.names import AGGREGATIONS
 from pytorch.scripts.allocation import keep_freed_memory
@@ -107,10 +106,9 @@ def row(options: argparse.Namespace) -> list[str]:
         [100 * beyond(part, parts[part], floor, len(inputs)) / floor for part in PARTS]
         for (parts, _), floor in zip(measured[1:], seconds["floor"], strict=True)
     ]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
     return [
         str(measured[0][1]), f"{statistics.median(seconds['floor']):.2f}", ratio(seconds, "measure", "floor"),
-        *(f"{statistics.median(part):.1f}" for part in zip(*shares, strict=True)), f"{peak:.0f}",
+        *(f"{statistics.median(part):.1f}" for part in zip(*shares, strict=True)), f"{peak_mib():.0f}",
     ]  # fmt: skip
 
 

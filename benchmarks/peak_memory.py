@@ -8,20 +8,18 @@ are resident memory as the system reports it. It does not grow with the number o
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from workload import CLASSES, peak_mib, table_head
 
 from pytorch.errors import InputError
 from pytorch.models import MODELS, build_model
 from pytorch.transformations import rotations
 from pytorch.variance import measure_variance
-
-CLASSES = 10
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -38,8 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
         alone(options)
         return
     print(f"aggregation {options.aggregation}, {options.steps} rotations, batches of {options.batch_size}")
-    heads = [f"{samples:,} samples, MiB" for samples in options.samples]
-    print(f"| model | {' | '.join(heads)} |\n|{'---|' * (len(heads) + 1)}")
+    print(table_head(["model", *(f"{samples:,} samples, MiB" for samples in options.samples)]))
     for model in options.models:
         peaks = [peak(model, samples, options) for samples in options.samples]
         print(f"| {model} | {' | '.join(peaks)} |", flush=True)
@@ -75,8 +72,7 @@ def alone(options: argparse.Namespace) -> None:
     except InputError as error:
         print(f"refused: {error}")
         return
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in KiB, on macOS in bytes
-    print(f"{peak / (2**20 if sys.platform == 'darwin' else 1024):.0f}")
+    print(f"{peak_mib():.0f}")
 
 
 if __name__ == "__main__":

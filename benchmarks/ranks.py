@@ -9,13 +9,13 @@ sums that each rank sends, and the peak memory of the last rank, which never mea
 """
 
 import argparse
-import resource
 import tempfile
 import time
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
+from workload import peak_mib
 
 from pytorch.models import MODELS, build_model
 from pytorch.transformations import rotations
@@ -64,7 +64,7 @@ def work(rank: int, options: argparse.Namespace, folder: str) -> None:
         size = sum(array.nbytes for sums in part.sums.values() for array in sums.arrays)
         print(f"sums of each rank: {size / 2**20:.1f} MiB")
     if rank == options.processes - 1:
-        print(f"peak of rank {rank}: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f} MiB")
+        print(f"peak of rank {rank}: {peak_mib():.0f} MiB")
     dist.destroy_process_group()
 
 

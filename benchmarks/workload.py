@@ -1,6 +1,7 @@
 """The workload of the benchmarks: networks, images, rotations, and bare forward passes."""
 
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pytorch.variance.precision import autocast
 from pytorch.variance.result import VarianceResult
 
 CLASSES = 10
+DEFAULT_MODELS = ["simple_conv", "all_convolutional", "vgg16", "resnet"]
 
 
 @dataclass(frozen=True)
@@ -120,3 +122,10 @@ def ratio(seconds: dict[str, list[float]], work: str, to: str) -> str:
 def table_head(columns: list[str]) -> str:
     """The first two lines of a Markdown table."""
     return f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
+
+
+def peak_mib() -> float:
+    """Peak of the resident memory of this process, in MiB."""
+    import resource  # Windows has none
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
