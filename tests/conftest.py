@@ -5,6 +5,7 @@ import hashlib
 import signal
 import struct
 import sys
+from pathlib import Path
 
 import builders
 import numpy as np
@@ -145,6 +146,22 @@ def home(tmp_path_factory):
         assert process.returncode == 0, process.stderr
         (home / f"{script}.out").write_text(process.stdout)
     return home
+
+
+@pytest.fixture
+def replaced(monkeypatch, moment):
+    """New files that took their place before the renaming of a further one was interrupted; ``moment``: how many."""
+    replaced, original = [], Path.replace
+
+    def killed(path, target):
+        if path.suffix == ".new":
+            if len(replaced) == moment:
+                raise KeyboardInterrupt
+            replaced.append(path)
+        return original(path, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    return replaced
 
 
 @pytest.fixture
