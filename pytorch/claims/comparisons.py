@@ -21,8 +21,9 @@ from pytorch.experiments.variance_pair import VariancePair
 from pytorch.experiments.vocabulary import PAIR, ROTATED, UNROTATED
 from pytorch.report.findings import Findings
 from pytorch.report.formats import p_text
-from pytorch.report.rows import MEASURES, global_row
+from pytorch.report.rows import global_row
 from pytorch.report.table import Estimate, Row, Table, table_of_rows
+from pytorch.variance.result import GROUP_TITLES
 
 STATEMENT = (
     "Training on rotated instead of upright samples lowers the normalized variance (its global mean over all units)."
@@ -41,7 +42,7 @@ CAPTION = (
 Key = tuple[str, str, str, str]
 """Model, data set, aggregation and group of a comparison."""
 
-PUBLISHED: list[Key] = [(m, d, a, g) for m in NETWORKS for d in DATASETS for a in AGGREGATIONS for g in MEASURES]
+PUBLISHED: list[Key] = [(m, d, a, g) for m in NETWORKS for d in DATASETS for a in AGGREGATIONS for g in GROUP_TITLES]
 
 
 def comparisons(found: Findings) -> tuple[Claim | None, Table]:
@@ -60,7 +61,7 @@ def further_comparisons(found: Findings) -> tuple[Claim | None, Table]:
     """Judge the pairs of models and data sets that were not published; see ``comparisons``."""
     shown = [first_pair(found, *key[:3]) for key in PUBLISHED]
     further = [pair for pair in rotation_pairs(found) if pair not in shown and pair.aggregation in AGGREGATIONS]
-    pairs = {(pair.model, pair.dataset, pair.aggregation, group): pair for pair in further for group in MEASURES}
+    pairs = {(pair.model, pair.dataset, pair.aggregation, group): pair for pair in further for group in GROUP_TITLES}
     statement = f"{STATEMENT.removesuffix('.')}, for models and data sets that were not published."
     claim, rows = _judged(found, pairs, statement)
     caption = f"Models and data sets that were not published. {CAPTION}"
@@ -96,7 +97,7 @@ def _judged(
 
 def _named(key: Key) -> dict[str, str]:
     model, dataset, aggregation, group = key
-    return {"model": model, "dataset": dataset, "aggregation": aggregation, "measure": MEASURES[group]}
+    return {"model": model, "dataset": dataset, "aggregation": aggregation, "measure": GROUP_TITLES[group]}
 
 
 def _differences(trainings: Sequence[VariancePair], group: str) -> tuple[dict[str, Estimate], float]:

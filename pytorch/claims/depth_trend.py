@@ -14,9 +14,9 @@ from pytorch.experiments.published import AGGREGATIONS
 from pytorch.experiments.vocabulary import PAIR, UNTRAINED
 from pytorch.report.controls import before_training
 from pytorch.report.findings import Findings
-from pytorch.report.rows import MEASURES
 from pytorch.report.table import Estimate, Table, table_of_rows
 from pytorch.variance import VarianceResult
+from pytorch.variance.result import GROUP_TITLES
 
 RISING = 1 / 3
 """Bound for τ: two of three pairs of layers are in order."""
@@ -85,7 +85,7 @@ def depth_trend(found: Findings) -> tuple[Claim | None, Table]:
         for group in pair.any_result.summary_groups if pair.aggregation in AGGREGATIONS else ():
             before = Judged.of(control.results[UNTRAINED], group) if control else None
             controls += [before] if before else []
-            measured_in = pair.model, pair.dataset, pair.aggregation, MEASURES[group]
+            measured_in = pair.model, pair.dataset, pair.aggregation, GROUP_TITLES[group]
             for name, result in pair.results.items():
                 judged = Judged.of(result, group)
                 found_answer = judged.answer if learned(pair, name) else AT_CHANCE

@@ -7,7 +7,7 @@ from pytorch.experiments.training import Epoch
 from pytorch.experiments.variance_pair import VariancePair
 from pytorch.experiments.vocabulary import PAIR, ROTATED
 from pytorch.variance.equivariance import EquivarianceResult
-from pytorch.variance.result import ALL, STRATIFIED
+from pytorch.variance.result import GROUP_TITLES
 
 MOST_NAMED = 3
 """Maximum number of layers that a line names."""
@@ -44,12 +44,11 @@ def four_accuracies(pair: dict[str, TrainedModel]) -> list[float]:
 def print_summary(pair: VariancePair) -> None:
     """Print the global means of the normalized variance with their errors, and what they leave out."""
     result = pair.any_result
-    titles = {ALL: "all samples", STRATIFIED: "stratified"}
-    shown = [group for group in titles if group in result.groups]
+    shown = [group for group in GROUP_TITLES if group in result.groups]
     what = pair.aggregation if pair.control is None else f"{pair.aggregation}, control {pair.control}"
     of_seed = "" if pair.training_seed is None else f", seed {pair.training_seed}"
     head = f"normalized variance under {pair.transformation}, {what}{of_seed}"
-    print(f"\n{head}\n  {'global mean':<57}{'   '.join(f'{titles[group]:>17}' for group in shown)}")
+    print(f"\n{head}\n  {'global mean':<57}{'   '.join(f'{GROUP_TITLES[group]:>17}' for group in shown)}")
     for name, found in pair.results.items():
         means = (f"{found.global_mean(group):.4f} ± {found.global_error(group):.4f}" for group in shown)
         print(f"  {name + ' model':<57}{'   '.join(f'{mean:>17}' for mean in means)}")
@@ -65,8 +64,9 @@ def print_summary(pair: VariancePair) -> None:
         for group in shown:
             counts = found.unit_counts(group)
             rounding = f"{counts['rounding']:9d} vary by rounding alone" if counts["rounding"] else ""
-            print(f"  {name + ' model, ' + titles[group]:<31}{counts['units']:9d} units{counts['constant']:9d} are 0/0"
-                  f"{counts['infinite'] + counts['undefined']:9d} not finite{rounding}")  # fmt: skip
+            not_finite = counts["infinite"] + counts["undefined"]
+            print(f"  {name + ' model, ' + GROUP_TITLES[group]:<31}{counts['units']:9d} units"
+                  f"{counts['constant']:9d} are 0/0{not_finite:9d} not finite{rounding}")  # fmt: skip
     for name, found in pair.results.items():
         if odd := found.non_finite_units():
             named = ", ".join(f"{count} units of {layer}" for layer, count in odd.items())

@@ -20,7 +20,7 @@ from pytorch.figures.style import (
     set_lines,
     set_title,
 )
-from pytorch.variance.result import ALL, STRATIFIED
+from pytorch.variance.result import GROUP_TITLES
 
 CURVE_WIDTH, MARGINS = 3.2, 1.3
 """Width of the accuracy panel, and width outside the layers, in inches."""
@@ -48,7 +48,7 @@ def depth_figure(pairs: Sequence[VariancePair], width: float | None = None, *, v
     models = list(pairs[0].results)
     if not all(pair.is_complete and list(pair.results) == models for pair in pairs):
         raise ValueError("networks are drawn against depth if each has the same models, as unrotated and rotated ones")
-    groups = [group for group in (ALL, STRATIFIED) if all(group in pair.any_result.summary_groups for pair in pairs)]
+    groups = [group for group in GROUP_TITLES if all(group in pair.any_result.summary_groups for pair in pairs)]
     hollow = False
     figure = Figure(figsize=(width or max(6, 4.5 * len(models)), 1.3 + 2.7 * len(groups)), layout="constrained")
     panels = figure.subplots(len(groups), len(models), sharex=True, sharey=True, squeeze=False)
@@ -56,7 +56,7 @@ def depth_figure(pairs: Sequence[VariancePair], width: float | None = None, *, v
         for axes, trained_on in zip(row, models, strict=True):
             networks = [(plain(pair.model), pair.results[trained_on]) for pair in pairs]
             hollow |= draw_profiles(axes, networks, group, depth=100, varying=varying)
-        row[0].set_ylabel("NV, layer mean\n" + ("all samples" if group == ALL else "stratified"), fontsize=8)
+        row[0].set_ylabel("NV, layer mean\n" + GROUP_TITLES[group], fontsize=8)
     panels[0, 0].set_ylim(bottom=0)  # last, because it ends automatic scaling
     for axes, trained_on in zip(panels[0], models, strict=True):
         axes.set_title(f"{trained_on} models", fontsize=9)

@@ -28,7 +28,7 @@ from pytorch.figures import (
 from pytorch.figures.style import group_title, of_units
 from pytorch.report.controls import before_training, equivariance_of
 from pytorch.report.findings import Findings, Followed, Measured, Trained
-from pytorch.variance.result import ALL, STRATIFIED
+from pytorch.variance.result import GROUP_TITLES, STRATIFIED
 
 BIAS = (
     "NV of few samples is slightly too large. Intervals are corrected for this and means are not, so a mean may be at "
@@ -67,7 +67,7 @@ CAPTIONS = {
 
 
 TURNS = "rotation", "rotation-disc"
-"""Transformations for which accuracy against the angle is comparable."""
+"""Transformations that turn images: for them, accuracy against the angle is comparable."""
 
 LONGEST_LABEL = 60
 """Longest part of a file name, in characters."""
@@ -180,7 +180,7 @@ def _of_measurement(
 
     by_class = pair.control is None and STRATIFIED in result.summary_groups
     for group in pair.drawn_groups:
-        called = {ALL: "all samples", STRATIFIED: "stratified"}.get(group, f"class {group}")
+        called = GROUP_TITLES.get(group, f"class {group}")
         name = place(pair, "heatmap", group_label(group, result.classes))
         called = called + ", bars of units that vary" * look.varying
         yield Plot(name, "heatmap", f"{title}: {called}", {**of, "group": group}, coloured_by, partial(heatmap, group))

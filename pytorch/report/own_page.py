@@ -12,10 +12,10 @@ from pytorch.figures.networks import Networks, check_networks
 from pytorch.figures.style import group_title
 from pytorch.report.gallery import Plot
 from pytorch.report.page import write_page
-from pytorch.report.rows import MEASURES
 from pytorch.report.table import Estimate, Row, Table, table_of_rows
+from pytorch.report.tables import slug
 from pytorch.variance import VarianceResult
-from pytorch.variance.result import ALL
+from pytorch.variance.result import ALL, GROUP_TITLES
 
 COMMAND = "report(results, path)"
 """What made the page and its figures."""
@@ -69,7 +69,7 @@ def _file_label(name: str) -> str:
 
 
 def _common_groups(networks: Networks) -> list[str]:
-    return [group for group in MEASURES if all(group in result.summary_groups for _, result in networks)]
+    return [group for group in GROUP_TITLES if all(group in result.summary_groups for _, result in networks)]
 
 
 def _drawn(folder: Path, name: str, kind: str, title: str, draw: partial) -> Plot:
@@ -83,7 +83,7 @@ def _global_means(networks: Networks) -> Table:
         for group in result.summary_groups:
             counts = result.unit_counts(group)
             rows.append({
-                "network": name, "measure": MEASURES[group], "NV": _global(result, group),
+                "network": name, "measure": GROUP_TITLES[group], "NV": _global(result, group),
                 "samples": result.sample_count(group), "layers": len(result.layer_names), "units": counts["units"],
                 "constant": counts["constant"], "rounding": counts["rounding"],
                 "without them": _global(result, group, varying=True),
@@ -102,10 +102,9 @@ def _layer_means(name: str, result: VarianceResult) -> Table:
                 mean, error = (
                     found(group, varying=varying)[layer] for found in (result.layer_means, result.layer_errors)
                 )
-                row[MEASURES[group] + suffix] = Estimate(mean, error)
+                row[GROUP_TITLES[group] + suffix] = Estimate(mean, error)
         rows.append(row)
-    label = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")
-    return table_of_rows(f"layers-{label}", f"Layer means of the normalized variance: {name}", CAPTION, rows)
+    return table_of_rows(slug("layers", name), f"Layer means of the normalized variance: {name}", CAPTION, rows)
 
 
 def _global(result: VarianceResult, group: str, *, varying: bool = False) -> Estimate:

@@ -14,7 +14,7 @@ from pytorch.experiments.variance_pair import VariancePair
 from pytorch.report.table import Estimate
 from pytorch.variance import VarianceResult
 from pytorch.variance.equivariance import EquivarianceResult
-from pytorch.variance.result import ALL, STRATIFIED
+from pytorch.variance.result import ALL, GROUP_TITLES, STRATIFIED
 from pytorch.variance.stopping import CONFIDENCE_95
 
 NORMALIZED = "normalized"
@@ -27,9 +27,6 @@ UNITS = {
 
 EQUIVARIANCE_ERROR, FLOOR = "equivariance error", "floor"
 """Further quantities of an equivariance: that of each layer, and the NV of the images themselves."""
-
-MEASURES = {ALL: "all samples", STRATIFIED: "stratified"}
-"""Groups shown in tables, with their names there."""
 
 FORMULA_SIGNS = "=+-@\t\r\n"
 
@@ -239,6 +236,6 @@ def _with_sum(counts: Iterable[int]) -> list[int]:
 
 
 def _published(pair: VariancePair, trained_on: str, group: str) -> float | None:
-    if pair.control is not None or pair.any_result.dispersion != "std" or group not in MEASURES:
+    if pair.control is not None or pair.any_result.dispersion != "std" or group not in GROUP_TITLES:
         return None
     return published_global_mean(pair.model, pair.dataset, pair.transformation, pair.aggregation, trained_on, group)

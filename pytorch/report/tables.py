@@ -14,10 +14,10 @@ from pytorch.figures.style import of_units
 from pytorch.names import EQUIVARIANCE
 from pytorch.report.controls import before_training, controls_of
 from pytorch.report.formats import estimate_text
-from pytorch.report.rows import MEASURES, ResultRow, global_row, layer_rows
+from pytorch.report.rows import ResultRow, global_row, layer_rows
 from pytorch.report.table import Cell, Estimate, Row, Table, table_of_rows
 from pytorch.variance.equivariance import EquivarianceResult
-from pytorch.variance.result import ALL
+from pytorch.variance.result import ALL, GROUP_TITLES
 
 MEASURES_NOTE = "All samples: NV over all samples. Stratified: the mean over classes of NV within each class."
 ERRORS_NOTE = (
@@ -185,7 +185,7 @@ def _measurement(pair: VariancePair, group: str, pairs: Sequence[VariancePair], 
         "transformation": pair.transformation,
         "steps": len(pair.any_result.transformations),
         "aggregation": pair.aggregation,
-        "measure": MEASURES[group],
+        "measure": GROUP_TITLES[group],
         **means,
     }
 
@@ -215,7 +215,7 @@ def _layer_means(pair: VariancePair, pairs: Sequence[VariancePair], varying: boo
             f" {EQUIVARIANCE_NOTE} The images themselves, turned and turned back, have an NV of "
             f"{estimate_text(Estimate(result.floor, result.floor_error))} (floor), from interpolation alone."
         )
-    name = _slug("layers", pair.model, pair.dataset, pair.transformation, pair.aggregation)
+    name = slug("layers", pair.model, pair.dataset, pair.transformation, pair.aggregation)
     title = f"{of_units('Layer means of the normalized variance', varying)}: {what}"
     return _table(name, title, caption, _layer_rows(pair, pairs, varying))
 
@@ -231,7 +231,7 @@ def _layer_rows(pair: VariancePair, pairs: Sequence[VariancePair], varying: bool
     for each, name, head in [*((pair, name, name) for name in pair.results), (before, UNTRAINED, "before training")]:
         for group in each.any_result.summary_groups if each else ():
             means = layer_rows(each, name, group, varying=varying)
-            columns[f"{head}, {MEASURES[group]}"] = {row.layer: row.estimate for row in means}
+            columns[f"{head}, {GROUP_TITLES[group]}"] = {row.layer: row.estimate for row in means}
     for name, result in pair.results.items():
         if isinstance(result, EquivarianceResult):
             errors = result.equivariance_errors().items()
@@ -251,10 +251,10 @@ def _table(name: str, title: str, caption: str, rows: list[Row]) -> Table:
     return replace(table, caption=" ".join(notes))
 
 
-def _slug(*names: str) -> str:
+def slug(*names: str) -> str:
     """Turn any names into one name for files and links.
 
-    >>> _slug("layers", "simple_conv", "My Set!")
+    >>> slug("layers", "simple_conv", "My Set!")
     'layers-simple-conv-my-set'
     """
     return re.sub("[^a-z0-9]+", "-", "-".join(names).lower()).strip("-")

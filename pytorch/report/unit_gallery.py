@@ -16,7 +16,7 @@ from pytorch.experiments.variance_pair import VariancePair
 from pytorch.figures import units_figure
 from pytorch.names import EQUIVARIANCE
 from pytorch.report.findings import Findings
-from pytorch.report.gallery import Plot, file_label, place, subject
+from pytorch.report.gallery import TURNS, Plot, file_label, place, subject
 from pytorch.transformations import transformation_set
 
 SMOOTH = 36
@@ -85,7 +85,7 @@ def _draw(
     models = {name: load_model(trained.folder / f"{name}.pt") for name in pair.results}
     dataset = load_dataset(pair.source, data_dir)
     check_pair(models, dataset)
-    turning = pair.transformation in ("rotation", "rotation-disc")
+    turning = pair.transformation in TURNS
     steps = SMOOTH if turning else len(pair.any_result.transformations)
     transformations = transformation_set(pair.transformation, steps)
     result = pair.any_result

@@ -23,6 +23,8 @@ from pytorch.variance.standard_errors import QUANTITIES, LayerErrors, read_only
 from pytorch.variance.statistics.anova import p_values
 
 ALL, STRATIFIED = "all", "stratified"
+GROUP_TITLES = {ALL: "all samples", STRATIFIED: "stratified"}
+"""Groups over all classes, with their names in tables."""
 
 
 @dataclass(frozen=True, eq=False)
