@@ -409,6 +409,10 @@ FAULTS: dict[str, tuple[str, list[Replacement]]] = {
         "tests/test_tables.py::test_means_leave_out_units_that_never_vary_where_asked",
         [("pytorch.report.rows.global_row", "row.of_varying() if varying else row", "row")],
     ),
+    "tables of networks of one's own share a name": (
+        "tests/test_page.py::test_tables_of_ones_own_results_are_named_apart",
+        [("pytorch.report.own_page.report", "tables = named_apart([", "tables = list([")],
+    ),
     "images of units are others than those measured": (
         "tests/test_units.py::test_images_are_those_that_were_measured",
         [("pytorch.report.unit_gallery._draw", "dataset.measured(result.class_counts, pair.seed) if result.tolerance is None else",

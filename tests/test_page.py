@@ -340,3 +340,8 @@ def test_a_page_of_ones_own_results(tmp_path):
         assert value == pytest.approx(shifted.global_mean("stratified", varying=varying), rel=0.02)
     assert 'id="table-layers-second"' in text
     assert [*tmp_path.iterdir()] == [path]
+
+
+def test_tables_of_ones_own_results_are_named_apart(tmp_path):
+    text = report({"a b": result(), "a-b": result()}, tmp_path / "own.html").read_text(encoding="utf-8")
+    assert [text.count(f'id="table-layers-{name}"') for name in ("a-b", "a-b-2")] == [1, 1]

@@ -13,7 +13,7 @@ from pytorch.figures.style import group_title
 from pytorch.report.gallery import Plot
 from pytorch.report.page import write_page
 from pytorch.report.table import Estimate, Row, Table, table_of_rows
-from pytorch.report.tables import slug
+from pytorch.report.tables import named_apart, slug
 from pytorch.variance import VarianceResult
 from pytorch.variance.result import ALL, GROUP_TITLES
 
@@ -58,7 +58,7 @@ def report(
             )
             for group in _common_groups(networks)
         ]  # fmt: skip
-        tables = [_global_means(networks), *(_layer_means(name, result) for name, result in networks)]
+        tables = named_apart([_global_means(networks), *(_layer_means(name, result) for name, result in networks)])
         write_page(Path(path), pairs, plots, tables, COMMAND, varying=varying, folder=Path(folder))
     return Path(path)
 

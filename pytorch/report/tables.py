@@ -74,7 +74,7 @@ def results_tables(pairs: Sequence[VariancePair], varying: bool = False) -> list
     ):
         tables.append(_global_means(name, of_units(title, varying), some, pairs, varying))
     tables += [_shuffled(measured, pairs, varying), *(_layer_means(pair, pairs, varying) for pair in measured)]
-    return _named_apart([table for table in tables if table.rows])
+    return named_apart([table for table in tables if table.rows])
 
 
 def _accuracies(pairs: Sequence[VariancePair]) -> Table:
@@ -260,7 +260,7 @@ def slug(*names: str) -> str:
     return re.sub("[^a-z0-9]+", "-", "-".join(names).lower()).strip("-")
 
 
-def _named_apart(tables: Sequence[Table]) -> list[Table]:
+def named_apart(tables: Sequence[Table]) -> list[Table]:
     """Number the tables whose names are taken."""
     named: dict[str, Table] = {}
     for table in tables:
