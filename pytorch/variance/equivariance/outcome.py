@@ -10,10 +10,12 @@ from pytorch.variance.equivariance.equivariance_result import EQUIVARIANCE, Equi
 from pytorch.variance.equivariance.map_accumulator import MapAccumulator
 from pytorch.variance.equivariance.map_layers import MapSetup
 from pytorch.variance.equivariance.position_errors import with_positions
-from pytorch.variance.first_batch import ROUNDING
 from pytorch.variance.outcome import Setup, check_count, class_rows, results, rounding_bounds
 from pytorch.variance.result import VarianceResult
 from pytorch.variance.statistics.accumulator import VarianceAccumulator
+
+ROUNDING = 16
+"""Bound of the rounding of a map, in machine epsilons of the largest mean in its layer."""
 
 
 def whole_result(
