@@ -96,6 +96,7 @@ from pytorch.experiments.variance_pair import VariancePair
 from pytorch.experiments.variance_series import VarianceSeries
 from pytorch.transformations import transformation_set
 from pytorch.variance import VarianceResult, measure_variances
+from pytorch.variance.arguments import kept_labels
 
 UNREADABLE = "unreadable images"
 """Setting that counts the images of a folder that were left out."""
@@ -150,6 +151,7 @@ def _measure(options: argparse.Namespace, subject: Subject, paths: dict[str, Pat
 
     If torchrun has started several processes, each measures a shard of the samples, and rank 0 writes.
     """
+    kept_labels(True if options.classes is None else options.classes, subject.classes)  # before older files matter
     weights = subject.weights
     if not options.overwrite:
         missing = from_first(

@@ -151,6 +151,9 @@ def test_a_trial_does_not_replace_a_measurement(home, script):
     code, told, _ = script("measure", *MEASURE[1:], "--seed", "1", home=home)
     assert (code, len(told.splitlines())) == (1, 1)
     assert "was measured with seed 0, not 1: " in told
+    code, told, _ = script("measure", *MEASURE[1:], "--classes", "cat", home=home)
+    assert (code, len(told.splitlines())) == (1, 1)
+    assert "no class 'cat' for statistics of its own: choose from '0'" in told
 
 
 def test_the_old_pair_stays_until_the_new_one_is_complete(home, tmp_path, monkeypatch, capsys):

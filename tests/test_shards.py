@@ -299,7 +299,7 @@ def test_fewer_than_two_samples_are_refused(reusing_model, images):
         ({"shard": (0, 2), "tolerance": 0.1}, "a tolerance needs the sums of all samples"),
         ({"shard": (0, 2), "process_group": object()}, "give one of shard and process_group"),
         ({"class_statistics": "0"}, "class_statistics is '0': it must be True, False, or names"),
-        ({"class_statistics": ["ant"]}, "names the class 'ant': choose from labels, as '3'"),
+        ({"class_statistics": ["ant"]}, "no class 'ant' for statistics of its own: choose from labels, as '3'"),
         ({"class_statistics": ["3"]}, "names the class '3', which has no samples"),
         ({"classes": ["ant", "bee", "cow"], "class_statistics": ["0"]}, "choose from 'ant', 'bee', 'cow'"),
     ],

@@ -202,7 +202,8 @@ def _input(
     if mean is None:
         mean, std = said.mean, said.std
     if mean is None or std is None:
-        notes.append(f"{name} does not say how its input is normalised: it gets pixels / 255; see --mean and --std")
+        notes.append(f"{name} does not say how its input is normalised: it gets pixels / 255; see --mean and --std "
+                     "(three numbers each give grey images three channels)")  # fmt: skip
         mean, std = (0.0,), (1.0,)
     notes.append(f"input: {size} × {size} pixels / 255, mean {_text(mean)}, std {_text(std)}")
     return size, Normalization(mean, std)

@@ -58,7 +58,7 @@ def kept_labels(class_statistics: bool | Sequence[str], classes: list[str] | Non
     for name in chosen:
         if not (name.isdecimal() if classes is None else name in classes):
             known = "labels, as '3'" if classes is None else ", ".join(map(repr, classes[:20]))
-            raise InputError(f"class_statistics names the class {name!r}: choose from {known}")
+            raise InputError(f"there is no class {name!r} for statistics of its own: choose from {known}")
     return sorted(int(name) if classes is None else classes.index(name) for name in chosen)
 
 
