@@ -233,10 +233,10 @@ def rounded_otherwise(modules: Iterable[nn.Module]) -> Iterator[None]:
         with torch._C.DisableTorchFunction():  # these operations are not the model's
             if torch.equal(output, output.round()):
                 return None
-            if len(shares) < output.numel():
-                shares = torch.rand(output.numel(), generator=generator) - 0.5
-            step = (torch.finfo(output.dtype).eps * shares[: output.numel()]).view(output.shape).to(output)
-            return torch.addcmul(output, output.nan_to_num(0, 0, 0), step)
+            if len(shares) < output.numel() or shares.device != output.device:
+                shares = torch.rand(output.numel(), generator=generator).to(output.device) - 0.5
+            step = torch.finfo(output.dtype).eps * shares[: output.numel()].view(output.shape)
+            return torch.addcmul(output, output.nan_to_num(0, 0, 0), step.to(output.dtype))
 
     with ExitStack() as stack:
         for module in modules:
