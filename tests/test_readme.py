@@ -27,7 +27,7 @@ PAGES = {str(path.relative_to(ROOT)): path for path in (README, ROOT / "CONTRIBU
 TEXTS = {name: path.read_text(encoding="utf-8") for name, path in PAGES.items()}
 BLOCK = re.compile(r"^```(.*?)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SCRIPTS = ["experiment_rotation.py", "experiment_variance.py", "plot_variances_models.py", "reproduce_paper.py"]
-MADE_BY_COMMANDS = {"plots/index.html", "plots/results.csv", "demo/plots/index.html"}
+MADE_BY_COMMANDS = {"demo/plots/index.html", "plots/index.html", "plots/results.csv", "plots/figures.json"}
 TARGETS = set(re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 COMMAND = re.compile(r"(?:[A-Z]+=\S+ )*(?:python|torchrun|make|pip|export|source) .*")
 
